@@ -1,0 +1,176 @@
+// Package devices turns messages into a model of the house.
+//
+// A [Model] is a mqtt.Consumer: it reads discovery messages and states as they
+// pass, keeps what each device says of itself, and tells its [Watcher]s, in
+// the same turn, what has changed. Readers outside the turn (pages) take the
+// immutable [House] and each entity's immutable [State].
+package devices
+
+import (
+	"sync/atomic"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// A House is everything known of the devices at the end of some turn. It is
+// never changed; a new one is swapped in when a device appears, changes its
+// description or goes. States are newer than the House they are reached by.
+type House struct {
+	Devices []*Device // by name, then ID
+
+	devices  map[string]*Device
+	entities map[string]*Entity
+}
+
+// Device returns the device with an ID, or nil.
+func (h *House) Device(id string) *Device { return h.devices[id] }
+
+// Entity returns the entity with an ID, or nil.
+func (h *House) Entity(id string) *Entity { return h.entities[id] }
+
+// A Device is a piece of hardware (or a program that acts as one).
+type Device struct {
+	ID           string // own and stable; not for people's eyes
+	Name         string
+	Manufacturer string
+	Model        string
+	SWVersion    string
+	HWVersion    string
+	Serial       string
+	Area         string // suggested by the device or set by a person
+	ConfigURL    string
+	Via          string // ID of the device it hangs on, or empty
+	Source       string // the convention it speaks: "homeassistant"
+	Entities     []*Entity
+
+	seen *atomic.Int64 // unix milliseconds of its last live message
+}
+
+// A Kind says what an entity is; the field's words, as Home Assistant has them.
+type Kind string
+
+// Kinds.
+const (
+	Switch       Kind = "switch"
+	Light        Kind = "light"
+	Sensor       Kind = "sensor"
+	BinarySensor Kind = "binary_sensor"
+)
+
+// A Category tells how prominent an entity is.
+type Category string
+
+// Categories. Primary ones are shown, the others folded away.
+const (
+	Primary    Category = ""
+	Config     Category = "config"
+	Diagnostic Category = "diagnostic"
+)
+
+// An Entity is one thing a device measures or does.
+type Entity struct {
+	ID          string // "light.hall_lamp": kind, dot, slug; stable over re-discovery
+	Device      *Device
+	Kind        Kind
+	Name        string // whole, for people: "Hall lamp power"
+	Label       string // within its device: "Power"; the device's name when it has none
+	Category    Category
+	DeviceClass string
+	StateClass  string
+	Icon        string // "mdi:lightbulb" or empty
+	Enabled     bool   // enabled_by_default
+	Assumed     bool   // reports no state: shown as last commanded
+	Aspects     []Aspect
+	Commands    []Command
+	// Problem says, for diagnostics, what of its description is not
+	// supported; empty when all is well.
+	Problem string
+
+	live *atomic.Pointer[State]
+}
+
+// State returns the last known state; never nil.
+func (e *Entity) State() *State { return e.live.Load() }
+
+// A Type is the type of an aspect's value or a command's argument.
+type Type string
+
+// Types.
+const (
+	Bool   Type = "bool"
+	Number Type = "number"
+	Enum   Type = "enum"
+	Text   Type = "text"
+	Color  Type = "color" // Text "#rrggbb"
+	Time   Type = "time"  // Text, RFC 3339
+)
+
+// An Aspect is one value of an entity: "on", "brightness", "value".
+type Aspect struct {
+	Name      string
+	Type      Type
+	Min, Max  float64 // of a Number, when Min < Max
+	Step      float64
+	Unit      string
+	Options   []string // of an Enum
+	Precision int      // digits to show after the point; -1 as they come
+}
+
+// A Command is something an entity can be told: "turn_on" {"brightness": 60}.
+type Command struct {
+	Name     string
+	Args     []Aspect // all optional unless Required names them
+	Required []string
+}
+
+// A Value is what an aspect is worth: unknown, on/off, a number or a text.
+// Values compare with ==.
+type Value struct {
+	Type Type // "" unknown; Bool, Number or Text otherwise
+	Bool bool
+	Num  float64
+	Str  string
+}
+
+// Constructors.
+func BoolValue(b bool) Value      { return Value{Type: Bool, Bool: b} }
+func NumberValue(f float64) Value { return Value{Type: Number, Num: f} }
+func TextValue(s string) Value    { return Value{Type: Text, Str: s} }
+
+// Known tells whether there is a value at all.
+func (v Value) Known() bool { return v.Type != "" }
+
+// A State is what is known of an entity at the end of some turn. It is never
+// changed, only replaced.
+type State struct {
+	Available bool
+	Readings  []Reading // parallel to Entity.Aspects
+}
+
+// A Reading is the value of an aspect and where it comes from.
+type Reading struct {
+	Value    Value
+	At       time.Time // when the message came that set it; zero if unknown
+	Changed  time.Time // since when it has this value
+	Restored bool      // from before the hub's last start, or retained
+}
+
+// A Change is told to Watchers inside the turn in which it happened.
+type Change struct {
+	Entity    *Entity
+	Aspect    string // "" when only the availability has changed
+	Old, New  Value
+	Available bool
+	// News is false for what was known before: a retained message, a value
+	// restored at start, a repetition right after our birth message.
+	News bool
+}
+
+// A Watcher is told what has changed, in the same turn, whether a message,
+// a deadline or a form was the cause. It obeys the rules of
+// mqtt.Consumer.Accept: no blocking, no I/O, quick. With structure true the
+// House itself is another (devices came, changed or went).
+type Watcher interface {
+	Changed(t *mqtt.Turn, changes []Change, structure bool)
+}

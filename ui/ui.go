@@ -1,0 +1,87 @@
+// Package ui draws the pages of the house and takes what people do there.
+//
+// It reads immutable values of devices and automations, never under the
+// house's lock, and carries out changes as turns, so an answer to a change is
+// durable before it is shown.
+package ui
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// A House runs changes: the broker does.
+type House interface {
+	// Do runs fn as one turn and returns when what it wrote is on disk.
+	Do(ctx context.Context, fn func(t *mqtt.Turn) error) error
+}
+
+// A Role tells what a person may do.
+type Role string
+
+// Roles.
+const (
+	Owner Role = "owner"
+	Adult Role = "adult"
+	Child Role = "child"
+	Guest Role = "guest"
+)
+
+// A Person has an account.
+type Person struct {
+	ID   string
+	Name string
+	Role Role
+}
+
+// A Credential lets a device connect to the broker. Its password is shown
+// once, when it is made, and never kept.
+type Credential struct {
+	Name     string // the MQTT user name
+	Created  time.Time
+	LastSeen time.Time // last successful CONNECT since start; zero: none
+}
+
+// Errors that pages explain to people.
+var (
+	ErrOwnerExists   = errors.New("this home already has an owner")
+	ErrWrongPassword = errors.New("the name or the password is wrong")
+	ErrTooManyTries  = errors.New("too many tries; wait a minute")
+	ErrNameTaken     = errors.New("that name is taken")
+	ErrBadName       = errors.New("names have 1 to 64 letters, digits, spaces or .-_")
+	ErrShortPassword = errors.New("a password has at least 8 characters")
+)
+
+// People is who may see and do what: the hub keeps it.
+type People interface {
+	// Home returns the home's name; empty until the first run.
+	Home() string
+	// HasOwner tells whether the first run is over.
+	HasOwner() bool
+	// FirstRun names the home, makes its owner and signs them in. It returns
+	// ErrOwnerExists when somebody was faster.
+	FirstRun(ctx context.Context, home, name, password string) (token string, err error)
+	// SignIn returns a token for the cookie: at least 128 random bits.
+	SignIn(ctx context.Context, name, password string, from netip.Addr) (token string, err error)
+	SignOut(ctx context.Context, token string) error
+	// Who returns the person a token was given to. It is cheap.
+	Who(token string) (Person, bool)
+	Credentials() []Credential
+	// AddCredential makes a password of at least 128 random bits.
+	AddCredential(ctx context.Context, name string) (password string, err error)
+	RemoveCredential(ctx context.Context, name string) error
+	// Open tells whether clients without a credential may connect now, and in
+	// one sentence why; pages show it as a warning.
+	Open() (open bool, why string)
+}
+
+// An Address is where a client reaches the broker or the pages, for people to
+// type: "192.168.1.20:1883".
+type Address struct {
+	Kind string // "mqtt" or "web"
+	Text string
+}
