@@ -1,0 +1,225 @@
+package automations
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// A Rule is an automation: when one of its triggers comes true and all its
+// conditions hold, its actions are carried out in order.
+type Rule struct {
+	ID          string      `json:"id,omitempty"` // own and stable: "night-light"; given at the first save
+	Name        string      `json:"name"`
+	Description string      `json:"description,omitempty"`
+	Enabled     bool        `json:"enabled"`
+	Mode        Mode        `json:"mode,omitempty"`
+	Max         int         `json:"max,omitempty"` // runs at a time, of mode Parallel
+	Triggers    []Trigger   `json:"triggers"`
+	Conditions  []Condition `json:"conditions,omitempty"`
+	Actions     []Action    `json:"actions"`
+	Version     int         `json:"version,omitempty"` // 1 at the first save, one more at each
+	Saved       Saved       `json:"saved,omitzero"`
+
+	// Status is how the rule fares. It is filled in by the engine for
+	// readers and is no part of a version.
+	Status Status `json:"-"`
+}
+
+// Saved tells who made a version, and when.
+type Saved struct {
+	By string    `json:"by"`
+	At time.Time `json:"at"`
+}
+
+// Status is how a rule fares.
+type Status struct {
+	Problems []Problem // with the house as it is now
+	Paused   string    // why the engine paused the rule, a sentence; empty when it did not
+	Deleted  *Saved    // nil unless the rule was deleted; it can be restored
+	Waiting  int       // runs that wait now
+	Last     *Run      // the newest run that ran; nil if there is none
+}
+
+// A Mode says what happens when a rule is triggered while a run of it waits.
+// A run begins only when the conditions hold, so a trigger whose conditions do
+// not hold never ends an earlier run.
+type Mode string
+
+// Modes. The empty mode is Restart.
+const (
+	Restart  Mode = "restart"  // the waiting run is stopped, a new one begins
+	Single   Mode = "single"   // the trigger is not acted on
+	Parallel Mode = "parallel" // a new run begins beside it, up to Rule.Max
+)
+
+// A Trigger is what starts a rule. Exactly one of its fields is set.
+type Trigger struct {
+	Message *MessageTrigger `json:"message,omitempty"`
+	State   *StateTrigger   `json:"state,omitempty"`
+}
+
+// A MessageTrigger comes true when a message is published on a topic that the
+// filter matches. Retained messages that the hub finds at its start are no
+// news, and neither is a QoS 1 message that comes a second time.
+type MessageTrigger struct {
+	Filter string `json:"filter"` // a topic filter, not of a shared subscription
+	// Payload, when set, must hold of the message's payload.
+	Payload *Compare `json:"payload,omitempty"`
+}
+
+// A StateTrigger comes true when an aspect of an entity
+//   - becomes a value (To),
+//   - gets above or below a threshold, or between two (Above, Below),
+//   - takes another value (none of these is set),
+//
+// and, with For, when it has then stayed so for that long. It remembers
+// whether it holds, so that it comes true once for each time it begins to
+// hold, restarts included. While the entity is unavailable or its value
+// unknown the memory stays, but a time counted for For begins anew.
+type StateTrigger struct {
+	Entity string   `json:"entity"`
+	Aspect string   `json:"aspect"`
+	To     *Value   `json:"to,omitempty"`
+	Above  *float64 `json:"above,omitempty"` // the value is greater than this
+	Below  *float64 `json:"below,omitempty"` // the value is less than this
+	For    Duration `json:"for,omitzero"`
+}
+
+// Change tells whether any change of the value triggers.
+func (s *StateTrigger) Change() bool { return s.To == nil && s.Above == nil && s.Below == nil }
+
+// A Condition holds, does not hold, or is unknown, which counts as not
+// holding but stays unknown under Not. Exactly one of its fields is set.
+type Condition struct {
+	State   *StateCondition `json:"state,omitempty"`
+	Time    *TimeCondition  `json:"time,omitempty"`
+	Payload *Compare        `json:"payload,omitempty"` // of the message that triggered
+	All     []Condition     `json:"all,omitempty"`
+	Any     []Condition     `json:"any,omitempty"`
+	Not     *Condition      `json:"not,omitempty"`
+}
+
+// A StateCondition compares an aspect of an entity. It is unknown while the
+// entity is unavailable or the value has never been heard.
+type StateCondition struct {
+	Entity string `json:"entity"`
+	Aspect string `json:"aspect"`
+	Op     Op     `json:"op"`
+	Value  Value  `json:"value"`
+}
+
+// A TimeCondition holds from From until just before To, on some days of the
+// week, by the clock on the wall. With From after To the window goes over
+// midnight and Days name those on which it begins: from 22:00 to 06:00 on
+// Friday holds on Saturday at 05:59. With both at 00:00 it holds the whole
+// day. No Days are all days. It is unknown until the hub's clock is set. An
+// hour that does not exist on a day is left out, one that comes twice counts
+// twice.
+type TimeCondition struct {
+	From TimeOfDay `json:"from,omitzero"`
+	To   TimeOfDay `json:"to,omitzero"`
+	Days []Weekday `json:"days,omitempty"`
+}
+
+// A Compare compares a payload, or a part of it, with a value.
+//
+// Path, when set, names a place in a JSON payload: names and positions joined
+// by dots, as in "action", "update.state" or "sensors.0.value". A payload that
+// is no JSON, is longer than MaxJSON or has no such place is unknown.
+//
+// With a number, what is compared is read as a number; with on or off, the
+// words on, true, yes and 1, or off, false, no and 0, count in any case; with
+// a text, the whole text is compared as it is. What cannot be read so is
+// unknown.
+type Compare struct {
+	Path  string `json:"path,omitempty"`
+	Op    Op     `json:"op"`
+	Value Value  `json:"value"`
+}
+
+// An Op is a comparison.
+type Op string
+
+// Comparisons. Text and on/off know only Equal and NotEqual.
+const (
+	Equal     Op = "=="
+	NotEqual  Op = "!="
+	Less      Op = "<"
+	LessEq    Op = "<="
+	Greater   Op = ">"
+	GreaterEq Op = ">="
+)
+
+// Ops are all comparisons, in the order a form shows them.
+var Ops = []Op{Equal, NotEqual, Less, LessEq, Greater, GreaterEq}
+
+// An Action is one step. Exactly one of its fields is set.
+type Action struct {
+	Publish *PublishAction `json:"publish,omitempty"`
+	Command *CommandAction `json:"command,omitempty"`
+	Wait    *WaitAction    `json:"wait,omitempty"`
+}
+
+// A PublishAction publishes a message. In Topic and Payload these words are
+// replaced by what triggered the run, once, from left to right; any other text
+// in braces stays as it is:
+//
+//	{{topic}}    the topic of the message; empty for other triggers
+//	{{payload}}  the payload of the message; empty for other triggers
+//	{{value}}    the part of the payload that the trigger's path names, the
+//	             whole payload without a path, or the new value of the entity
+//	{{entity}}   the ID of the entity; empty for other triggers
+//
+// A run started by hand has none of them: they are empty.
+type PublishAction struct {
+	Topic   string   `json:"topic"`
+	Payload string   `json:"payload,omitempty"`
+	QoS     mqtt.QoS `json:"qos,omitempty"`
+	Retain  bool     `json:"retain,omitempty"`
+}
+
+// A CommandAction tells an entity to do something.
+type CommandAction struct {
+	Entity  string           `json:"entity"`
+	Command string           `json:"command"`
+	Args    map[string]Value `json:"args,omitempty"`
+}
+
+// A WaitAction lets time pass before the next action. It survives restarts;
+// one that ended while the hub was off ends at its start.
+type WaitAction struct {
+	For Duration `json:"for"`
+}
+
+// Decode reads a rule from JSON. It is strict: unknown fields, and anything
+// after the rule, are errors. Whether the rule makes sense is for
+// [Rule.Validate] to say.
+func Decode(data []byte) (Rule, error) {
+	if len(data) > MaxRuleBytes {
+		return Rule{}, fmt.Errorf("a rule has at most %d bytes", MaxRuleBytes)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	var r Rule
+	if err := d.Decode(&r); err != nil {
+		return Rule{}, fmt.Errorf("decode rule: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return Rule{}, fmt.Errorf("decode rule: there is more after the rule")
+	}
+	return r, nil
+}
+
+// Encode returns the JSON of a rule.
+func (r *Rule) Encode() []byte {
+	b, err := json.Marshal(r)
+	if err != nil { // only for what no decoder yields: see Value
+		return nil
+	}
+	return b
+}

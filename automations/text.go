@@ -1,0 +1,224 @@
+package automations
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// String says in words when a trigger comes true.
+func (t Trigger) String() string {
+	switch {
+	case t.Message != nil:
+		s := "message on " + t.Message.Filter
+		if p := t.Message.Payload; p != nil {
+			s += " with " + p.String()
+		}
+		return s
+	case t.State != nil:
+		s := t.State.Entity + " " + t.State.Aspect + " "
+		switch {
+		case t.State.To != nil:
+			s += "becomes " + t.State.To.String()
+		case t.State.Change():
+			s += "changes"
+		default:
+			var limits []string
+			if t.State.Above != nil {
+				limits = append(limits, "above "+Number(*t.State.Above).String())
+			}
+			if t.State.Below != nil {
+				limits = append(limits, "below "+Number(*t.State.Below).String())
+			}
+			s += "gets " + strings.Join(limits, " and ")
+		}
+		if t.State.For != 0 {
+			s += " for " + span(time.Duration(t.State.For))
+		}
+		return s
+	}
+	return "nothing"
+}
+
+// String returns the comparison as it is shown: "action == single".
+func (c *Compare) String() string {
+	what := "payload"
+	if c.Path != "" {
+		what = c.Path
+	}
+	return what + " " + string(c.Op) + " " + c.Value.String()
+}
+
+// String says in words what a condition asks for.
+func (c *Condition) String() string {
+	switch {
+	case c.State != nil:
+		return c.State.Entity + " " + c.State.Aspect + " " + string(c.State.Op) + " " + c.State.Value.String()
+	case c.Time != nil:
+		return c.Time.String()
+	case c.Payload != nil:
+		return c.Payload.String()
+	case c.All != nil:
+		return "all of " + strconv.Itoa(len(c.All))
+	case c.Any != nil:
+		return "any of " + strconv.Itoa(len(c.Any))
+	case c.Not != nil:
+		return "not"
+	}
+	return "nothing"
+}
+
+// String returns "22:00 to 06:00 on fri, sat".
+func (w *TimeCondition) String() string {
+	var s string
+	if w.From != w.To {
+		s = w.From.String() + " to " + w.To.String()
+	}
+	for i, d := range w.Days {
+		switch {
+		case i > 0:
+			s += ", "
+		case s != "":
+			s += " on "
+		default:
+			s += "on "
+		}
+		s += d.String()
+	}
+	return s
+}
+
+// String says in words what an action does.
+func (a Action) String() string {
+	switch {
+	case a.Publish != nil:
+		return a.Publish.text(a.Publish.Topic, a.Publish.Payload)
+	case a.Command != nil:
+		var b strings.Builder
+		b.WriteString(a.Command.Command + " " + a.Command.Entity)
+		for _, name := range sortedKeys(a.Command.Args) {
+			b.WriteString(" " + name + "=" + clip(a.Command.Args[name].String()))
+		}
+		return b.String()
+	case a.Wait != nil:
+		return "wait " + span(time.Duration(a.Wait.For))
+	}
+	return "nothing"
+}
+
+// text says what is published, with a topic and a payload as they are sent.
+func (p *PublishAction) text(topic, payload string) string {
+	s := "publish " + clip(topic)
+	if payload != "" {
+		s += " " + clip(payload)
+	}
+	if p.QoS > 0 {
+		s += " (QoS " + strconv.Itoa(int(p.QoS))
+		if p.Retain {
+			s += ", retained"
+		}
+		return s + ")"
+	}
+	if p.Retain {
+		s += " (retained)"
+	}
+	return s
+}
+
+// span writes a time span for people: "2m", "1h30m", not "2m0s".
+func span(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// maxShown bounds a text that a trace shows, in bytes.
+const maxShown = 256
+
+// clip returns the head of a text that may be of any length and content.
+func clip(s string) string {
+	if len(s) > maxShown {
+		end := maxShown
+		for end > maxShown-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+func sortedKeys(m map[string]Value) []string { return slices.Sorted(maps.Keys(m)) }
+
+// What may stand in a publish action.
+type substitutes struct{ topic, payload, value, entity string }
+
+// sample stands for any trigger when a rule is checked.
+var sample = substitutes{"t", "p", "v", "e"}
+
+// substitute replaces the words of [PublishAction], once, from left to right.
+func substitute(s string, by substitutes) string {
+	if !strings.Contains(s, "{{") {
+		return s
+	}
+	return strings.NewReplacer(
+		"{{topic}}", by.topic,
+		"{{payload}}", by.payload,
+		"{{value}}", by.value,
+		"{{entity}}", by.entity,
+	).Replace(s)
+}
+
+// An ID is made of the first name of a rule and stays when the name changes.
+const maxID = 48
+
+func validID(id string) bool {
+	return id != "" && len(id) <= maxID && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+var latin = strings.NewReplacer("ä", "ae", "ö", "oe", "ü", "ue", "ß", "ss", "à", "a", "á", "a", "â", "a", "å", "a",
+	"ç", "c", "è", "e", "é", "e", "ê", "e", "ë", "e", "í", "i", "î", "i", "ï", "i", "ñ", "n", "ó", "o", "ô", "o",
+	"ø", "o", "ú", "u", "û", "u", "æ", "ae", "œ", "oe")
+
+// slug makes an ID of a name: "Night light" becomes "night-light".
+func slug(name string) string {
+	var b strings.Builder
+	for _, r := range latin.Replace(strings.ToLower(name)) {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+		if b.Len() >= maxID-6 { // leaves room for a number
+			break
+		}
+	}
+	if s := strings.Trim(b.String(), "-"); s != "" {
+		return s
+	}
+	return "automation"
+}
+
+// String says in words what triggered a run.
+func (c *Cause) String() string {
+	switch c.Kind {
+	case ByMessage:
+		return "message on " + clip(c.Topic) + ": " + clip(c.Payload)
+	case ByState:
+		if c.Held != 0 {
+			return c.Entity + " " + c.Aspect + " has been " + c.To + " for " + span(time.Duration(c.Held))
+		}
+		return c.Entity + " " + c.Aspect + " went from " + c.From + " to " + c.To
+	case ByHand:
+		return "started by " + c.By
+	}
+	return string(c.Kind)
+}
