@@ -1,0 +1,208 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"lar.home/mqtt"
+)
+
+const (
+	// bigValue is the size from which Badger keeps a record in its value log
+	// and counts only a pointer to it.
+	bigValue    = 64 << 10
+	pointerSize = 12
+	vlogSize    = 16 << 20
+
+	// maxKey and maxValue bound one write. Badger takes no value beyond the
+	// size of a value log file; the longest key made here is a topic name of
+	// 65,535 bytes and what stands before it.
+	maxKey   = 128 << 10
+	maxValue = vlogSize - maxKey - 64
+
+	// arenaKept is the largest buffer for records kept from group to group.
+	arenaKept = 1 << 20
+)
+
+// badgerOptions are tuned for a Raspberry Pi with an SD card: a small memtable
+// bounds memory and the time of a start after a crash. Commits wait for the
+// disk only if sync.
+//
+// Badger's own checks of table checksums stay off. While opening, a damaged
+// block makes it panic on a goroutine of its own, where nothing can recover
+// it; while compacting, it silently drops the rest of the table. Our tables are
+// checked before Badger sees them (inspect), and each record carries its sum.
+func badgerOptions(dir string, sync bool, log *slog.Logger, syncFailed *atomic.Bool) badger.Options {
+	o := badger.DefaultOptions(dir)
+	o.MemTableSize = 4 << 20
+	o.NumMemtables = 2
+	o.NumLevelZeroTables = 2
+	o.NumLevelZeroTablesStall = 6
+	o.BaseTableSize = 1 << 20
+	o.BaseLevelSize = 8 << 20
+	o.ValueLogFileSize = vlogSize
+	o.ValueThreshold = bigValue
+	o.Compression = options.Snappy
+	o.BlockCacheSize = 4 << 20
+	o.IndexCacheSize = 1 << 20
+	o.NumCompactors = 2 // the least that is accepted
+	o.NumGoroutines = 1
+	o.MetricsEnabled = false
+	o.DetectConflicts = false // there is one writer
+	o.CompactL0OnClose = true
+	o.SyncWrites = sync
+	o.VerifyValueChecksum = true
+	o.ChecksumVerificationMode = options.NoVerification
+	o.Logger = &badgerLog{log: log, syncFailed: syncFailed}
+	return o
+}
+
+// openBadger opens a database. Badger panics on some damage.
+func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			db, err = nil, fmt.Errorf("badger: %v", r)
+			o.Logger.Debugf("%s", debug.Stack())
+		}
+	}()
+	return badger.Open(o)
+}
+
+// badgerBackend applies groups, each in one transaction, on one goroutine.
+type badgerBackend struct {
+	db         *badger.DB
+	syncFailed *atomic.Bool
+	groups     chan applied
+	arena      []byte
+	entries    []badger.Entry
+}
+
+type applied struct {
+	group group
+	done  func(error)
+}
+
+func newBadgerBackend(db *badger.DB, syncFailed *atomic.Bool) *badgerBackend {
+	b := &badgerBackend{db: db, syncFailed: syncFailed, groups: make(chan applied, 1)}
+	go func() {
+		for a := range b.groups {
+			a.done(b.commit(a.group))
+		}
+	}()
+	return b
+}
+
+// Apply makes g durable. The committer gives one group at a time.
+func (b *badgerBackend) Apply(g group, done func(error)) { b.groups <- applied{g, done} }
+
+// close ends the goroutine; no group may be under way.
+func (b *badgerBackend) close() { close(b.groups) }
+
+func (b *badgerBackend) commit(g group) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("badger: %v", r)
+		}
+		if err != nil || cap(b.arena) > arenaKept {
+			b.arena = nil // a failed transaction may still hold it
+		}
+		if err != nil || cap(b.entries) > 2*groupWrites {
+			b.entries = nil
+		}
+	}()
+	if len(g.writes) >= int(b.db.MaxBatchCount()) || g.size >= int(b.db.MaxBatchSize()) {
+		return b.commitLarge(g)
+	}
+	return b.commitWrites(g.writes)
+}
+
+// commitWrites makes writes durable in one transaction.
+func (b *badgerBackend) commitWrites(writes []mqtt.Write) error {
+	size := 0
+	for _, w := range writes {
+		if w.Value != nil {
+			size += recordSize(w.Key, w.Value)
+		}
+	}
+	if cap(b.arena) < size {
+		b.arena = make([]byte, 0, size)
+	}
+	if cap(b.entries) < len(writes) {
+		b.entries = make([]badger.Entry, len(writes))
+	}
+	arena, entries := b.arena[:0], b.entries[:len(writes)]
+
+	txn := b.db.NewTransaction(true)
+	defer txn.Discard()
+	for i, w := range writes {
+		key := diskKey(w.Key)
+		var err error
+		if w.Value == nil {
+			err = txn.Delete(key)
+		} else {
+			from := len(arena)
+			arena = appendRecord(arena, w.Key, w.Value)
+			entries[i] = badger.Entry{Key: key, Value: arena[from:len(arena):len(arena)]}
+			err = txn.SetEntry(&entries[i])
+		}
+		if err != nil {
+			return brief(err)
+		}
+	}
+	b.syncFailed.Store(false)
+	if err := txn.Commit(); err != nil {
+		return brief(err)
+	}
+	if b.syncFailed.Load() {
+		return errors.New("value log could not be synced")
+	}
+	return nil
+}
+
+// brief cuts an error of Badger, which may hold a dump of the value.
+func brief(err error) error {
+	if text := err.Error(); len(text) > 200 || strings.Contains(text, "\n") {
+		first, _, _ := strings.Cut(text, "\n")
+		return errors.New(first[:min(len(first), 200)])
+	}
+	return err
+}
+
+// badgerLog hands Badger's messages to slog. Badger only logs that its value
+// log could not be synced; the backend must know it.
+type badgerLog struct {
+	log        *slog.Logger
+	syncFailed *atomic.Bool
+}
+
+func (l *badgerLog) Errorf(format string, args ...any) {
+	if strings.Contains(format, "curlf sync") {
+		l.syncFailed.Store(true)
+	}
+	l.log.Error("badger: " + l.text(format, args))
+}
+
+func (l *badgerLog) Warningf(format string, args ...any) {
+	l.log.Warn("badger: " + l.text(format, args))
+}
+
+func (l *badgerLog) Infof(format string, args ...any) { l.Debugf(format, args...) }
+
+func (l *badgerLog) Debugf(format string, args ...any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("badger: " + l.text(format, args))
+	}
+}
+
+func (*badgerLog) text(format string, args []any) string {
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	return text[:min(len(text), 500)]
+}

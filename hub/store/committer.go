@@ -1,0 +1,477 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// A group is what one commit makes durable: whole turns in the order of their
+// numbers, then lazy writes that are due. It is a plain value. Of several
+// writes of a key the last one counts.
+type group struct {
+	number uint64 // one more than that of the group before
+	time   time.Time
+	writes []mqtt.Write
+	size   int // of the records, as Badger counts, big values apart
+	big    int // of the values that Badger keeps apart
+}
+
+// A backend makes groups durable, in the order in which they are given. Apply
+// does not block; done is called once, on any goroutine. After an error the
+// same group is given again, and none that comes later before it is done.
+type backend interface {
+	Apply(g group, done func(error))
+}
+
+// limits are those of design.md, "The turn".
+const (
+	groupWrites = 4000
+	groupBytes  = 512 << 10
+	groupBig    = 16 << 20
+
+	// A lazy write that is due must find room also under constant load.
+	lazyWrites = groupWrites / 8
+	lazyBytes  = groupBytes / 8
+
+	rideAlong  = time.Second     // a turn that is not soon waits this long at most
+	lazyPeriod = 5 * time.Second // a lazy write waits about this long
+
+	waitingBytes = 8 << 20  // more than this waiting: no new durable work
+	waitingBig   = 64 << 20 // the same for big values
+	waitingAge   = 5 * time.Second
+
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 2 * time.Second
+)
+
+var errClosed = errors.New("store is closed")
+
+// A turn is what one Submit gave. Number 0 is a turn of the store's own, of
+// which nobody but done is told.
+type turn struct {
+	number uint64
+	writes []mqtt.Write
+	size   int
+	big    int
+	at     time.Time
+	soon   bool
+	done   func()
+}
+
+// A committer gathers turns into groups while the group before is being made
+// durable. One goroutine owns the order; nobody who gives work waits for it.
+type committer struct {
+	backend backend
+	log     *slog.Logger
+	wake    chan struct{} // of capacity 1: there may be work
+	stopped chan struct{} // closed when run has returned
+	abandon chan struct{} // closed when close has given up
+
+	// Read without the lock by ready, which is asked before every turn.
+	waiting atomic.Int64 // bytes of turns not yet durable, big values apart
+	big     atomic.Int64 // bytes of their big values
+	oldest  atomic.Int64 // when the oldest of them was given, nanoseconds since start
+	start   time.Time
+
+	mu        sync.Mutex
+	turns     []turn
+	submitted uint64 // the number of the last turn given
+	soon      int    // how many of turns are soon
+	size      int    // of turns
+	lazy      lazies
+	closing   bool
+	durableFn func(uint64)
+	stats     Stats
+}
+
+func newCommitter(b backend, log *slog.Logger) *committer {
+	c := &committer{
+		backend: b,
+		log:     log,
+		wake:    make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+		abandon: make(chan struct{}),
+		start:   time.Now(),
+	}
+	c.lazy.init()
+	go c.run()
+	return c
+}
+
+// submit queues a turn. It never blocks.
+func (c *committer) submit(t turn) {
+	t.at = time.Now()
+	t.writes = c.possible(t.writes, t.number == 0)
+	for _, w := range t.writes {
+		size, big := weigh(w)
+		t.size += size
+		t.big += big
+	}
+	c.mu.Lock()
+	if c.closing {
+		c.stats.Refused++
+		c.mu.Unlock()
+		c.log.Error("store: turn came after close", "turn", t.number)
+		return
+	}
+	if t.number != 0 {
+		if t.number <= c.submitted {
+			c.log.Error("store: turn came out of order", "turn", t.number, "after", c.submitted)
+		}
+		c.submitted = max(c.submitted, t.number)
+	}
+	c.lazy.cancel(t.writes)
+	first := len(c.turns) == 0
+	c.turns = append(c.turns, t)
+	c.size += t.size
+	if t.soon {
+		c.soon++
+	}
+	full := len(c.turns) >= groupWrites || c.size >= groupBytes
+	c.waiting.Add(int64(t.size))
+	c.big.Add(int64(t.big))
+	c.oldest.CompareAndSwap(0, c.nanos(t.at))
+	c.mu.Unlock()
+	if t.soon || full || first {
+		c.nudge()
+	}
+}
+
+// giveLazy merges lazy writes. It never blocks.
+func (c *committer) giveLazy(writes []mqtt.Write) {
+	writes = c.possible(writes, false)
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		return
+	}
+	first := c.lazy.add(writes, time.Now())
+	c.mu.Unlock()
+	if first {
+		c.nudge()
+	}
+}
+
+// ready says why no new durable work can be taken, or nil.
+func (c *committer) ready() error {
+	oldest := c.oldest.Load()
+	if oldest == 0 {
+		return nil
+	}
+	if c.waiting.Load() > waitingBytes || c.big.Load() > waitingBig {
+		return fmt.Errorf("disk is too slow: %d kB wait for it", (c.waiting.Load()+c.big.Load())>>10)
+	}
+	if age := time.Since(c.start) - time.Duration(oldest); age > waitingAge {
+		return fmt.Errorf("disk has been stuck for %v", age.Truncate(time.Second))
+	}
+	return nil
+}
+
+// close commits what waits, lazy writes too, and ends the goroutine. With a
+// backend that does not answer it gives up when ctx is done.
+func (c *committer) close(ctx context.Context) error {
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	c.nudge()
+	select {
+	case <-c.stopped:
+		return nil
+	case <-ctx.Done():
+		close(c.abandon)
+		return fmt.Errorf("%d kB could not be written: %w", (c.waiting.Load()+c.big.Load())>>10, ctx.Err())
+	}
+}
+
+func (c *committer) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// nanos is at as the atomic oldest holds it, where 0 means none.
+func (c *committer) nanos(at time.Time) int64 { return max(1, int64(at.Sub(c.start))) }
+
+// run takes groups and gives them to the backend, one at a time. Whoever waits
+// for a group is told after the next one is on its way.
+func (c *committer) run() {
+	defer close(c.stopped)
+	var (
+		answer = make(chan error, 1)
+		number uint64
+		flight *batch // at the backend
+		retry  time.Duration
+	)
+	timer := time.NewTimer(0) // one for all waits; nothing is armed while nothing waits
+	defer timer.Stop()
+	apply := func(b *batch) {
+		b.started = time.Now()
+		c.backend.Apply(b.group, func(err error) { answer <- err })
+	}
+	for {
+		var tell *batch
+		if flight != nil {
+			var err error
+			select {
+			case err = <-answer:
+			case <-c.abandon:
+				return
+			}
+			if err != nil {
+				retry = min(max(2*retry, retryFirst), retryLast)
+				c.failed(flight, err, retry)
+				timer.Reset(retry)
+				select {
+				case <-timer.C:
+				case <-c.abandon:
+					return
+				}
+				apply(flight)
+				continue
+			}
+			if retry > 0 {
+				c.log.Info("store: commits succeed again")
+			}
+			retry = 0
+			tell, flight = flight, nil
+			c.landed(tell)
+		}
+		next, wait, closed := c.next(time.Now())
+		if next != nil {
+			number++
+			next.group.number = number
+			flight = next
+			apply(flight)
+		}
+		if tell != nil {
+			c.tell(tell)
+		}
+		if flight != nil {
+			continue
+		}
+		if closed {
+			return
+		}
+		if tell != nil {
+			continue // what was told may have given new work
+		}
+		if wait > 0 {
+			timer.Reset(wait)
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-c.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// A batch is a group and what the committer remembers of it.
+type batch struct {
+	group   group
+	turns   []turn
+	last    uint64 // number of the last turn, 0 if all are the store's own
+	lazies  int
+	oldest  time.Time
+	started time.Time
+}
+
+// next takes the group that should be committed now, or nil and how long to
+// wait for one (0: until something comes). closed tells that there will be
+// none any more.
+func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	lazyDue := c.lazy.due(now, c.submitted, c.closing)
+	due := c.soon > 0 || c.closing || c.size >= groupBytes || len(c.turns) >= groupWrites || lazyDue
+	if !due && len(c.turns) > 0 {
+		wait = rideAlong - now.Sub(c.turns[0].at)
+		due = wait <= 0
+	}
+	if !due {
+		if w := c.lazy.wait(now); w > 0 && (wait <= 0 || w < wait) {
+			wait = w
+		}
+		return nil, wait, false
+	}
+	b = &batch{group: group{time: now}}
+	c.takeTurns(b, lazyDue)
+	c.takeLazies(b)
+	if len(b.turns) == 0 && b.lazies == 0 {
+		return nil, 0, c.closing
+	}
+	return b, 0, false
+}
+
+// takeTurns moves as many waiting turns into b as one group holds, at least
+// one. The backend knows what to do with a turn that is larger than a group.
+func (c *committer) takeTurns(b *batch, lazyDue bool) {
+	maxWrites, maxBytes := groupWrites, groupBytes
+	if lazyDue {
+		maxWrites, maxBytes = groupWrites-lazyWrites, groupBytes-lazyBytes
+	}
+	n, writes, size, big := 0, 0, 0, 0
+	for _, t := range c.turns {
+		if n > 0 && (writes+len(t.writes) > maxWrites || size+t.size > maxBytes || big+t.big > groupBig) {
+			break
+		}
+		n++
+		writes += len(t.writes)
+		size += t.size
+		big += t.big
+	}
+	if n == 0 {
+		return
+	}
+	b.turns = append([]turn(nil), c.turns[:n]...)
+	b.oldest = b.turns[0].at
+	b.group.size, b.group.big = size, big
+	if n == 1 {
+		b.group.writes = b.turns[0].writes
+	} else {
+		b.group.writes = make([]mqtt.Write, 0, writes)
+		for _, t := range b.turns {
+			b.group.writes = append(b.group.writes, t.writes...)
+		}
+	}
+	for _, t := range b.turns {
+		b.last = max(b.last, t.number)
+		if t.soon {
+			c.soon--
+		}
+	}
+	c.size -= size
+	rest := copy(c.turns, c.turns[n:])
+	clear(c.turns[rest:])
+	c.turns = c.turns[:rest]
+	if cap(c.turns) > 4*groupWrites && rest < groupWrites {
+		c.turns = append(make([]turn, 0, groupWrites), c.turns...)
+	}
+}
+
+// takeLazies fills b up with lazy writes that are due, unless a turn that was
+// given before them still waits.
+func (c *committer) takeLazies(b *batch) {
+	if len(c.turns) > 0 && c.turns[0].number <= c.lazy.after {
+		return
+	}
+	// Not to append into the writes of the only turn, which are its giver's.
+	b.group.writes = b.group.writes[:len(b.group.writes):len(b.group.writes)]
+	for key, value := range c.lazy.ready {
+		w := mqtt.Write{Key: []byte(key), Value: value}
+		size, big := weigh(w)
+		full := len(b.group.writes) >= groupWrites || b.group.size+size > groupBytes || b.group.big+big > groupBig
+		if full && len(b.group.writes) > 0 {
+			return
+		}
+		b.group.writes = append(b.group.writes, w)
+		b.group.size += size
+		b.group.big += big
+		b.lazies++
+		c.lazy.took(key, value)
+	}
+}
+
+// landed notes that a batch is on disk.
+func (c *committer) landed(b *batch) {
+	took := time.Since(b.started)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size, big := 0, 0
+	for _, t := range b.turns {
+		size += t.size
+		big += t.big
+	}
+	c.waiting.Add(-int64(size))
+	c.big.Add(-int64(big))
+	if len(c.turns) > 0 {
+		c.oldest.Store(c.nanos(c.turns[0].at))
+	} else {
+		c.oldest.Store(0)
+	}
+	c.stats.Groups++
+	c.stats.Turns += uint64(len(b.turns))
+	c.stats.Lazies += uint64(b.lazies)
+	c.stats.Writes += uint64(len(b.group.writes))
+	c.stats.Bytes += uint64(b.group.size + b.group.big)
+	c.stats.LastCommit = took
+	c.stats.LongestCommit = max(c.stats.LongestCommit, took)
+	c.stats.LastError = nil
+}
+
+// tell answers those who wait for a batch, outside every lock.
+func (c *committer) tell(b *batch) {
+	c.mu.Lock()
+	fn := c.durableFn
+	c.mu.Unlock()
+	for _, t := range b.turns {
+		if t.done != nil {
+			t.done()
+		}
+	}
+	if b.last != 0 && fn != nil {
+		fn(b.last)
+	}
+}
+
+func (c *committer) failed(b *batch, err error, retry time.Duration) {
+	c.mu.Lock()
+	c.stats.Failures++
+	c.stats.LastError = err
+	c.mu.Unlock()
+	c.log.Error("store: commit failed, will be tried again", "err", err, "in", retry,
+		"turns", len(b.turns), "writes", len(b.group.writes))
+}
+
+// possible leaves out writes that no store can take: they would block all
+// that come after them. Only a mistake in the program makes them.
+func (c *committer) possible(writes []mqtt.Write, own bool) []mqtt.Write {
+	for i, w := range writes {
+		if possible(w, own) {
+			continue
+		}
+		kept := append([]mqtt.Write(nil), writes[:i]...)
+		for _, w := range writes[i:] {
+			if possible(w, own) {
+				kept = append(kept, w)
+				continue
+			}
+			c.mu.Lock()
+			c.stats.Refused++
+			c.mu.Unlock()
+			c.log.Error("store: write left out: no key, a reserved key, or too long",
+				"key", len(w.Key), "value", len(w.Value))
+		}
+		return kept
+	}
+	return writes
+}
+
+func possible(w mqtt.Write, own bool) bool {
+	return len(w.Key) > 0 && (own || w.Key[0] != reserved) && len(w.Key) <= maxKey && len(w.Value) <= maxValue
+}
+
+// weigh returns how many bytes of a transaction a write takes as Badger counts
+// them, and the size of a value that is kept apart.
+func weigh(w mqtt.Write) (size, big int) {
+	const overhead = 2 + 10 // meta bytes; version
+	n := 0
+	if w.Value != nil {
+		n = recordSize(w.Key, w.Value)
+	}
+	key := min(len(w.Key), longKeyDisk)
+	if n >= bigValue {
+		return key + pointerSize + overhead, n
+	}
+	return key + n + overhead, 0
+}

@@ -1,0 +1,288 @@
+// Package store keeps on disk what must survive a power cut. It is the only
+// package that knows Badger.
+//
+// [Open] returns a [Store], which is an mqtt.Store: turns go in without
+// waiting, a single committer makes them durable in groups of whole turns, and
+// tells when they are. A data folder that is damaged does not stop the start:
+// what cannot be read is set aside, never deleted, and reported.
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"lar.home/mqtt"
+)
+
+// reserved begins the keys of the store's own. Nobody else may write or scan
+// them.
+const reserved = '!'
+
+// A Sync policy says when a commit counts as durable.
+type Sync string
+
+// The sync policies. With the last two, what was acknowledged survives the end
+// of the process in whatever way, but not always a power cut.
+const (
+	SyncAlways   Sync = "always"   // once the disk says so; nothing is lost
+	SyncInterval Sync = "interval" // once the kernel has it, which syncs every 100 ms
+	SyncNever    Sync = "never"    // once the kernel has it, which syncs when it likes
+
+	syncInterval = 100 * time.Millisecond
+)
+
+// Options say where and how a store is kept. The zero value of all but Dir
+// asks for what is usual.
+type Options struct {
+	Dir   string // the data folder, made if missing
+	Sync  Sync
+	Log   *slog.Logger
+	Space Space
+
+	migrations []migration // in place of those of the package, for tests
+}
+
+// A Store is an open data folder. Its methods may be called from any
+// goroutine.
+type Store struct {
+	options    Options
+	log        *slog.Logger
+	lock       *os.File
+	db         *badger.DB
+	syncFailed atomic.Bool
+	backend    *badgerBackend
+	committer  *committer
+	space      *spaceGuard
+	leases     leases
+	setAside   []string
+	damaged    damageLog
+	io         ioCounter
+
+	stop    chan struct{} // ends what runs beside the committer
+	beside  sync.WaitGroup
+	closing sync.Once
+	closed  error
+}
+
+// Open opens the data folder, makes it if it is missing, and brings it to the
+// present schema. A folder in use is a [*LockedError], one without room a
+// [*FullError], one of a newer Lar a [*SchemaError]; damage is no error.
+func Open(o Options) (*Store, error) {
+	if err := platform(intBits); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	switch o.Sync {
+	case "":
+		o.Sync = SyncAlways
+	case SyncAlways, SyncInterval, SyncNever:
+	default:
+		return nil, fmt.Errorf("sync policy %q is none of always, interval, never", o.Sync)
+	}
+	if o.migrations == nil {
+		o.migrations = migrations
+	}
+	o.Space = o.Space.withDefaults()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	s := &Store{options: o, log: o.Log, stop: make(chan struct{})}
+	var err error
+	if s.lock, err = lock(o.Dir, filepath.Join(o.Dir, "lock")); err != nil {
+		return nil, err
+	}
+	if err := s.open(); err != nil {
+		if s.db != nil {
+			s.db.Close()
+		}
+		s.lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) open() error {
+	var err error
+	if s.space, err = newSpaceGuard(s.options.Dir, s.options.Space, s.log); err != nil {
+		return err
+	}
+	s.io = newIOCounter()
+	if err := s.openDatabase(); err != nil {
+		return err
+	}
+	if err := s.migrate(s.options.migrations); err != nil {
+		return err
+	}
+	s.backend = newBadgerBackend(s.db, &s.syncFailed)
+	damaged, err := s.backend.finishLarge()
+	if err != nil {
+		s.backend.close()
+		return err
+	}
+	s.damaged.log = s.log
+	if damaged > 0 {
+		s.damaged.add(largePrefix, errDamaged)
+	}
+	s.committer = newCommitter(s.backend, s.log)
+	s.beside.Go(func() { s.space.run(s.stop) })
+	s.beside.Go(func() { s.collectGarbage() })
+	if s.options.Sync == SyncInterval {
+		s.beside.Go(func() { s.syncRegularly() })
+	}
+	return nil
+}
+
+// Scan visits committed records as mqtt.Store says. It shows the moment at
+// which it began. fn should be quick: a scan keeps old versions alive.
+func (s *Store) Scan(prefix, from []byte, fn func(key, value []byte) bool) error {
+	if len(from) > 0 && !bytes.HasPrefix(from, prefix) {
+		if bytes.Compare(from, prefix) > 0 {
+			return nil
+		}
+		from = nil
+	}
+	err := s.db.View(func(txn *badger.Txn) error {
+		// Values lie beside their keys, so there is nothing to fetch ahead.
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchSize: 16})
+		defer it.Close()
+		for it.Seek(from); it.Valid(); it.Next() {
+			item := it.Item()
+			if item.Key()[0] == reserved {
+				continue
+			}
+			more := true
+			err := item.Value(func(record []byte) error {
+				key, value, err := decodeRecord(item.Key(), record)
+				if err == nil {
+					more = fn(key, value)
+				}
+				return err
+			})
+			if err != nil {
+				s.damaged.add(item.Key(), err)
+			}
+			if !more {
+				break
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, badger.ErrDBClosed) {
+		return errClosed
+	}
+	return err
+}
+
+// Submit queues a turn as mqtt.Store says. A value may have [MaxValue] bytes.
+func (s *Store) Submit(number uint64, writes []mqtt.Write, soon bool) {
+	s.committer.submit(turn{number: number, writes: writes, soon: soon})
+}
+
+// MaxValue is the longest value that can be kept.
+const MaxValue = maxValue
+
+// Lazy merges writes as mqtt.Store says.
+func (s *Store) Lazy(writes []mqtt.Write) { s.committer.giveLazy(writes) }
+
+// Ready says why no new durable work can be taken, or nil.
+func (s *Store) Ready() error {
+	if err := s.committer.ready(); err != nil {
+		return err
+	}
+	return s.space.ready()
+}
+
+// Durable names who is told of commits, instead of who was told before.
+func (s *Store) Durable(fn func(number uint64)) {
+	s.committer.mu.Lock()
+	defer s.committer.mu.Unlock()
+	s.committer.durableFn = fn
+}
+
+// Low tells that little space is left: history and other work that can be
+// spared should stop.
+func (s *Store) Low() bool { return s.space.low.Load() }
+
+// SetAside returns what Open set aside because it could not be read, as paths
+// in the data folder.
+func (s *Store) SetAside() []string { return s.setAside }
+
+// Close commits what waits, lazy writes too, and closes the folder. If the
+// disk does not answer until ctx is done, it leaves the folder as a power cut
+// would.
+func (s *Store) Close(ctx context.Context) error {
+	s.closing.Do(func() { s.closed = s.close(ctx) })
+	return s.closed
+}
+
+func (s *Store) close(ctx context.Context) error {
+	close(s.stop)
+	if err := s.committer.close(ctx); err != nil {
+		return err // the lock stays: the database is still open
+	}
+	s.beside.Wait()
+	s.backend.close()
+	done := make(chan error, 1)
+	go func() { done <- s.db.Close() }()
+	select {
+	case err := <-done:
+		return errors.Join(err, s.lock.Close())
+	case <-ctx.Done():
+		return fmt.Errorf("close the store: %w", ctx.Err())
+	}
+}
+
+// syncRegularly is SyncInterval.
+func (s *Store) syncRegularly() {
+	tick := time.NewTicker(syncInterval)
+	defer tick.Stop()
+	var synced uint64
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		groups := s.Stats().Groups
+		if groups == synced {
+			continue
+		}
+		if err := s.db.Sync(); err != nil {
+			s.log.Error("store: sync failed", "err", brief(err))
+			continue
+		}
+		synced = groups
+	}
+}
+
+// collectGarbage frees the space of big values that were deleted. Without
+// such values there is one log file, which Badger is writing.
+func (s *Store) collectGarbage() {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		}
+		logs, _ := filepath.Glob(filepath.Join(s.options.Dir, "db", "*.vlog"))
+		for range logs {
+			if len(logs) < 2 || s.db.RunValueLogGC(0.5) != nil {
+				break
+			}
+		}
+	}
+}
