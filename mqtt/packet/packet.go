@@ -39,6 +39,12 @@ const (
 	AUTH        Type = 15
 )
 
+var typeNames = [...]string{"packet", "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP",
+	"SUBSCRIBE", "SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "AUTH"}
+
+// String returns the name as the specification spells it.
+func (t Type) String() string { return typeNames[t&0x0f] }
+
 // A QoS is a delivery guarantee, section 4.3.
 type QoS byte
 

@@ -1,5 +1,7 @@
 package packet
 
+import "strconv"
+
 // A Reason is a reason code of 5.0, section 2.4.
 type Reason byte
 
@@ -49,3 +51,85 @@ const (
 	SubscriptionIDsNotSupported Reason = 0xA1
 	WildcardsNotSupported       Reason = 0xA2
 )
+
+// reasonTable is table 2-6: how a code is called and which packets carry it.
+var reasonTable = map[Reason]struct {
+	name string
+	in   uint16
+}{
+	Success:                     {"success", places(CONNACK, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, AUTH, DISCONNECT)},
+	GrantedQoS1:                 {"granted QoS 1", places(SUBACK)},
+	GrantedQoS2:                 {"granted QoS 2", places(SUBACK)},
+	DisconnectWithWill:          {"disconnect with will", places(DISCONNECT)},
+	NoMatchingSubscribers:       {"no matching subscribers", places(PUBACK, PUBREC)},
+	NoSubscriptionExisted:       {"no subscription existed", places(UNSUBACK)},
+	ContinueAuthentication:      {"continue authentication", places(AUTH)},
+	ReAuthenticate:              {"re-authenticate", places(AUTH)},
+	UnspecifiedError:            {"unspecified error", places(CONNACK, PUBACK, PUBREC, SUBACK, UNSUBACK, DISCONNECT)},
+	MalformedPacket:             {"malformed packet", places(CONNACK, DISCONNECT)},
+	ProtocolError:               {"protocol error", places(CONNACK, DISCONNECT)},
+	ImplementationSpecificError: {"implementation specific error", places(CONNACK, PUBACK, PUBREC, SUBACK, UNSUBACK, DISCONNECT)},
+	UnsupportedProtocolVersion:  {"unsupported protocol version", places(CONNACK)},
+	ClientIDNotValid:            {"client identifier not valid", places(CONNACK)},
+	BadUserNameOrPassword:       {"bad user name or password", places(CONNACK)},
+	NotAuthorized:               {"not authorized", places(CONNACK, PUBACK, PUBREC, SUBACK, UNSUBACK, DISCONNECT)},
+	ServerUnavailable:           {"server unavailable", places(CONNACK)},
+	ServerBusy:                  {"server busy", places(CONNACK, DISCONNECT)},
+	Banned:                      {"banned", places(CONNACK)},
+	ServerShuttingDown:          {"server shutting down", places(DISCONNECT)},
+	BadAuthenticationMethod:     {"bad authentication method", places(CONNACK, DISCONNECT)},
+	KeepAliveTimeout:            {"keep alive timeout", places(DISCONNECT)},
+	SessionTakenOver:            {"session taken over", places(DISCONNECT)},
+	TopicFilterInvalid:          {"topic filter invalid", places(SUBACK, UNSUBACK, DISCONNECT)},
+	TopicNameInvalid:            {"topic name invalid", places(CONNACK, PUBACK, PUBREC, DISCONNECT)},
+	PacketIDInUse:               {"packet identifier in use", places(PUBACK, PUBREC, SUBACK, UNSUBACK)},
+	PacketIDNotFound:            {"packet identifier not found", places(PUBREL, PUBCOMP)},
+	ReceiveMaximumExceeded:      {"receive maximum exceeded", places(DISCONNECT)},
+	TopicAliasInvalid:           {"topic alias invalid", places(DISCONNECT)},
+	PacketTooLarge:              {"packet too large", places(CONNACK, DISCONNECT)},
+	MessageRateTooHigh:          {"message rate too high", places(DISCONNECT)},
+	QuotaExceeded:               {"quota exceeded", places(CONNACK, PUBACK, PUBREC, SUBACK, DISCONNECT)},
+	AdministrativeAction:        {"administrative action", places(DISCONNECT)},
+	PayloadFormatInvalid:        {"payload format invalid", places(CONNACK, PUBACK, PUBREC, DISCONNECT)},
+	RetainNotSupported:          {"retain not supported", places(CONNACK, DISCONNECT)},
+	QoSNotSupported:             {"QoS not supported", places(CONNACK, DISCONNECT)},
+	UseAnotherServer:            {"use another server", places(CONNACK, DISCONNECT)},
+	ServerMoved:                 {"server moved", places(CONNACK, DISCONNECT)},
+	SharedNotSupported:          {"shared subscriptions not supported", places(SUBACK, DISCONNECT)},
+	ConnectionRateExceeded:      {"connection rate exceeded", places(CONNACK, DISCONNECT)},
+	MaximumConnectTime:          {"maximum connect time", places(DISCONNECT)},
+	SubscriptionIDsNotSupported: {"subscription identifiers not supported", places(SUBACK, DISCONNECT)},
+	WildcardsNotSupported:       {"wildcard subscriptions not supported", places(SUBACK, DISCONNECT)},
+}
+
+// String returns the name of the code in lower case.
+func (r Reason) String() string {
+	if row, ok := reasonTable[r]; ok {
+		return row.name
+	}
+	return "reason 0x" + strconv.FormatUint(uint64(r), 16)
+}
+
+// in tells whether packets of type t may carry the code.
+func (r Reason) in(t Type) bool { return reasonTable[r].in&(1<<t) != 0 }
+
+// returnCode is the code of table 4.1 of 3.1.1, section 3.2.2.3 there, that
+// stands for r in a CONNACK. Where none fits, the connection is closed without
+// one [MQTT-3.2.2-6].
+func (r Reason) returnCode() (code byte, ok bool) {
+	switch r {
+	case Success, 1, 2, 3, 4, 5: // the latter as Decode leaves them
+		return byte(r), true
+	case UnsupportedProtocolVersion:
+		return 1, true
+	case ClientIDNotValid:
+		return 2, true
+	case ServerUnavailable, ServerBusy, QuotaExceeded, ConnectionRateExceeded, UseAnotherServer, ServerMoved:
+		return 3, true
+	case BadUserNameOrPassword:
+		return 4, true
+	case NotAuthorized, Banned:
+		return 5, true
+	}
+	return 0, false
+}

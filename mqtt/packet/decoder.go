@@ -1,0 +1,184 @@
+package packet
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"unicode/utf8"
+
+	"lar.home/mqtt/topic"
+)
+
+// A decoder reads the fields of one packet from the front. It keeps its first
+// failure, so that a reader of fields looks at it once, at the end.
+type decoder struct {
+	packet Type
+	buf    []byte
+	err    *Error
+
+	users     int // user properties seen so far, and their bytes
+	userBytes int
+}
+
+// fail keeps the first failure and lets all further reading fail.
+func (d *decoder) fail(field string, reason Reason) {
+	if d.err == nil {
+		d.err = &Error{d.packet.String(), field, reason}
+	}
+	d.buf = nil
+}
+
+// failed returns the first failure as an error.
+func (d *decoder) failed() error {
+	if d.err == nil {
+		return nil
+	}
+	return d.err
+}
+
+// end returns the first failure, which may be that bytes are left over.
+func (d *decoder) end() error {
+	if len(d.buf) > 0 {
+		d.fail("length", MalformedPacket)
+	}
+	return d.failed()
+}
+
+// take reads n bytes.
+func (d *decoder) take(n int, field string) []byte {
+	if n > len(d.buf) {
+		d.fail(field, MalformedPacket)
+		return nil
+	}
+	b := d.buf[:n:n]
+	d.buf = d.buf[n:]
+	return b
+}
+
+func (d *decoder) byte(field string) byte {
+	if len(d.buf) < 1 {
+		d.fail(field, MalformedPacket)
+		return 0
+	}
+	b := d.buf[0]
+	d.buf = d.buf[1:]
+	return b
+}
+
+func (d *decoder) uint16(field string) uint16 {
+	if len(d.buf) < 2 {
+		d.fail(field, MalformedPacket)
+		return 0
+	}
+	v := binary.BigEndian.Uint16(d.buf)
+	d.buf = d.buf[2:]
+	return v
+}
+
+func (d *decoder) uint32(field string) uint32 {
+	if len(d.buf) < 4 {
+		d.fail(field, MalformedPacket)
+		return 0
+	}
+	v := binary.BigEndian.Uint32(d.buf)
+	d.buf = d.buf[4:]
+	return v
+}
+
+func (d *decoder) varint(field string) uint32 {
+	value, digits, valid := varint(d.buf)
+	if !valid || digits == 0 {
+		d.fail(field, MalformedPacket)
+		return 0
+	}
+	d.buf = d.buf[digits:]
+	return value
+}
+
+// binary reads bytes after their length, section 1.5.6.
+func (d *decoder) binary(field string) []byte {
+	return d.take(int(d.uint16(field)), field)
+}
+
+// text reads a string, section 1.5.4: well-formed UTF-8 without U+0000. Other
+// control characters may stand in it.
+func (d *decoder) text(field string) []byte {
+	b := d.binary(field)
+	if !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
+		d.fail(field, MalformedPacket) // [MQTT-1.5.4-1], [MQTT-1.5.4-2]
+	}
+	return b
+}
+
+// word is text without control characters, which section 1.5.4 allows to
+// refuse: it names somebody, in logs and pages too.
+func (d *decoder) word(field string) []byte {
+	b := d.text(field)
+	for i, c := range b {
+		if c < 0x20 || c == 0x7f || c == 0xc2 && i+1 < len(b) && b[i+1] < 0xa0 {
+			d.fail(field, MalformedPacket)
+			break
+		}
+	}
+	return b
+}
+
+// name reads a topic name; wildcard and empty say how those are refused.
+func (d *decoder) name(field string, wildcard, empty Reason) []byte {
+	b := d.binary(field)
+	if d.err == nil {
+		d.checkName(b, field, wildcard, empty)
+	}
+	return b
+}
+
+func (d *decoder) checkName(b []byte, field string, wildcard, empty Reason) {
+	switch err := topic.ValidName(b); {
+	case err == nil:
+	case errors.Is(err, topic.ErrWildcard):
+		d.fail(field, wildcard)
+	case errors.Is(err, topic.ErrEmpty):
+		d.fail(field, empty)
+	default:
+		d.fail(field, MalformedPacket)
+	}
+}
+
+// filter reads a topic filter, perhaps that of a shared subscription.
+func (d *decoder) filter() string {
+	b := d.binary("topic filter")
+	if d.err != nil {
+		return ""
+	}
+	if len(b) > topic.MaxLength {
+		d.fail("topic filter", MalformedPacket)
+		return ""
+	}
+	s := string(b)
+	switch err := topic.ValidFilter(s); {
+	case err == nil:
+	case errors.Is(err, topic.ErrWildcard), errors.Is(err, topic.ErrShare), errors.Is(err, topic.ErrEmpty):
+		d.fail("topic filter", TopicFilterInvalid)
+	default:
+		d.fail("topic filter", MalformedPacket)
+	}
+	return s
+}
+
+// packetID reads a packet identifier, which is never 0 [MQTT-2.2.1-3].
+func (d *decoder) packetID() uint16 {
+	id := d.uint16("packet identifier")
+	if id == 0 {
+		d.fail("packet identifier", ProtocolError)
+	}
+	return id
+}
+
+// reason reads a reason code that the packet may carry, section 2.4.
+func (d *decoder) reason() Reason {
+	r := Reason(d.byte("reason code"))
+	if d.err == nil && !r.in(d.packet) {
+		d.fail("reason code", ProtocolError)
+	}
+	return r
+}
