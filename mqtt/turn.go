@@ -32,8 +32,11 @@ type Turn struct {
 	wakes     []wake
 	later     []func()
 	after     []func()
+	sends     []send
 	rewired   bool
-	hop       int // of the message being decided
+	soon      bool // somebody waits for the disk
+	hop       int  // of the message being decided
+	batch     *Batch
 }
 
 type wake struct {
@@ -43,9 +46,7 @@ type wake struct {
 
 // Write sets a record, or deletes it when value is nil. The turn keeps both
 // slices. All writes of a turn are on disk or none is.
-func (t *Turn) Write(key, value []byte) {
-	t.writes = append(t.writes, Write{Key: key, Value: value})
-}
+func (t *Turn) Write(key, value []byte) { t.durably(key, value) }
 
 // Lazy sets a record that may be some seconds old after a crash, or deletes it
 // when value is nil. The turn keeps both slices. It holds nothing back.
@@ -85,9 +86,10 @@ func (t *Turn) Later(work func()) { t.later = append(t.later, work) }
 // by another way than a message: a notification, an HTTP request, an answer.
 func (t *Turn) Durable(fn func()) { t.after = append(t.after, fn) }
 
-// Rewire says that Wants of a consumer has changed. Before the turn ends,
-// retained messages of topics that it did not want before come to it by
-// Accept, with Retained set.
+// Rewire says that Wants of a consumer has changed. Soon after the turn, in
+// turns of their own, retained messages of topics that it did not want before
+// come to it by Accept, with Retained set, unless something live of the same
+// topic came first.
 func (t *Turn) Rewire() { t.rewired = true }
 
 // Writes returns what the turn has written so far, for tests.

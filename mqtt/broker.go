@@ -1,0 +1,516 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"lar.home/mqtt/packet"
+	"lar.home/mqtt/topic"
+)
+
+// Config is what a broker is made of.
+type Config struct {
+	Store Store
+	// Clock tells the time; nil: the machine's, trusted.
+	Clock func() Now
+	// Rand is where client identifiers that the broker assigns come from;
+	// nil: crypto/rand.
+	Rand io.Reader
+	// Authenticate tells who a client is ("" for one without a credential) or
+	// why it is refused. It may take its time: it is called outside the lock.
+	// nil lets everybody in.
+	Authenticate func(Login) (identity string, reason packet.Reason)
+	// Consumers take part in every turn, in this order.
+	Consumers []Consumer
+	Limits    Limits
+	Log       *slog.Logger
+}
+
+// A Broker serves MQTT clients.
+type Broker struct {
+	store        Store
+	clock        func() Now
+	rand         io.Reader
+	authenticate func(Login) (string, packet.Reason)
+	consumers    []Consumer
+	limits       Limits
+	log          *slog.Logger
+	stats        counters
+
+	durable    atomic.Uint64 // number of the last turn on disk
+	generation atomic.Uint64 // of the routes
+
+	mu              sync.Mutex // the house's lock: it guards what follows, down to the blank line
+	turn            Turn
+	pub             publication
+	number          uint64 // of the turn being decided, or of the next
+	submitted       uint64 // of the last turn that wrote
+	block           uint64 // turn numbers below it are leased
+	lastNow         Now
+	closed          bool
+	sessions        map[string]*session
+	kept            map[uint32]*session
+	lastSession     uint32
+	subs            topic.Tree[*subscription, struct{}]
+	shares          map[string]*shareGroup
+	groupSubs       map[*shareGroup]*subscription
+	retained        topic.Names[*retainedMessage]
+	retainedBytes   int
+	bodies          map[uint64]int
+	bodiesOfTurn    int
+	deadlines       deadlines
+	wakes           [maxConsumers]*deadline
+	conns           map[*Conn]struct{}
+	unauthenticated int
+	showing         bool
+	showAgain       bool
+
+	routesMu sync.RWMutex // taken after the house's lock, or alone
+	routes   map[string]*route
+	routesOf uint64
+
+	heldMu sync.Mutex // taken after a connection's lock, or alone
+	held   []*Conn
+
+	afterMu sync.Mutex // taken after the house's lock, or alone
+	after   []afterTurn
+
+	jobs      jobs
+	listeners listeners
+	poked     chan struct{}
+	stopping  chan struct{}
+	timeEnded chan struct{}
+	refusals  rateLimit
+	readers   sync.WaitGroup
+}
+
+// afterTurn is something to be done once a turn is on disk.
+type afterTurn struct {
+	number uint64
+	fn     func()
+}
+
+// counters are what the broker counts, since it started.
+type counters struct {
+	received, sent, dropped, refused, connects, panics atomic.Uint64
+}
+
+// New returns a broker that has taken up what the store holds. It serves
+// nobody until Serve or Open is called.
+func New(cfg Config) (*Broker, error) {
+	if len(cfg.Consumers) > maxConsumers {
+		return nil, fmt.Errorf("%d consumers: at most %d", len(cfg.Consumers), maxConsumers)
+	}
+	b := &Broker{
+		store:        cfg.Store,
+		clock:        cfg.Clock,
+		rand:         cfg.Rand,
+		authenticate: cfg.Authenticate,
+		consumers:    cfg.Consumers,
+		limits:       cfg.Limits.withDefaults(),
+		log:          cfg.Log,
+		sessions:     make(map[string]*session),
+		kept:         make(map[uint32]*session),
+		shares:       make(map[string]*shareGroup),
+		groupSubs:    make(map[*shareGroup]*subscription),
+		bodies:       make(map[uint64]int),
+		conns:        make(map[*Conn]struct{}),
+		routes:       make(map[string]*route),
+		poked:        make(chan struct{}, 1),
+		stopping:     make(chan struct{}),
+		timeEnded:    make(chan struct{}),
+	}
+	if b.clock == nil {
+		started := time.Now()
+		b.clock = func() Now {
+			now := time.Now()
+			return Now{Wall: now, Trusted: true, Run: now.Sub(started)}
+		}
+	}
+	if b.rand == nil {
+		b.rand = rand.Reader
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	b.jobs.limit = max(1, runtime.GOMAXPROCS(0)-1)
+	b.lastNow = b.clock()
+	b.store.Durable(b.committed)
+	if err := b.takeUp(); err != nil {
+		return nil, err
+	}
+	b.start()
+	go b.keepTime()
+	return b, nil
+}
+
+// start is the first turn: consumers place their deadlines and are shown the
+// retained messages they want, before anybody connects.
+func (b *Broker) start() {
+	b.mu.Lock()
+	b.showing = true // the loop below does it
+	b.mu.Unlock()
+	b.turnNow(func(t *Turn) {
+		for _, c := range b.consumers {
+			b.wake(t, c)
+		}
+	})
+	b.show()
+}
+
+// Do runs fn as one turn: a form, a call of the API. It returns fn's error,
+// having dropped what the turn had gathered, or nil once everything the turn
+// wrote is on disk. When ctx ends first its error is returned; the turn stands
+// all the same.
+func (b *Broker) Do(ctx context.Context, fn func(t *Turn) error) error {
+	batch := batches.Get().(*Batch)
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		batches.Put(batch)
+		return errors.New("the hub is stopping")
+	}
+	t := b.begin(batch)
+	err := b.try(t, fn)
+	if err != nil {
+		t.drop()
+	}
+	number := b.finish(t)
+	b.mu.Unlock()
+	b.Flush(batch)
+	batches.Put(batch)
+	if err != nil || number <= b.durable.Load() {
+		return err
+	}
+	done := make(chan struct{})
+	b.onDurable(number, func() { close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// try runs fn; a panic is an error of this turn only.
+func (b *Broker) try(t *Turn, fn func(t *Turn) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.panicked(r)
+			err = errors.New("something went wrong inside; the log says what")
+		}
+	}()
+	return fn(t)
+}
+
+func (b *Broker) panicked(r any, args ...any) {
+	b.stats.panics.Add(1)
+	b.log.Error("panic", append([]any{"err", fmt.Sprint(r), "stack", string(debug.Stack())}, args...)...)
+}
+
+// turnNow runs fn as a turn and returns the number whose commit it waits for.
+func (b *Broker) turnNow(fn func(t *Turn)) uint64 {
+	batch := batches.Get().(*Batch)
+	b.mu.Lock()
+	t := b.begin(batch)
+	fn(t)
+	number := b.finish(t)
+	b.mu.Unlock()
+	b.Flush(batch)
+	batches.Put(batch)
+	return number
+}
+
+// begin starts a turn. The house's lock is held until finish.
+func (b *Broker) begin(batch *Batch) *Turn {
+	t := &b.turn
+	t.Number = b.number
+	t.Now = b.clock()
+	t.batch = batch
+	b.bodiesOfTurn = 0
+	return t
+}
+
+// Bounds of what one turn may set off.
+const (
+	maxHops     = 8
+	maxMessages = 256
+)
+
+// finish ends a turn: the messages made in it are decided, its writes go to
+// the store, what it sends goes out or waits. It returns the turn's number, or
+// 0 if it wrote nothing.
+func (b *Broker) finish(t *Turn) uint64 {
+	for i := 0; i < len(t.published); i++ {
+		m := t.published[i]
+		if m.hop > maxHops || i >= maxMessages {
+			b.log.Warn("messages set each other off without end; dropped", "topic", m.Topic)
+			b.stats.dropped.Add(1)
+			continue
+		}
+		if err := topic.ValidName(m.Topic); err != nil {
+			b.log.Warn("message with a bad topic dropped", "topic", m.Topic, "err", err)
+			continue
+		}
+		t.hop = m.hop
+		pub := &publication{m: m, topic: m.Topic, gathered: true, held: true}
+		b.publish(t, pub, nil, nil)
+	}
+	t.hop = 0
+	number := uint64(0)
+	if t.rewired {
+		b.rewire(t)
+	}
+	used := len(t.writes) > 0 || len(t.lazies) > 0 || len(t.published) > 0
+	if len(t.writes) > 0 {
+		number = t.Number
+		b.submitted = number
+		if b.block-b.number < leaseBlock/2 {
+			b.block = b.number + leaseBlock
+			t.writes = append(t.writes, Write{blockKey, blockRecord(b.block)})
+		}
+	}
+	if used {
+		b.number++
+	}
+	for i := range t.sends {
+		s := &t.sends[i]
+		after := s.after
+		if s.own {
+			after = max(after, number)
+		}
+		s.c.push(*s, after, t.batch)
+		*s = send{}
+	}
+	t.sends = t.sends[:0]
+	if number != 0 {
+		b.store.Submit(number, t.writes, t.soon)
+		t.writes = nil
+	}
+	if len(t.lazies) > 0 {
+		b.store.Lazy(t.lazies)
+		t.lazies = nil
+	}
+	for _, fn := range t.after {
+		if number == 0 {
+			t.batch.after = append(t.batch.after, fn)
+		} else {
+			b.onDurable(number, fn)
+		}
+	}
+	for _, w := range t.wakes {
+		b.setWake(w)
+	}
+	for _, fn := range t.later {
+		b.jobs.add(fn)
+	}
+	t.reset()
+	return number
+}
+
+// drop forgets what a turn has gathered.
+func (t *Turn) drop() {
+	t.writes, t.lazies = nil, nil
+	t.sends = t.sends[:0]
+	t.rewired, t.soon = false, false
+	clear(t.published)
+	clear(t.after)
+	clear(t.later)
+	t.published, t.after, t.later, t.wakes = t.published[:0], t.after[:0], t.later[:0], t.wakes[:0]
+}
+
+func (t *Turn) reset() {
+	if len(t.published) > 0 || len(t.after) > 0 || len(t.later) > 0 || len(t.wakes) > 0 || t.rewired || t.soon {
+		t.drop()
+	}
+}
+
+// setWake arms the deadline that a consumer asked for.
+func (b *Broker) setWake(w wake) {
+	for i, c := range b.consumers {
+		if c != w.consumer {
+			continue
+		}
+		b.cancel(b.wakes[i])
+		b.wakes[i] = nil
+		if w.at >= 0 {
+			b.wakes[i] = b.exactly(w.at, func(t *Turn) {
+				b.wakes[i] = nil
+				b.wake(t, c)
+			})
+		}
+	}
+}
+
+// durably writes a record for which somebody waits.
+func (t *Turn) durably(key, value []byte) {
+	t.writes = append(t.writes, Write{Key: key, Value: value})
+	t.soon = true
+}
+
+// alongside writes a record for which nobody waits; it rides along within a
+// second.
+func (t *Turn) alongside(key, value []byte) {
+	t.writes = append(t.writes, Write{Key: key, Value: value})
+}
+
+// forget deletes a record; it rides along within a second.
+func (t *Turn) forget(key []byte) { t.alongside(key, nil) }
+
+// send queues something for the end of the turn.
+func (t *Turn) send(s send) { t.sends = append(t.sends, s) }
+
+// hold lists a connection that waits for a commit. c.mu is held.
+func (b *Broker) hold(c *Conn) {
+	b.heldMu.Lock()
+	b.held = append(b.held, c)
+	b.heldMu.Unlock()
+}
+
+// onDurable has fn called once turn number is on disk.
+func (b *Broker) onDurable(number uint64, fn func()) {
+	b.afterMu.Lock()
+	waiting := number > b.durable.Load()
+	if waiting {
+		b.after = append(b.after, afterTurn{number, fn})
+	}
+	b.afterMu.Unlock()
+	if !waiting {
+		fn()
+	}
+}
+
+// waitDurable waits until a turn is on disk; false if the broker stops first.
+func (b *Broker) waitDurable(number uint64) bool {
+	done := make(chan struct{})
+	b.onDurable(number, func() { close(done) })
+	select {
+	case <-done:
+		return true
+	case <-b.stopping:
+		return false
+	}
+}
+
+// committed is called by the store: turns up to number are on disk. It takes
+// only connections' locks.
+func (b *Broker) committed(number uint64) {
+	b.durable.Store(number)
+	b.heldMu.Lock()
+	waiting := b.held
+	b.held = nil
+	b.heldMu.Unlock()
+	for _, c := range waiting {
+		c.mu.Lock()
+		c.release(number)
+		c.listed = c.msgs.len() > 0 || c.acks.len() > 0
+		if c.listed {
+			b.hold(c)
+		}
+		c.mu.Unlock()
+		c.flush()
+	}
+	b.afterMu.Lock()
+	var due []func()
+	rest := b.after[:0]
+	for _, a := range b.after {
+		if a.number <= number {
+			due = append(due, a.fn)
+		} else {
+			rest = append(rest, a)
+		}
+	}
+	clear(b.after[len(rest):])
+	b.after = rest
+	b.afterMu.Unlock()
+	for _, fn := range due {
+		fn()
+	}
+}
+
+// refuse logs, at a bounded rate, that durable work was refused.
+func (b *Broker) refuse(what string, err error, args ...any) {
+	b.stats.refused.Add(1)
+	if b.refusals.allow(b.clock().Run) {
+		b.log.Warn(what, append([]any{"err", err}, args...)...)
+	}
+}
+
+// A rateLimit lets one log line a second through.
+type rateLimit struct{ last clockMark }
+
+func (r *rateLimit) allow(now time.Duration) bool {
+	if last := r.last.get(); last != 0 && now-last < time.Second {
+		return false
+	}
+	r.last.set(now)
+	return true
+}
+
+// newClientID makes an identifier for a client that has none: 22 characters,
+// 130 random bits.
+func (b *Broker) newClientID() string {
+	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	raw := make([]byte, 22)
+	if _, err := io.ReadFull(b.rand, raw); err != nil {
+		rand.Read(raw) // never fails
+	}
+	for i := range raw {
+		raw[i] = letters[int(raw[i])%len(letters)]
+	}
+	return string(raw)
+}
+
+func loopback(remote string) bool {
+	ap, err := netip.ParseAddrPort(remote)
+	return err != nil || ap.Addr().Unmap().IsLoopback()
+}
+
+// jobs runs long work on a bounded number of goroutines.
+type jobs struct {
+	mu      sync.Mutex // guards the rest
+	limit   int
+	running int
+	waiting ring[func()]
+	idle    sync.WaitGroup
+}
+
+func (j *jobs) add(fn func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.waiting.push(fn)
+	if j.running < j.limit {
+		j.running++
+		j.idle.Add(1)
+		go j.work()
+	}
+}
+
+func (j *jobs) work() {
+	defer j.idle.Done()
+	// An ordinary system call tells the scheduler that there is work; raw
+	// ones, by which connections are read, do not.
+	syscall.Syscall(syscall.SYS_GETPID, 0, 0, 0)
+	for {
+		j.mu.Lock()
+		if j.waiting.len() == 0 {
+			j.running--
+			j.mu.Unlock()
+			return
+		}
+		fn := j.waiting.pop()
+		j.mu.Unlock()
+		fn()
+	}
+}

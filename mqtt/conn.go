@@ -1,0 +1,309 @@
+package mqtt
+
+import (
+	"sync"
+	"time"
+
+	"lar.home/mqtt/packet"
+)
+
+// A Sink is one transport, seen from the broker.
+type Sink interface {
+	// Write takes what goes out now; n < len(p) says that it is full.
+	Write(p []byte) (n int, err error)
+	// WantWrite is called once after a short write: Broker.Writable is to be
+	// called when there is room again.
+	WantWrite()
+	// Kill ends the transport, from any goroutine; its reader then ends.
+	Kill()
+	// Remote names the other end, for the log and for who may connect.
+	Remote() string
+}
+
+// A Conn is one network connection of a client.
+type Conn struct {
+	b      *Broker
+	sink   Sink
+	remote string
+
+	// The reader's: only Feed touches these.
+	partial []byte // head of a packet that is not whole yet
+	aliases map[uint16]string
+	limit   int // bytes of a packet
+
+	// Set by the reader under the house's lock, read under it or by the reader.
+	version   packet.Version
+	identity  string
+	sess      *session // nil before CONNECT and after the connection has ended
+	connected bool     // a CONNECT was accepted
+	ended     bool     // the house is done with it
+	resumed   bool     // CONNACK said Session Present
+	window    int      // QoS 1 and 2 messages in flight, at most
+	maxPacket int      // bytes of a packet the client takes; 0 no limit
+	problems  bool     // Request Problem Information
+	keepAlive time.Duration
+	check     *deadline
+
+	seen clockMark // when the last whole packet came
+
+	mu        sync.Mutex // guards what follows; taken after the house's lock, never before
+	out       []byte     // encoded, to be written
+	rest      []byte     // what a short write left
+	msgs      ring[*held]
+	acks      ring[*held]
+	listed    bool // stands in Broker.held
+	dirty     bool // stands in a Batch
+	flushing  bool // somebody is writing
+	full      bool // waiting for Writable
+	closing   bool // kill when all is written
+	dead      bool
+	stalled   time.Duration // Run time since which the socket takes nothing
+	ackedIn   int           // acknowledgements sent since the connection began
+	unflushed int           // bytes in out and rest
+}
+
+// A send is something to be sent on a connection, as a turn decides it.
+type send struct {
+	c     *Conn
+	lanes lanes
+	own   bool   // waits for this turn, if it writes
+	after uint64 // waits for that turn too
+
+	m      *Message // a PUBLISH, when not nil
+	qos    QoS
+	dup    bool
+	retain bool
+	id     uint16
+	subIDs []uint32
+
+	ack    packet.Type // else PUBACK, PUBREC, PUBREL or PUBCOMP, when not 0
+	reason packet.Reason
+
+	p packet.Packet // else any packet
+}
+
+// lanes says in which order a send stands. A lane is never overtaken in;
+// between the two there is no order. What stands in both is a barrier.
+type lanes uint8
+
+const (
+	messageLane lanes = 1
+	ackLane     lanes = 2
+	bothLanes         = messageLane | ackLane
+)
+
+// held is a send that waits for its turn to reach the disk.
+type held struct {
+	send
+}
+
+// push sends s, or lets it wait for turn after.
+func (c *Conn) push(s send, after uint64, t *Batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead || c.closing {
+		return
+	}
+	durable := c.b.durable.Load()
+	if after <= durable && (s.lanes&messageLane == 0 || c.msgs.len() == 0) && (s.lanes&ackLane == 0 || c.acks.len() == 0) {
+		c.encode(&s)
+		c.touch(t)
+		return
+	}
+	h := &held{send: s}
+	h.after = after
+	if s.lanes&messageLane != 0 {
+		c.msgs.push(h)
+	}
+	if s.lanes&ackLane != 0 {
+		c.acks.push(h)
+	}
+	if !c.listed {
+		c.listed = true
+		c.b.hold(c)
+	}
+	// A commit may have ended between the look above and the listing.
+	if now := c.b.durable.Load(); now != durable {
+		c.release(now)
+		c.touch(t)
+	}
+}
+
+// touch lists the connection once to be flushed. c.mu is held.
+func (c *Conn) touch(t *Batch) {
+	if !c.dirty {
+		c.dirty = true
+		t.touched = append(t.touched, c)
+	}
+}
+
+// release encodes what waited for turns up to durable. c.mu is held.
+func (c *Conn) release(durable uint64) {
+	for progress := true; progress; {
+		progress = false
+		for c.msgs.len() > 0 {
+			h := *c.msgs.at(0)
+			if h.after > durable || h.lanes == bothLanes && (c.acks.len() == 0 || *c.acks.at(0) != h) {
+				break
+			}
+			c.msgs.pop()
+			if h.lanes == bothLanes {
+				c.acks.pop()
+			}
+			c.encode(&h.send)
+			progress = true
+		}
+		for c.acks.len() > 0 {
+			h := *c.acks.at(0)
+			if h.after > durable || h.lanes == bothLanes {
+				break // a barrier leaves through the lane of messages
+			}
+			c.acks.pop()
+			c.encode(&h.send)
+			progress = true
+		}
+	}
+}
+
+// encode appends s to the bytes that go out. c.mu is held.
+func (c *Conn) encode(s *send) {
+	before := len(c.out)
+	if c.out == nil {
+		c.out = getBuffer()
+	}
+	switch {
+	case s.m != nil:
+		p := packet.Publish{Dup: s.dup, QoS: s.qos, Retain: s.retain, PacketID: s.id,
+			Topic: []byte(s.m.Topic), Payload: s.m.Payload}
+		if c.version == packet.V5 {
+			p.Properties = s.m.Properties
+			p.SubscriptionIDs = s.subIDs
+			if s.m.Expires != 0 {
+				left := s.m.Expires - c.b.clock().Run
+				p.HasExpiry, p.Expiry = true, uint32(max(0, (left+time.Second-1)/time.Second))
+			}
+		}
+		c.out = packet.AppendPublish(c.out, c.version, &p)
+		if c.maxPacket > 0 && len(c.out)-before > c.maxPacket {
+			c.out = c.out[:before] // [MQTT-3.1.2-25]; its window slot is freed by tooLarge
+		} else {
+			c.b.stats.sent.Add(1)
+		}
+	case s.ack != 0:
+		c.out = packet.AppendAck(c.out, c.version, s.ack, s.id, s.reason)
+		if s.ack == packet.PUBACK || s.ack == packet.PUBCOMP || s.ack == packet.PUBREC && s.reason >= 0x80 {
+			c.ackedIn++
+		}
+	default:
+		c.out = packet.Append(c.out, c.version, s.p)
+	}
+	c.unflushed += len(c.out) - before
+}
+
+// sendNow queues a packet that waits for nothing: PINGRESP, or the last one.
+func (c *Conn) sendNow(p packet.Packet, t *Batch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dead && !c.closing {
+		c.encode(&send{p: p})
+		c.touch(t)
+	}
+}
+
+// end lets what is encoded go out, drops what is held, and then closes.
+func (c *Conn) end(t *Batch) {
+	c.mu.Lock()
+	c.closing = true
+	c.msgs.clear()
+	c.acks.clear()
+	c.touch(t)
+	c.mu.Unlock()
+}
+
+// backlog tells how many bytes wait to be written.
+func (c *Conn) backlog() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unflushed
+}
+
+// flush writes what is encoded. One goroutine writes at a time; whoever comes
+// meanwhile leaves it the work.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	c.dirty = false
+	if c.flushing || c.full || c.dead {
+		c.mu.Unlock()
+		return
+	}
+	c.flushing = true
+	kill := false
+	for !c.dead {
+		buf, fresh := c.rest, false
+		if buf == nil {
+			buf, c.out, fresh = c.out, nil, true
+		}
+		if len(buf) == 0 {
+			if fresh && buf != nil {
+				putBuffer(buf)
+			}
+			break
+		}
+		c.mu.Unlock()
+		n, err := c.sink.Write(buf)
+		c.mu.Lock()
+		c.unflushed -= n
+		if n > 0 {
+			c.stalled = 0
+		}
+		if err != nil {
+			c.dead, c.out, c.rest, c.unflushed = true, nil, nil, 0
+			kill = true
+			break
+		}
+		if n < len(buf) {
+			c.rest = buf[n:]
+			c.full = true
+			if c.stalled == 0 {
+				c.stalled = max(1, c.b.clock().Run)
+			}
+			c.sink.WantWrite()
+			break
+		}
+		c.rest = nil
+		if fresh {
+			putBuffer(buf)
+		}
+	}
+	c.flushing = false
+	if c.closing && !c.full && len(c.out) == 0 && !c.dead {
+		c.dead, kill = true, true
+	}
+	c.mu.Unlock()
+	if kill {
+		c.sink.Kill()
+	}
+}
+
+// A Batch is what one read brings and what it touches.
+type Batch struct {
+	Buf     []byte // for the reader
+	in      []inbound
+	touched []*Conn
+	after   []func()
+	scratch []byte
+}
+
+var batches = sync.Pool{New: func() any { return &Batch{Buf: make([]byte, 16<<10)} }}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+func getBuffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
+
+// putBuffer gives a buffer back, unless it has grown large.
+func putBuffer(b []byte) {
+	if cap(b) <= 64<<10 {
+		b = b[:0]
+		buffers.Put(&b)
+	}
+}

@@ -1,0 +1,344 @@
+package mqtt
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	"lar.home/mqtt/packet"
+)
+
+// A Login is what a client says of itself when it connects.
+type Login struct {
+	ClientID    string
+	HasUsername bool
+	Username    string
+	HasPassword bool
+	Password    []byte
+	Remote      netip.AddrPort // invalid when the transport has no address
+}
+
+// connect handles CONNECT, section 3.1, in the order of checks that lets a
+// refused client disturb nobody.
+func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
+	c.version = p.Version
+	if p.HasAuthenticationMethod {
+		return refused(packet.BadAuthenticationMethod)
+	}
+	if p.ClientID == "" && !p.CleanStart && p.Version < packet.V5 { // [MQTT-3.1.3-8]
+		return refused(packet.ClientIDNotValid)
+	}
+	if p.Will != nil && reserved(p.Will.Topic) {
+		return refused(packet.NotAuthorized)
+	}
+	identity := ""
+	if b.authenticate != nil {
+		login := Login{ClientID: p.ClientID, HasUsername: p.HasUsername, Username: p.Username,
+			HasPassword: p.HasPassword, Password: p.Password}
+		login.Remote, _ = netip.ParseAddrPort(c.remote)
+		var reason packet.Reason
+		if identity, reason = b.authenticate(login); reason != packet.Success {
+			return refused(reason)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.begin(batch)
+	err := b.admit(t, c, p, identity)
+	b.finish(t)
+	return err
+}
+
+// refused is the error of a CONNECT that is answered with a code.
+func refused(reason packet.Reason) error {
+	return &packet.Error{Packet: "CONNECT", Reason: reason}
+}
+
+// admit is the part of CONNECT that is decided under the lock.
+func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) error {
+	if b.closed {
+		return refused(packet.ServerShuttingDown)
+	}
+	open := identity == ""
+	ack := &packet.Connack{}
+	clientID := p.ClientID
+	if clientID == "" {
+		for clientID == "" || b.sessions[clientID] != nil { // [MQTT-3.2.2-16]
+			clientID = b.newClientID()
+		}
+		ack.AssignedClientID = clientID
+	}
+	old := b.sessions[clientID]
+	if old != nil && old.owner != identity {
+		return refused(packet.ClientIDNotValid) // a session belongs to the identity that made it
+	}
+	expiry := p.SessionExpiry
+	limit := b.limits.SessionExpiry
+	if open {
+		limit = b.limits.OpenSessionExpiry
+	}
+	longest := uint32(limit / time.Second)
+	if p.Version < packet.V5 {
+		expiry = 0
+		if !p.CleanStart {
+			expiry = longest
+		}
+	} else if expiry > longest {
+		expiry = longest
+		ack.SessionExpiry = &expiry
+	}
+	keep := expiry > 0
+	wasKept := old != nil && old.kept()
+	if keep || wasKept {
+		if err := b.store.Ready(); err != nil {
+			b.refuse("connection refused", err, "client", clientID)
+			return refused(packet.QuotaExceeded)
+		}
+	}
+	if keep && !wasKept && len(b.kept) >= b.limits.KeptSessions {
+		return refused(packet.QuotaExceeded)
+	}
+	if p.Will != nil && p.Will.Retain && len(p.Will.Payload) > 0 && !b.retainRoom(p.Will.Topic, len(p.Will.Payload)) {
+		return refused(packet.QuotaExceeded)
+	}
+
+	// From here on nothing refuses.
+	if old != nil && old.conn != nil {
+		b.takeOver(t, old, p.CleanStart)
+	}
+	if old != nil && (p.CleanStart || !wasKept) {
+		b.removeSession(t, old) // its will goes out first, section 6.1 of 3.1.4
+		old = nil
+	}
+	s := old
+	present := s != nil
+	if s == nil {
+		s = &session{clientID: clientID, owner: identity}
+		b.sessions[clientID] = s
+	}
+	b.cancel(s.expires)
+	s.expires = nil
+	if s.will != nil {
+		b.cancelWill(t, s) // [MQTT-3.1.3-9]
+	}
+	s.version = p.Version
+	s.expiry = expiry
+	s.conn = c
+	if keep && !s.kept() {
+		b.lastSession++
+		s.id = b.lastSession
+		b.kept[s.id] = s
+	}
+	c.identity = identity
+	c.sess = s
+	c.connected = true
+	c.resumed = present
+	c.problems = p.RequestProblemInfo || p.Version < packet.V5
+	c.maxPacket = int(p.MaximumPacketSize)
+	c.window = b.limits.Window
+	if p.Version == packet.V5 {
+		c.window = min(int(p.ReceiveMaximum), b.limits.Window)
+	}
+	c.limit = b.limits.PacketSize
+	if open && !loopback(c.remote) {
+		c.limit = min(c.limit, b.limits.OpenPacketSize)
+	}
+	c.keepAlive = time.Duration(p.KeepAlive) * time.Second
+	if p.Version == packet.V5 && (p.KeepAlive == 0 || c.keepAlive > b.limits.KeepAlive) {
+		c.keepAlive = b.limits.KeepAlive
+		told := uint16(min(c.keepAlive/time.Second, math.MaxUint16))
+		ack.ServerKeepAlive = &told
+	}
+	b.unauthenticated--
+	b.watch(c)
+
+	s.again = max(s.again, s.next)
+	s.next, s.inFlight = s.base, 0
+	if s.kept() {
+		t.durably(sessionKey(s.id), sessionRecord(s))
+		s.lastWrite = t.Number
+	}
+	if p.Will != nil {
+		s.will = newWill(p.Will, clientID)
+		t.Lazy(willKey(clientID), willRecord(s.will, s.owner))
+	}
+	ack.SessionPresent = present
+	if p.Version == packet.V5 {
+		ack.ReceiveMaximum = uint16(b.limits.ReceiveMaximum)
+		ack.TopicAliasMaximum = uint16(b.limits.TopicAliasMaximum)
+		ack.MaximumPacketSize = uint32(c.limit)
+	}
+	t.send(send{c: c, lanes: bothLanes, own: true, after: s.lastWrite, p: ack})
+	b.stats.connects.Add(1)
+	b.log.Debug("client connected", "client", clientID, "remote", c.remote, "version", int(p.Version), "resumed", present)
+	b.pump(t, s)
+	return nil
+}
+
+// takeOver ends the connection of a session for the sake of a new one,
+// [MQTT-3.1.4-3].
+func (b *Broker) takeOver(t *Turn, s *session, clean bool) {
+	c := s.conn
+	if c.version == packet.V5 {
+		c.sendNow(&packet.Disconnect{Reason: packet.SessionTakenOver}, t.batch)
+	}
+	b.log.Info("client taken over", "client", s.clientID, "remote", c.remote)
+	b.detach(t, c)
+	c.end(t.batch)
+	if s.will == nil {
+		return
+	}
+	// Published if its delay is 0 or the session ends, else cancelled by the
+	// caller.
+	if s.will.delay == 0 || s.version < packet.V5 || clean || s.expiry == 0 {
+		b.fireWill(t, s)
+	}
+}
+
+// detach parts a connection from its session.
+func (b *Broker) detach(t *Turn, c *Conn) {
+	s := c.sess
+	c.ended = true
+	c.sess = nil
+	b.cancel(c.check)
+	c.check = nil
+	s.conn = nil
+	s.offline = t.Now.Wall
+	if s.kept() {
+		t.alongside(sessionKey(s.id), sessionRecord(s))
+		s.lastWrite = t.Number
+	}
+}
+
+// lost handles the end of a connection that did not say goodbye, and of one
+// that did: then the will is gone already.
+func (b *Broker) lost(t *Turn, c *Conn) {
+	s := c.sess
+	if s == nil {
+		if !c.connected {
+			b.unauthenticated--
+		}
+		b.cancel(c.check)
+		return
+	}
+	b.detach(t, c)
+	b.log.Debug("client gone", "client", s.clientID)
+	if s.expiry == 0 {
+		b.removeSession(t, s)
+		return
+	}
+	b.expireLater(t, s)
+	if s.will != nil {
+		b.scheduleWill(t, s)
+	}
+}
+
+// expireLater ends a session that nobody comes back to, [MQTT-4.1.0-2].
+func (b *Broker) expireLater(t *Turn, s *session) {
+	if s.expiry == math.MaxUint32 {
+		return
+	}
+	at := t.Now.Run + s.offline.Add(time.Duration(s.expiry)*time.Second).Sub(t.Now.Wall)
+	s.expires = b.at(max(at, t.Now.Run), func(t *Turn) {
+		if s.conn == nil && b.sessions[s.clientID] == s {
+			b.log.Info("session expired", "client", s.clientID)
+			b.removeSession(t, s)
+		}
+	})
+}
+
+// removeSession ends a session: its will is due, everything it had goes.
+func (b *Broker) removeSession(t *Turn, s *session) {
+	if s.will != nil {
+		b.fireWill(t, s)
+	}
+	b.cancel(s.expires)
+	delete(b.sessions, s.clientID)
+	for _, sub := range s.subs {
+		b.removeSubscription(sub)
+	}
+	if !s.kept() {
+		return
+	}
+	delete(b.kept, s.id)
+	t.durably(sessionKey(s.id), nil)
+	b.sweep(t, s.id)
+}
+
+// sweep has a worker delete what a removed session left on disk. The session's
+// own record is gone already; should the hub stop before the end, the next
+// start sweeps what has no session.
+func (b *Broker) sweep(t *Turn, session uint32) {
+	t.Later(func() {
+		for _, kind := range []byte{kindSubscription, kindReceipt, kindCursor, kindQueue} {
+			prefix := key32(kind, session)
+			for {
+				var keys [][]byte
+				var bodies []uint64
+				now := b.clock()
+				err := b.store.Scan(prefix, nil, func(key, value []byte) bool {
+					keys = append(keys, append([]byte(nil), key...))
+					if kind == kindQueue {
+						if e, err := readEntry(value, now); err == nil && e.body != 0 {
+							bodies = append(bodies, e.body)
+						}
+					}
+					return len(keys) < 512
+				})
+				if err != nil {
+					b.log.Error("session not swept", "err", err)
+					return
+				}
+				if len(keys) == 0 {
+					break
+				}
+				durable := b.turnNow(func(t *Turn) {
+					for _, k := range keys {
+						t.forget(k)
+					}
+					for _, body := range bodies {
+						b.dropBody(t, body)
+					}
+				})
+				if !b.waitDurable(durable) {
+					return
+				}
+			}
+		}
+	})
+}
+
+// disconnect handles the client's goodbye, section 3.14.
+func (b *Broker) disconnect(t *Turn, c *Conn, p *packet.Disconnect) error {
+	s := c.sess
+	if p.SessionExpiry != nil && c.version == packet.V5 {
+		if s.expiry == 0 && *p.SessionExpiry != 0 {
+			return &packet.Error{Packet: "DISCONNECT", Field: "session expiry interval", Reason: packet.ProtocolError}
+		}
+		limit := b.limits.SessionExpiry
+		if c.identity == "" {
+			limit = b.limits.OpenSessionExpiry
+		}
+		s.expiry = min(*p.SessionExpiry, uint32(limit/time.Second))
+	}
+	if p.Reason == packet.Success && s.will != nil { // [MQTT-3.14.4-3]
+		b.cancelWill(t, s)
+	}
+	b.lost(t, c)
+	return errGoodbye
+}
+
+// goodbye ends a connection because the hub stops: sessions that last keep
+// their wills for after the restart, those that end have them published.
+func (b *Broker) goodbye(t *Turn, c *Conn) {
+	s := c.sess
+	if c.version == packet.V5 {
+		c.sendNow(&packet.Disconnect{Reason: packet.ServerShuttingDown}, t.batch)
+	}
+	if s.expiry > 0 && s.will != nil && s.version == packet.V5 && s.will.delay > 0 {
+		b.detach(t, c)
+		b.scheduleWill(t, s)
+		return
+	}
+	b.lost(t, c)
+}

@@ -1,0 +1,380 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+
+	"lar.home/mqtt/packet"
+)
+
+// An inbound is one packet of a read, taken apart before the lock is held.
+type inbound struct {
+	kind     packet.Type
+	pub      packet.Publish // a PUBLISH
+	topic    string
+	route    *route
+	prepared [maxConsumers]any
+	id       uint16 // PUBACK, PUBREC, PUBREL, PUBCOMP
+	reason   packet.Reason
+	p        packet.Packet // any other
+}
+
+// errGoodbye ends a connection whose client said so.
+var errGoodbye = errors.New("the client disconnected")
+
+// Open takes up a connection. Feed, Flush, Writable and Close follow.
+func (b *Broker) Open(sink Sink) (*Conn, error) {
+	c := &Conn{b: b, sink: sink, remote: sink.Remote(), limit: b.limits.ConnectSize, version: packet.V311}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return nil, errors.New("the hub is stopping")
+	case len(b.conns) >= b.limits.Connections:
+		return nil, fmt.Errorf("%d connections are open, no more are allowed", len(b.conns))
+	case b.unauthenticated >= b.limits.Unauthenticated && !loopback(c.remote):
+		return nil, fmt.Errorf("%d connections have not said who they are, no more are allowed", b.unauthenticated)
+	}
+	b.conns[c] = struct{}{}
+	b.unauthenticated++
+	c.seen.set(b.clock().Run)
+	b.watch(c)
+	return c, nil
+}
+
+// lockSlice is after how many packets the house's lock is given up for others.
+const lockSlice = 128
+
+// Feed takes what a connection has read, cut anywhere. Replies and deliveries
+// go to the connections' buffers; Flush writes them. An error ends the
+// connection: what is to be said of it is in the buffer already.
+func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.panicked(r, "remote", c.remote)
+			err = errors.New("a packet could not be taken in")
+		}
+	}()
+	borrowed := true
+	if len(c.partial) > 0 {
+		c.partial = append(c.partial, p...)
+		p, borrowed = c.partial, false
+	}
+	for len(p) > 0 {
+		var rest []byte
+		if rest, err = b.take(c, p, t); err != nil {
+			break
+		}
+		if len(rest) == len(p) {
+			break // the head of a packet
+		}
+		p = rest
+	}
+	if err != nil {
+		c.partial = nil
+		b.fail(c, err, t)
+		return err
+	}
+	switch {
+	case len(p) == 0:
+		if cap(c.partial) > 0 {
+			c.partial = nil
+		}
+	case borrowed:
+		c.partial = append(c.partial[:0], p...)
+	default:
+		c.partial = append(c.partial[:0], p...)
+	}
+	return nil
+}
+
+// take parses whole packets from the head of p and decides them under one
+// lock. It returns what it left.
+func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
+	t.in = t.in[:0]
+	t.scratch = t.scratch[:0]
+	var fault error
+	for len(p) > 0 && len(t.in) < lockSlice {
+		first, body, n, err := packet.Split(p, c.limit)
+		if err != nil {
+			fault = err
+			break
+		}
+		if n == 0 {
+			break
+		}
+		kind := packet.Type(first >> 4)
+		if !c.connected {
+			if kind != packet.CONNECT {
+				return nil, &packet.Error{Packet: kind.String(), Field: "before CONNECT", Reason: packet.ProtocolError}
+			}
+			c.seen.set(b.clock().Run)
+			return p[n:], b.takeConnect(c, body, t)
+		}
+		if len(t.in) == cap(t.in) {
+			t.in = append(t.in, inbound{})
+		} else {
+			t.in = t.in[:len(t.in)+1]
+		}
+		in := &t.in[len(t.in)-1]
+		if fault = b.parse(c, first, body, in); fault != nil {
+			t.in = t.in[:len(t.in)-1]
+			break
+		}
+		p = p[n:]
+	}
+	if len(t.in) == 0 {
+		return p, fault
+	}
+	c.seen.set(b.clock().Run)
+	b.mu.Lock()
+	err := b.decide(c, t)
+	b.mu.Unlock()
+	clear(t.in)
+	if err == nil {
+		err = fault
+	}
+	return p, err
+}
+
+// parse takes a packet apart and lets the consumers prepare a message, all
+// before the turn.
+func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
+	*in = inbound{kind: packet.Type(first >> 4)}
+	switch {
+	case in.kind == packet.PUBLISH:
+		if err := packet.DecodePublish(c.version, first&0x0f, body, &in.pub); err != nil {
+			return err
+		}
+		if err := b.resolve(c, in); err != nil {
+			return err
+		}
+		if in.topic == "" {
+			in.route = b.cachedRoute(in.pub.Topic)
+			if in.route != nil {
+				in.topic = in.route.topic
+			} else {
+				in.topic = string(in.pub.Topic)
+			}
+		} else {
+			in.route = b.cachedRoute([]byte(in.topic))
+		}
+		b.prepare(in)
+		return nil
+	case in.kind >= packet.PUBACK && in.kind <= packet.PUBCOMP && len(body) == 2 && first&0x0f == ackFlags(in.kind):
+		in.id = uint16(body[0])<<8 | uint16(body[1])
+		if in.id == 0 {
+			return &packet.Error{Packet: in.kind.String(), Field: "packet identifier", Reason: packet.ProtocolError}
+		}
+		return nil
+	}
+	p, err := packet.DecodeFromClient(c.version, first, body)
+	if err != nil {
+		return err
+	}
+	if ack, ok := p.(*packet.Ack); ok {
+		in.id, in.reason = ack.PacketID, ack.Reason
+		return nil
+	}
+	in.p = p
+	return nil
+}
+
+func ackFlags(kind packet.Type) byte {
+	if kind == packet.PUBREL {
+		return 2
+	}
+	return 0
+}
+
+// resolve puts the topic in the place of a Topic Alias, section 3.3.2.3.4.
+func (b *Broker) resolve(c *Conn, in *inbound) error {
+	alias := in.pub.Alias
+	if alias == 0 {
+		return nil
+	}
+	if int(alias) > b.limits.TopicAliasMaximum {
+		return &packet.Error{Packet: "PUBLISH", Field: "topic alias", Reason: packet.TopicAliasInvalid}
+	}
+	if len(in.pub.Topic) > 0 {
+		if c.aliases == nil {
+			c.aliases = make(map[uint16]string)
+		}
+		in.topic = string(in.pub.Topic)
+		c.aliases[alias] = in.topic
+		return nil
+	}
+	if in.topic = c.aliases[alias]; in.topic == "" {
+		return &packet.Error{Packet: "PUBLISH", Field: "topic alias", Reason: packet.ProtocolError}
+	}
+	return nil
+}
+
+// prepare lets the consumers that want a message do their heavy part.
+func (b *Broker) prepare(in *inbound) {
+	wants := uint8(0)
+	if in.route != nil {
+		wants = in.route.wants
+	} else {
+		wants = b.wanted(in.topic)
+	}
+	for i, c := range b.consumers {
+		if wants&(1<<i) != 0 {
+			in.prepared[i] = c.Prepare(in.topic, in.pub.Payload)
+		}
+	}
+}
+
+// decide carries out the packets of a batch, each as a turn. The house's lock
+// is held.
+func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
+	for i := range batch.in {
+		if c.ended {
+			return errGoodbye // taken over or dropped meanwhile
+		}
+		t := b.begin(batch)
+		err = b.handle(t, c, &batch.in[i])
+		b.finish(t)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handle decides one packet.
+func (b *Broker) handle(t *Turn, c *Conn, in *inbound) error {
+	switch in.kind {
+	case packet.PUBLISH:
+		return b.received(t, c, in)
+	case packet.PUBACK, packet.PUBREC, packet.PUBCOMP:
+		return b.acknowledged(t, c, in.kind, in.id, in.reason)
+	case packet.PUBREL:
+		b.released(t, c, in.id)
+		return nil
+	}
+	switch p := in.p.(type) {
+	case *packet.Subscribe:
+		b.subscribe(t, c, p)
+		return nil
+	case *packet.Unsubscribe:
+		b.unsubscribe(t, c, p)
+		return nil
+	case *packet.Pingreq:
+		c.sendNow(&packet.Pingresp{}, t.batch)
+		return nil
+	case *packet.Disconnect:
+		return b.disconnect(t, c, p)
+	}
+	// A second CONNECT, AUTH without a method, or what only a server sends.
+	return &packet.Error{Packet: in.kind.String(), Reason: packet.ProtocolError}
+}
+
+// takeConnect handles the first packet of a connection.
+func (b *Broker) takeConnect(c *Conn, body []byte, t *Batch) error {
+	p, err := packet.DecodeConnect(body)
+	c.version = p.Version
+	if err == nil {
+		err = b.connect(c, p, t)
+	}
+	return err
+}
+
+// fail says why a connection ends, where the protocol has a word for it, and
+// ends it.
+func (b *Broker) fail(c *Conn, err error, t *Batch) {
+	broken, isProtocol := errors.AsType[*packet.Error](err)
+	if isProtocol && b.refusals.allow(b.clock().Run) {
+		b.log.Info("client refused", "remote", c.remote, "err", err)
+	}
+	if isProtocol {
+		switch {
+		case !c.connected && broken.Packet == "CONNECT" && answerable(c.version, broken.Reason):
+			c.sendNow(&packet.Connack{Reason: broken.Reason}, t)
+		case c.connected && c.version == packet.V5 && !c.ended:
+			c.sendNow(&packet.Disconnect{Reason: broken.Reason}, t)
+		}
+	}
+	c.end(t)
+}
+
+// answerable tells whether a CONNECT that fails for a reason is answered:
+// older clients know five return codes only.
+func answerable(v packet.Version, r packet.Reason) bool {
+	if v >= packet.V5 {
+		return true
+	}
+	switch r {
+	case packet.UnsupportedProtocolVersion, packet.ClientIDNotValid, packet.ServerUnavailable, packet.ServerBusy,
+		packet.BadUserNameOrPassword, packet.NotAuthorized, packet.QuotaExceeded, packet.ServerShuttingDown,
+		packet.ConnectionRateExceeded, packet.Banned:
+		return true
+	}
+	return false
+}
+
+// keepAliveTimeout is the error of a client that fell silent.
+var keepAliveTimeout = &packet.Error{Packet: "PINGREQ", Field: "keep alive", Reason: packet.KeepAliveTimeout}
+
+// drop ends a connection from the broker's side. The house's lock is held.
+func (b *Broker) drop(t *Turn, c *Conn, why *packet.Error) {
+	if c.version == packet.V5 {
+		c.sendNow(&packet.Disconnect{Reason: why.Reason}, t.batch)
+	}
+	b.log.Info("client dropped", "remote", c.remote, "err", why)
+	b.lost(t, c)
+	c.ended = true
+	c.end(t.batch)
+}
+
+// Flush writes what the batch has put into connections' buffers.
+func (b *Broker) Flush(t *Batch) {
+	for i, c := range t.touched {
+		t.touched[i] = nil
+		c.flush()
+	}
+	t.touched = t.touched[:0]
+	for i, fn := range t.after {
+		t.after[i] = nil
+		fn()
+	}
+	t.after = t.after[:0]
+	if cap(t.scratch) > 256<<10 {
+		t.scratch = nil
+	}
+}
+
+// Writable says that a connection's transport has room again.
+func (b *Broker) Writable(c *Conn, t *Batch) {
+	c.mu.Lock()
+	c.full = false
+	c.stalled = 0
+	c.mu.Unlock()
+	c.flush()
+	b.mu.Lock()
+	if c.sess != nil && len(c.sess.cursors) > 0 {
+		turn := b.begin(t)
+		b.pump(turn, c.sess)
+		b.finish(turn)
+	}
+	b.mu.Unlock()
+}
+
+// Close says that a connection is over.
+func (b *Broker) Close(c *Conn, t *Batch) {
+	c.mu.Lock()
+	c.dead = true
+	c.out, c.rest, c.unflushed = nil, nil, 0
+	c.msgs.clear()
+	c.acks.clear()
+	c.mu.Unlock()
+	b.mu.Lock()
+	delete(b.conns, c)
+	if !c.ended {
+		turn := b.begin(t)
+		b.lost(turn, c)
+		c.ended = true
+		b.finish(turn)
+	}
+	b.mu.Unlock()
+}

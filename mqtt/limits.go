@@ -1,0 +1,62 @@
+package mqtt
+
+import "time"
+
+// Limits bound what clients may ask of the broker. A zero field means its
+// default, named in brackets.
+type Limits struct {
+	PacketSize        int           // bytes of a packet, fixed header included [8 MiB]
+	ConnectSize       int           // bytes of a CONNECT [128 KiB]
+	OpenPacketSize    int           // bytes of a packet of a client without a credential, loopback free [256 KiB]
+	ReceiveMaximum    int           // announced to 5.0 clients [20]
+	TopicAliasMaximum int           // announced to 5.0 clients [10]
+	Window            int           // messages in flight towards a client [100]
+	InboundQoS2       int           // open inbound QoS 2 identifiers of a 3.1.1 client [1024]
+	QueueMessages     int           // waiting messages of a session [1000]
+	QueueBytes        int           // waiting bytes of a session, and of a socket's buffer [8 MiB]
+	Subscriptions     int           // of a client [10,000]
+	RetainedTopics    int           // [200,000]
+	RetainedBytes     int           // [64 MiB]
+	Connections       int           // [10,000]
+	Unauthenticated   int           // connections that have not sent a CONNECT yet [64]
+	KeptSessions      int           // [10,000]
+	SessionExpiry     time.Duration // of a client with a credential [1 year]
+	OpenSessionExpiry time.Duration // of a client without one [7 days]
+	ConnectTimeout    time.Duration // for CONNECT to come [10 s]
+	WriteStall        time.Duration // for a socket to take something [15 s]
+	KeepAlive         time.Duration // longest; 5.0 clients are told [3600 s]
+	WillGrace         time.Duration // after a kill, for clients to come back before their will goes out [60 s]
+}
+
+func or[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// withDefaults returns l with its zero fields filled in.
+func (l Limits) withDefaults() Limits {
+	or(&l.PacketSize, 8<<20)
+	or(&l.ConnectSize, 128<<10)
+	or(&l.OpenPacketSize, 256<<10)
+	or(&l.ReceiveMaximum, 20)
+	or(&l.TopicAliasMaximum, 10)
+	or(&l.Window, 100)
+	or(&l.InboundQoS2, 1024)
+	or(&l.QueueMessages, 1000)
+	or(&l.QueueBytes, 8<<20)
+	or(&l.Subscriptions, 10_000)
+	or(&l.RetainedTopics, 200_000)
+	or(&l.RetainedBytes, 64<<20)
+	or(&l.Connections, 10_000)
+	or(&l.Unauthenticated, 64)
+	or(&l.KeptSessions, 10_000)
+	or(&l.SessionExpiry, 365*24*time.Hour)
+	or(&l.OpenSessionExpiry, 7*24*time.Hour)
+	or(&l.ConnectTimeout, 10*time.Second)
+	or(&l.WriteStall, 15*time.Second)
+	or(&l.KeepAlive, time.Hour)
+	or(&l.WillGrace, time.Minute)
+	return l
+}

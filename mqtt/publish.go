@@ -1,0 +1,352 @@
+package mqtt
+
+import (
+	"strings"
+	"time"
+
+	"lar.home/mqtt/packet"
+)
+
+// A publication is a message on its way through one turn. It borrows the bytes
+// of the packet it came in; message makes an owned copy, if somebody needs one.
+type publication struct {
+	p     *packet.Publish // nil: m is all there is
+	topic string          // owned; the route's, where there is one
+	m     *Message
+	from  *session // the publisher; nil: the hub
+	conn  *Conn
+	now   time.Duration
+
+	gathered   bool // its copies are sent at the end of the turn
+	held       bool // and wait for the turn, if it writes
+	fromCursor bool
+	shared     bool   // several kept sessions take it: one body
+	body       uint64 // that was written for it in this turn
+
+	encoded [2][3][2][]byte // by version, QoS and RETAIN; packet identifier 0
+}
+
+func (p *publication) message() *Message {
+	if p.m == nil {
+		m := &Message{
+			Topic:   p.topic,
+			Payload: append([]byte(nil), p.p.Payload...),
+			QoS:     p.p.QoS,
+			Retain:  p.p.Retain,
+			Expires: p.expires(),
+		}
+		if len(p.p.Properties) > 0 {
+			m.Properties = append([]byte(nil), p.p.Properties...)
+		}
+		if p.from != nil {
+			m.ClientID = p.from.clientID
+			if p.p.QoS > AtMostOnce {
+				m.Origin = Origin{Session: p.from.id, PacketID: p.p.PacketID}
+				m.Dup = p.p.Dup && p.conn.resumed
+			}
+		}
+		p.m = m
+	}
+	return p.m
+}
+
+// expires returns the Run time after which nobody gets it; 0 never.
+func (p *publication) expires() time.Duration {
+	if p.p == nil || p.m != nil {
+		return p.m.Expires
+	}
+	if !p.p.HasExpiry {
+		return 0
+	}
+	return max(1, p.now+time.Duration(p.p.Expiry)*time.Second)
+}
+
+// weight is what the message counts in a queue.
+func (p *publication) weight() int {
+	if p.p != nil {
+		return len(p.topic) + len(p.p.Payload) + len(p.p.Properties) + 48
+	}
+	return len(p.m.Topic) + len(p.m.Payload) + len(p.m.Properties) + 48
+}
+
+// size is the length of the packet that a client gets.
+func (p *publication) size(v packet.Version, qos QoS, subIDs []uint32) int {
+	q := packet.Publish{QoS: qos, SubscriptionIDs: subIDs, HasExpiry: p.expires() != 0}
+	if p.p != nil {
+		q.Payload, q.Properties = p.p.Payload, p.p.Properties
+	} else {
+		q.Payload, q.Properties = p.m.Payload, p.m.Properties
+	}
+	return packet.PublishSize(v, &q) + len(p.topic)
+}
+
+// publish routes a message to whoever gets it: sessions, the retained store,
+// then the consumers.
+func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxConsumers]any) {
+	qos, retain := pub.flags()
+	if r == nil || r.generation != b.generation.Load() {
+		r = b.route(pub.topic)
+	}
+	if pub.p != nil {
+		pub.topic = r.topic
+	}
+	if !pub.shared && r.kept > 1 && qos > AtMostOnce {
+		pub.shared = true
+	}
+	for i := range r.to {
+		d := &r.to[i]
+		granted, subIDs := d.qos, d.subIDs
+		if pub.from == d.sess && d.noLocal {
+			var any bool
+			if granted, subIDs, any = d.withoutLocal(); !any { // [MQTT-3.8.3-3]
+				continue
+			}
+		}
+		b.deliver(t, d.sess, pub, min(qos, granted), retain && d.retainAsPublished, subIDs)
+	}
+	for _, g := range r.shares {
+		if d := g.choose(qos); d != nil {
+			b.deliver(t, d.sess, pub, min(qos, d.qos), retain && d.retainAsPublished, d.subIDs)
+		}
+	}
+	if retain {
+		b.retain(t, pub, qos)
+	}
+	if r.wants == 0 {
+		return
+	}
+	m := pub.message()
+	if kept, _ := b.retained.Get(m.Topic); kept != nil {
+		kept.shown |= r.wants // what is live need not be brought as retained
+	}
+	for i, c := range b.consumers {
+		if r.wants&(1<<i) != 0 {
+			var pre any
+			if prepared != nil {
+				pre = prepared[i]
+			}
+			b.accept(t, c, m, pre)
+		}
+	}
+}
+
+func (p *publication) flags() (QoS, bool) {
+	if p.p != nil {
+		return p.p.QoS, p.p.Retain
+	}
+	return p.m.QoS, p.m.Retain
+}
+
+// accept brings m to a consumer. A consumer that panics loses this message.
+func (b *Broker) accept(t *Turn, c Consumer, m *Message, prepared any) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.panicked(r, "topic", m.Topic)
+		}
+	}()
+	if prepared == nil {
+		prepared = c.Prepare(m.Topic, m.Payload)
+	}
+	c.Accept(t, m, prepared)
+}
+
+// deliver brings one copy to one session.
+func (b *Broker) deliver(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32) {
+	if qos > AtMostOnce {
+		b.join(t, s, pub, qos, retain, subIDs)
+		return
+	}
+	c := s.conn
+	if c == nil {
+		return // QoS 0 is not kept for clients that are away
+	}
+	if c.tooLarge(pub, AtMostOnce, subIDs) {
+		b.stats.dropped.Add(1)
+		return
+	}
+	b.sendPublish(t, pub, send{c: c, lanes: messageLane, own: pub.q2(), retain: retain, subIDs: subIDs})
+}
+
+// q2 tells whether every copy of it waits for the disk: it is a QoS 2 publish.
+func (p *publication) q2() bool {
+	q, _ := p.flags()
+	return q == ExactlyOnce
+}
+
+// sendPublish sends a copy: at once if nothing stands in its way, else at the
+// end of the turn.
+func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
+	s.own = s.own || pub.held
+	if pub.gathered || s.own || s.after != 0 || len(t.sends) > 0 {
+		s.m = pub.message()
+		t.send(s)
+		return
+	}
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead || c.closing {
+		return
+	}
+	if c.msgs.len() > 0 {
+		s.m = pub.message()
+		c.msgs.push(&held{send: s}) // in a lane nobody overtakes; it is listed already
+		return
+	}
+	if s.qos == AtMostOnce && c.unflushed > b.limits.QueueBytes {
+		b.stats.dropped.Add(1)
+		return
+	}
+	before := len(c.out)
+	if c.out == nil {
+		c.out = getBuffer()
+		before = 0
+	}
+	if len(s.subIDs) > 0 || s.dup || pub.p == nil {
+		s.m = pub.message()
+		c.encode(&s)
+	} else {
+		enc := pub.encode(t.batch, c.version, s.qos, s.retain)
+		c.out = append(c.out, enc...)
+		if s.qos > AtMostOnce {
+			packet.Readdress(c.out[before:], s.id, false)
+		}
+		c.unflushed += len(enc)
+		b.stats.sent.Add(1)
+	}
+	c.touch(t.batch)
+}
+
+// encode returns the packet in one layout, made once a turn.
+func (p *publication) encode(t *Batch, v packet.Version, qos QoS, retain bool) []byte {
+	five, r := 0, 0
+	if v == packet.V5 {
+		five = 1
+	}
+	if retain {
+		r = 1
+	}
+	slot := &p.encoded[five][qos][r]
+	if *slot == nil {
+		q := *p.p
+		q.Dup, q.QoS, q.Retain, q.PacketID, q.Alias, q.SubscriptionIDs = false, qos, retain, 0, 0, nil
+		if len(q.Topic) == 0 {
+			q.Topic = []byte(p.topic) // it came as an alias
+		}
+		from := len(t.scratch)
+		t.scratch = packet.AppendPublish(t.scratch, v, &q)
+		*slot = t.scratch[from:len(t.scratch):len(t.scratch)]
+	}
+	return *slot
+}
+
+// received handles a PUBLISH, section 3.3.
+func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
+	s, p := c.sess, &in.pub
+	b.stats.received.Add(1)
+	if p.QoS == ExactlyOnce {
+		if r, open := s.received[p.PacketID]; open {
+			if r.conn == c && r.repeated {
+				return &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ProtocolError}
+			}
+			r.repeated = r.conn == c
+			r.conn = c
+			s.received[p.PacketID] = r
+			t.send(send{c: c, lanes: ackLane, after: s.lastWrite, ack: packet.PUBREC, id: p.PacketID}) // [MQTT-4.3.3-10]
+			return nil
+		}
+		switch {
+		case c.version == packet.V5 && len(s.received) >= b.limits.ReceiveMaximum:
+			return &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded}
+		case len(s.received) >= b.limits.InboundQoS2:
+			return &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded}
+		}
+	}
+	topic := in.topic
+	if reserved(topic) {
+		b.refusePublish(t, c, p, packet.NotAuthorized)
+		return nil
+	}
+	pub := &b.pub
+	*pub = publication{p: p, topic: topic, from: s, conn: c, now: t.Now.Run}
+	r := in.route
+	if r == nil || r.generation != b.generation.Load() {
+		r = b.route(topic)
+	}
+	if p.QoS > AtMostOnce && (r.kept > 0 || p.Retain || p.QoS == ExactlyOnce && s.kept()) {
+		if err := b.store.Ready(); err != nil {
+			b.refuse("publish refused", err, "client", c.sess.clientID)
+			if c.version < packet.V5 {
+				return &packet.Error{Packet: "PUBLISH", Reason: packet.QuotaExceeded}
+			}
+			b.refusePublish(t, c, p, packet.QuotaExceeded)
+			return nil
+		}
+	}
+	if p.Retain && len(p.Payload) > 0 && !b.retainRoom(topic, len(p.Payload)) {
+		if c.version < packet.V5 {
+			return &packet.Error{Packet: "PUBLISH", Reason: packet.QuotaExceeded}
+		}
+		b.refusePublish(t, c, p, packet.QuotaExceeded)
+		return nil
+	}
+	reason := packet.Success
+	if len(r.to) == 0 && len(r.shares) == 0 && r.wants == 0 {
+		reason = packet.NoMatchingSubscribers
+	}
+	if p.QoS == ExactlyOnce {
+		if s.received == nil {
+			s.received = make(map[uint16]receipt)
+		}
+		s.received[p.PacketID] = receipt{conn: c}
+		if s.kept() {
+			t.durably(receiptKey(s.id, p.PacketID), receiptRecord)
+			s.lastWrite = t.Number
+		}
+	}
+	b.publish(t, pub, r, &in.prepared)
+	switch p.QoS {
+	case AtLeastOnce:
+		t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, ack: packet.PUBACK, id: p.PacketID, reason: reason})
+	case ExactlyOnce:
+		t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, ack: packet.PUBREC, id: p.PacketID, reason: reason})
+	}
+	return nil
+}
+
+// refusePublish answers a PUBLISH that is not accepted: 5.0 clients are told,
+// older ones see it acknowledged, as the field's brokers do.
+func (b *Broker) refusePublish(t *Turn, c *Conn, p *packet.Publish, reason packet.Reason) {
+	b.stats.refused.Add(1)
+	if c.version < packet.V5 {
+		reason = packet.Success
+	}
+	switch p.QoS {
+	case AtLeastOnce:
+		t.send(send{c: c, lanes: ackLane, after: c.sess.lastWrite, ack: packet.PUBACK, id: p.PacketID, reason: reason})
+	case ExactlyOnce:
+		t.send(send{c: c, lanes: ackLane, after: c.sess.lastWrite, ack: packet.PUBREC, id: p.PacketID, reason: reason})
+	}
+}
+
+// released handles a PUBREL: the sender has our PUBREC, section 4.3.3.
+func (b *Broker) released(t *Turn, c *Conn, id uint16) {
+	s := c.sess
+	reason := packet.PacketIDNotFound
+	if _, open := s.received[id]; open {
+		delete(s.received, id)
+		reason = packet.Success
+		if s.kept() {
+			t.durably(receiptKey(s.id, id), nil)
+			s.lastWrite = t.Number
+		}
+	}
+	t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, ack: packet.PUBCOMP, id: id, reason: reason})
+}
+
+// reserved tells whether a topic is the broker's own: clients may not publish
+// there.
+func reserved(topic string) bool {
+	return len(topic) > 0 && topic[0] == '$' &&
+		(topic == "$SYS" || strings.HasPrefix(topic, "$SYS/") || topic == "$share" || strings.HasPrefix(topic, "$share/"))
+}

@@ -1,0 +1,229 @@
+package mqtt
+
+import (
+	"slices"
+)
+
+// A retainedMessage is the last message of a topic that was published with
+// RETAIN, section 3.3.1.3.
+type retainedMessage struct {
+	m *Message
+	// shown says which consumers had it, or something newer of its topic.
+	shown uint8
+	turn  uint64 // that wrote it
+}
+
+// retainRoom tells whether one more retained message fits.
+func (b *Broker) retainRoom(topic string, size int) bool {
+	old, _ := b.retained.Get(topic)
+	if old != nil {
+		size -= len(old.m.Payload)
+	} else if b.retained.Len() >= b.limits.RetainedTopics {
+		return false
+	}
+	return b.retainedBytes+size <= b.limits.RetainedBytes
+}
+
+// retain keeps a message for those who subscribe later, or takes the old one
+// away if the payload is empty, [MQTT-3.3.1-5..7]. What came with QoS 0 is
+// written lazily: nobody was promised anything.
+func (b *Broker) retain(t *Turn, pub *publication, qos QoS) {
+	old, _ := b.retained.Get(pub.topic)
+	if old != nil {
+		b.retainedBytes -= len(old.m.Payload) + len(pub.topic)
+	}
+	var record []byte
+	if pub.empty() {
+		if old == nil {
+			return
+		}
+		b.retained.Delete(pub.topic)
+	} else {
+		m := pub.message()
+		kept := &retainedMessage{m: m, turn: t.Number}
+		b.retained.Set(m.Topic, kept)
+		b.retainedBytes += len(m.Payload) + len(m.Topic)
+		record = b.retainedRecord(t, m)
+		if m.Expires != 0 {
+			b.expireRetained(m)
+		}
+	}
+	if qos == AtMostOnce && !pub.held {
+		t.Lazy(retainedKey(pub.topic), record)
+		return
+	}
+	t.durably(retainedKey(pub.topic), record)
+}
+
+func (p *publication) empty() bool {
+	if p.p != nil {
+		return len(p.p.Payload) == 0
+	}
+	return len(p.m.Payload) == 0
+}
+
+// expireRetained takes a retained message away when its time has come.
+func (b *Broker) expireRetained(m *Message) {
+	b.at(m.Expires, func(t *Turn) {
+		if kept, _ := b.retained.Get(m.Topic); kept != nil && kept.m == m {
+			b.retained.Delete(m.Topic)
+			b.retainedBytes -= len(m.Payload) + len(m.Topic)
+			t.Lazy(retainedKey(m.Topic), nil)
+		}
+	})
+}
+
+// A cursor walks the retained messages that a new subscription matches, in the
+// order of their topics, as window and socket allow.
+type cursor struct {
+	sub   *subscription
+	after string // the last topic that was sent
+	begun bool
+}
+
+func deleteCursor(cs []*cursor, sub *subscription) []*cursor {
+	return slices.DeleteFunc(cs, func(c *cursor) bool { return c.sub == sub })
+}
+
+// startWalk begins to send the retained messages for a subscription. That of a
+// kept session with QoS above 0 goes on after a restart.
+func (b *Broker) startWalk(t *Turn, w *cursor) {
+	s := w.sub.sess
+	any := false
+	_, done := b.retained.Match(w.sub.Filter, "", walkSlice, func(string, *retainedMessage) bool {
+		any = true
+		return false
+	})
+	if done && !any {
+		return
+	}
+	s.cursors = append(deleteCursor(s.cursors, w.sub), w)
+	if s.kept() && w.sub.QoS > AtMostOnce {
+		t.durably(cursorKey(s.id, w.sub.Filter), cursorRecord(w))
+		s.lastWrite = t.Number
+	}
+}
+
+// A slice of a walk: what one turn sends at most, and how full the socket's
+// buffer may be.
+const (
+	walkSlice   = 256
+	walkBacklog = 256 << 10
+)
+
+// walk sends retained messages of the session's cursors until the slice, the
+// window or the socket is full.
+func (b *Broker) walk(t *Turn, s *session) {
+	for steps := walkSlice; len(s.cursors) > 0 && s.conn != nil; {
+		w := s.cursors[0]
+		room := func() bool {
+			if w.sub.QoS > AtMostOnce {
+				return s.inFlight < s.conn.window && s.next == s.end()
+			}
+			return s.conn.backlog() < walkBacklog
+		}
+		if !room() {
+			return // pump or Writable comes here again
+		}
+		if steps <= 0 {
+			conn := s.conn
+			t.Later(func() {
+				b.turnNow(func(t *Turn) {
+					if s.conn == conn {
+						b.pump(t, s)
+					}
+				})
+			})
+			return
+		}
+		next, done := b.retained.Match(w.sub.Filter, w.after, steps, func(name string, kept *retainedMessage) bool {
+			steps--
+			b.showTo(t, w, kept.m)
+			return room()
+		})
+		if w.after == next && !done {
+			steps = 0
+		}
+		w.after = next
+		steps -= walkSlice / 8 // names looked at in vain cost too
+		if done {
+			s.cursors = deleteCursor(s.cursors, w.sub)
+		}
+		if s.kept() && w.sub.QoS > AtMostOnce {
+			var record []byte
+			if !done {
+				record = cursorRecord(w)
+			}
+			t.durably(cursorKey(s.id, w.sub.Filter), record)
+			s.lastWrite = t.Number
+		}
+	}
+}
+
+// showTo sends one retained message for a subscription, with RETAIN set.
+func (b *Broker) showTo(t *Turn, w *cursor, m *Message) {
+	s, sub := w.sub.sess, w.sub
+	if m.Expires != 0 && m.Expires <= t.Now.Run {
+		return
+	}
+	var ids []uint32
+	if sub.id != 0 {
+		ids = []uint32{sub.id}
+	}
+	pub := &publication{m: m, topic: m.Topic, gathered: true, fromCursor: true}
+	if qos := min(m.QoS, sub.QoS); qos > AtMostOnce {
+		b.join(t, s, pub, qos, true, ids)
+	} else if !s.conn.tooLarge(pub, AtMostOnce, ids) {
+		t.send(send{c: s.conn, lanes: messageLane, retain: true, m: m, subIDs: ids})
+	}
+}
+
+// show brings retained messages to consumers that have come to want them, in
+// slices, each a turn of its own. It runs on a worker.
+func (b *Broker) show() {
+	const slice = 128
+	after := ""
+	for more := true; more; {
+		more = false
+		b.turnNow(func(t *Turn) {
+			next, done := b.retained.Match("#", after, slice, func(name string, kept *retainedMessage) bool {
+				wants := b.wanted(name)
+				news := wants &^ kept.shown
+				kept.shown |= wants
+				if news == 0 {
+					return true
+				}
+				m := *kept.m
+				m.Retained = true
+				m.hop = 0
+				for i, c := range b.consumers {
+					if news&(1<<i) != 0 {
+						b.accept(t, c, &m, nil)
+					}
+				}
+				return true
+			})
+			after, more = next, !done
+			if done {
+				if b.showAgain {
+					b.showAgain = false
+					after, more = "", true
+				} else {
+					b.showing = false
+				}
+			}
+		})
+	}
+}
+
+// rewire forgets what consumers want, and has retained messages of newly
+// wanted topics brought to them.
+func (b *Broker) rewire(t *Turn) {
+	b.generation.Add(1)
+	if b.showing {
+		b.showAgain = true
+		return
+	}
+	b.showing = true
+	t.Later(b.show)
+}

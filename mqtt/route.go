@@ -1,0 +1,272 @@
+package mqtt
+
+import (
+	"lar.home/mqtt/packet"
+	"lar.home/mqtt/topic"
+)
+
+// maxConsumers is how many parts of the house can follow messages.
+const maxConsumers = 4
+
+// A subscription is a topic filter of a session and its options.
+type subscription struct {
+	packet.Subscription
+	id    uint32 // Subscription Identifier, 0: none
+	sess  *session
+	group *shareGroup // of a shared subscription
+}
+
+// A route is where messages of one topic go. It is never changed; when
+// subscriptions change, the generation does, and routes are made anew.
+type route struct {
+	generation uint64
+	topic      string
+	to         []delivery
+	shares     []*shareGroup
+	kept       int   // kept sessions among them
+	wants      uint8 // consumers, a bit each
+}
+
+// A delivery is what one session gets of a topic: one copy for all its
+// subscriptions, [MQTT-3.3.4-2].
+type delivery struct {
+	sess              *session
+	qos               QoS // the highest granted
+	retainAsPublished bool
+	noLocal           bool // one of them at least
+	subIDs            []uint32
+	subs              []*subscription // when noLocal
+}
+
+// withoutLocal returns what the session gets of its own messages.
+func (d *delivery) withoutLocal() (qos QoS, subIDs []uint32, any bool) {
+	for _, sub := range d.subs {
+		if sub.NoLocal {
+			continue
+		}
+		any = true
+		qos = max(qos, sub.QoS)
+		if sub.id != 0 {
+			subIDs = append(subIDs, sub.id)
+		}
+	}
+	return qos, subIDs, any
+}
+
+// A shareGroup is a shared subscription, section 4.8.2: each message goes to
+// one of its members.
+type shareGroup struct {
+	name, filter string
+	members      []delivery
+	turn         int // of the round robin
+}
+
+// choose returns the member whose turn it is: one that is connected, else, for
+// a message that is kept, one that will come back.
+func (g *shareGroup) choose(qos QoS) *delivery {
+	for pass := range 2 {
+		for range g.members {
+			g.turn = (g.turn + 1) % len(g.members)
+			d := &g.members[g.turn]
+			if d.sess.conn != nil || pass == 1 && d.sess.kept() && min(qos, d.qos) > AtMostOnce {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// cachedRoutes bounds the route cache. A home has few topics.
+const cachedRoutes = 4096
+
+// cachedRoute looks a topic up without the house's lock; nil if it is not
+// cached.
+func (b *Broker) cachedRoute(name []byte) *route {
+	b.routesMu.RLock()
+	r := b.routes[string(name)]
+	b.routesMu.RUnlock()
+	if r == nil || r.generation != b.generation.Load() {
+		return nil
+	}
+	return r
+}
+
+// wanted asks the consumers about a topic.
+func (b *Broker) wanted(name string) (wants uint8) {
+	for i, c := range b.consumers {
+		if c.Wants(name) {
+			wants |= 1 << i
+		}
+	}
+	return wants
+}
+
+// route finds where a topic goes. The house's lock is held.
+func (b *Broker) route(name string) *route {
+	generation := b.generation.Load()
+	b.routesMu.RLock()
+	r := b.routes[name]
+	b.routesMu.RUnlock()
+	if r != nil && r.generation == generation {
+		return r
+	}
+	r = &route{generation: generation, topic: name, wants: b.wanted(name)}
+	at := make(map[*session]int)
+	b.subs.Match(name, func(sub *subscription, _ struct{}) {
+		if sub.group != nil {
+			r.shares = append(r.shares, sub.group)
+			return
+		}
+		i, seen := at[sub.sess]
+		if !seen {
+			i = len(r.to)
+			at[sub.sess] = i
+			r.to = append(r.to, delivery{sess: sub.sess})
+			if sub.sess.kept() {
+				r.kept++
+			}
+		}
+		d := &r.to[i]
+		d.qos = max(d.qos, sub.QoS)
+		d.retainAsPublished = d.retainAsPublished || sub.RetainAsPublished
+		d.noLocal = d.noLocal || sub.NoLocal
+		if sub.id != 0 {
+			d.subIDs = append(d.subIDs, sub.id)
+		}
+		d.subs = append(d.subs, sub)
+	})
+	for i := range r.to {
+		if !r.to[i].noLocal {
+			r.to[i].subs = nil
+		}
+	}
+	for _, g := range r.shares {
+		for i := range g.members {
+			if g.members[i].sess.kept() {
+				r.kept++
+			}
+		}
+	}
+	b.routesMu.Lock()
+	if len(b.routes) >= cachedRoutes || b.routesOf != generation {
+		b.routes = make(map[string]*route)
+		b.routesOf = generation
+	}
+	b.routes[name] = r
+	b.routesMu.Unlock()
+	return r
+}
+
+// subscribe handles SUBSCRIBE, section 3.8.
+func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
+	s := c.sess
+	ack := &packet.Suback{PacketID: p.PacketID}
+	var walks []*cursor
+	notReady := error(nil)
+	if s.kept() {
+		notReady = b.store.Ready()
+	}
+	for _, f := range p.Filters {
+		_, exists := s.subs[f.Filter]
+		if notReady != nil || !exists && len(s.subs) >= b.limits.Subscriptions {
+			ack.Reasons = append(ack.Reasons, packet.QuotaExceeded)
+			continue
+		}
+		if f.Filter == "$SYS" || len(f.Filter) > 4 && f.Filter[:5] == "$SYS/" {
+			// Nothing is published there: granted, and silent.
+			f.QoS = min(f.QoS, AtMostOnce)
+		}
+		sub := &subscription{Subscription: f, id: p.SubscriptionID, sess: s}
+		b.addSubscription(sub)
+		if s.kept() {
+			t.durably(subscriptionKey(s.id, f.Filter), subscriptionRecord(sub))
+			s.lastWrite = t.Number
+		}
+		ack.Reasons = append(ack.Reasons, packet.Reason(f.QoS))
+		if sub.group == nil && (f.RetainHandling == 0 || f.RetainHandling == 1 && !exists) { // [MQTT-3.3.1-9..11]
+			walks = append(walks, &cursor{sub: sub})
+		}
+	}
+	t.send(send{c: c, lanes: bothLanes, own: true, after: s.lastWrite, p: ack})
+	for _, w := range walks {
+		b.startWalk(t, w)
+	}
+	b.walk(t, s)
+}
+
+// addSubscription puts sub in the place of an older one for the same filter,
+// [MQTT-3.8.4-3].
+func (b *Broker) addSubscription(sub *subscription) {
+	s := sub.sess
+	if old := s.subs[sub.Filter]; old != nil {
+		b.removeSubscription(old)
+	}
+	if s.subs == nil {
+		s.subs = make(map[string]*subscription)
+	}
+	s.subs[sub.Filter] = sub
+	b.generation.Add(1)
+	name, rest, shared, _ := topic.Share(sub.Filter)
+	if !shared {
+		b.subs.Set(sub.Filter, sub, struct{}{})
+		return
+	}
+	key := name + "/" + rest // a share name has no slash
+	g := b.shares[key]
+	if g == nil {
+		g = &shareGroup{name: name, filter: rest}
+		b.shares[key] = g
+		b.groupSubs[g] = &subscription{Subscription: packet.Subscription{Filter: rest}, group: g}
+		b.subs.Set(rest, b.groupSubs[g], struct{}{})
+	}
+	sub.group = g
+	d := delivery{sess: s, qos: sub.QoS, retainAsPublished: sub.RetainAsPublished}
+	if sub.id != 0 {
+		d.subIDs = []uint32{sub.id}
+	}
+	g.members = append(g.members, d)
+}
+
+func (b *Broker) removeSubscription(sub *subscription) {
+	s := sub.sess
+	delete(s.subs, sub.Filter)
+	b.generation.Add(1)
+	g := sub.group
+	if g == nil {
+		b.subs.Delete(sub.Filter, sub)
+		s.cursors = deleteCursor(s.cursors, sub)
+		return
+	}
+	for i := range g.members {
+		if g.members[i].sess == s {
+			g.members = append(g.members[:i:i], g.members[i+1:]...)
+			break
+		}
+	}
+	if len(g.members) == 0 {
+		b.subs.Delete(g.filter, b.groupSubs[g])
+		delete(b.groupSubs, g)
+		delete(b.shares, g.name+"/"+g.filter)
+	}
+}
+
+// unsubscribe handles UNSUBSCRIBE, section 3.10.
+func (b *Broker) unsubscribe(t *Turn, c *Conn, p *packet.Unsubscribe) {
+	s := c.sess
+	ack := &packet.Unsuback{PacketID: p.PacketID}
+	for _, f := range p.Filters {
+		sub := s.subs[f]
+		if sub == nil {
+			ack.Reasons = append(ack.Reasons, packet.NoSubscriptionExisted)
+			continue
+		}
+		b.removeSubscription(sub)
+		if s.kept() {
+			t.durably(subscriptionKey(s.id, f), nil)
+			t.durably(cursorKey(s.id, f), nil)
+			s.lastWrite = t.Number
+		}
+		ack.Reasons = append(ack.Reasons, packet.Success)
+	}
+	t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, p: ack})
+}

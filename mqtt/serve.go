@@ -1,0 +1,217 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// listeners are those that Serve accepts from.
+type listeners struct {
+	mu  sync.Mutex // guards all
+	all map[net.Listener]struct{}
+}
+
+// Serve accepts clients from ln until the broker is shut down or ln fails.
+func (b *Broker) Serve(ln net.Listener) error {
+	b.listeners.mu.Lock()
+	if b.listeners.all == nil {
+		b.listeners.all = make(map[net.Listener]struct{})
+	}
+	b.listeners.all[ln] = struct{}{}
+	b.listeners.mu.Unlock()
+	const shortest, longest = 5 * time.Millisecond, time.Second
+	wait := shortest
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of descriptors, most likely: clients go, and so it goes on.
+			b.log.Warn("connection not accepted", "err", err)
+			select {
+			case <-b.stopping:
+				return nil
+			case <-time.After(wait):
+			}
+			wait = min(2*wait, longest)
+			continue
+		}
+		wait = shortest
+		go b.ServeConn(nc)
+	}
+}
+
+// ServeConn serves one client until its connection ends.
+func (b *Broker) ServeConn(nc net.Conn) {
+	if serveRaw(b, nc) {
+		return
+	}
+	s := &stream{nc: nc, b: b}
+	s.wake.L = &s.mu
+	c, err := b.Open(s)
+	if err != nil {
+		b.turnedAway(nc, err)
+		return
+	}
+	s.c = c
+	go s.write()
+	for {
+		t := batches.Get().(*Batch)
+		n, err := nc.Read(t.Buf)
+		if n > 0 {
+			if wrong := b.Feed(c, t.Buf[:n], t); wrong != nil {
+				err = wrong
+			}
+		}
+		b.Flush(t)
+		batches.Put(t)
+		if err != nil {
+			break
+		}
+	}
+	b.closeConn(c)
+	s.Kill()
+}
+
+// turnedAway closes a connection that Open has refused.
+func (b *Broker) turnedAway(nc net.Conn, err error) {
+	if b.refusals.allow(b.clock().Run) {
+		b.log.Warn("connection refused", "remote", nc.RemoteAddr().String(), "err", err)
+	}
+	nc.Close()
+}
+
+// closeConn ends a connection whose transport is gone.
+func (b *Broker) closeConn(c *Conn) {
+	t := batches.Get().(*Batch)
+	b.Close(c, t)
+	b.Flush(t)
+	batches.Put(t)
+}
+
+// A stream is any net.Conn as a Sink: a pipe, TLS. Its Write never blocks; a
+// goroutine of its own hands on what it took.
+type stream struct {
+	nc net.Conn
+	b  *Broker
+	c  *Conn
+
+	mu     sync.Mutex // guards the rest
+	wake   sync.Cond
+	buf    []byte // being written, or to be
+	ended  bool   // Kill was called: write what is there, then close
+	wanted bool   // WantWrite was called
+}
+
+// Write takes all, unless the last one is still being written.
+func (s *stream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return 0, net.ErrClosed
+	}
+	if len(s.buf) > 0 {
+		return 0, nil
+	}
+	s.buf = append(s.buf, p...)
+	s.wake.Signal()
+	return len(p), nil
+}
+
+func (s *stream) WantWrite() {
+	s.mu.Lock()
+	s.wanted = true
+	s.wake.Signal()
+	s.mu.Unlock()
+}
+
+func (s *stream) Kill() {
+	s.mu.Lock()
+	s.ended = true
+	s.wake.Signal()
+	s.mu.Unlock()
+}
+
+func (s *stream) Remote() string { return s.nc.RemoteAddr().String() }
+
+// lastWords is how long what was written before Kill may take to go out.
+const lastWords = time.Second
+
+// write hands on what Write took.
+func (s *stream) write() {
+	for {
+		s.mu.Lock()
+		for len(s.buf) == 0 && !s.ended && !s.wanted {
+			s.wake.Wait()
+		}
+		buf, ended, wanted := s.buf, s.ended, s.wanted
+		if len(buf) == 0 {
+			s.wanted = false
+		}
+		s.mu.Unlock()
+		switch {
+		case len(buf) > 0:
+			if ended {
+				s.nc.SetWriteDeadline(time.Now().Add(lastWords))
+			}
+			_, err := s.nc.Write(buf)
+			s.mu.Lock()
+			s.buf = nil
+			s.ended = s.ended || err != nil
+			s.mu.Unlock()
+		case ended:
+			s.nc.Close()
+			return
+		case wanted:
+			t := batches.Get().(*Batch)
+			s.b.Writable(s.c, t)
+			s.b.Flush(t)
+			batches.Put(t)
+		}
+	}
+}
+
+// Shutdown stops listening, says goodbye to the clients, decides what their
+// leaving means and waits until all of it is on disk, or until ctx ends.
+func (b *Broker) Shutdown(ctx context.Context) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	batch := &Batch{}
+	t := b.begin(batch)
+	for c := range b.conns {
+		if c.sess != nil {
+			b.goodbye(t, c)
+		}
+		c.end(batch)
+	}
+	b.finish(t)
+	number := b.submitted
+	b.mu.Unlock()
+	b.Flush(batch)
+	b.listeners.mu.Lock()
+	for ln := range b.listeners.all {
+		ln.Close()
+	}
+	b.listeners.mu.Unlock()
+
+	done := make(chan struct{})
+	b.onDurable(number, func() { close(done) })
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	close(b.stopping)
+	<-b.timeEnded
+	b.jobs.idle.Wait()
+	return err
+}

@@ -1,0 +1,137 @@
+package mqtt
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+// serveRaw serves a TCP client by raw, non-blocking calls: an ordinary call
+// for each wake-up doubles the price of a message, because it wakes the
+// runtime's monitor. It tells whether the connection was one it can serve.
+func serveRaw(b *Broker, nc net.Conn) bool {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	rc, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	s := &socket{nc: tcp, rc: rc, b: b}
+	if s.c, err = b.Open(s); err != nil {
+		b.turnedAway(nc, err)
+		return true
+	}
+	s.tryWrite = s.writeSome
+	s.serve()
+	b.closeConn(s.c)
+	nc.Close()
+	return true
+}
+
+// A socket is a TCP connection as a Sink.
+type socket struct {
+	nc *net.TCPConn
+	rc syscall.RawConn
+	b  *Broker
+	c  *Conn
+
+	// What writeSome is to write and what came of it. Conn.flush writes from
+	// one goroutine at a time.
+	tryWrite func(fd uintptr) bool
+	p        []byte
+	n        int
+	err      error
+}
+
+// serve reads until the connection ends. A connection that sleeps holds no
+// buffer.
+func (s *socket) serve() {
+	var t *Batch
+	var n int
+	var errno syscall.Errno
+	try := func(fd uintptr) bool {
+		t = batches.Get().(*Batch)
+		for {
+			// First read, then wait: the poller tells edges only.
+			var r uintptr
+			r, _, errno = syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&t.Buf[0])), uintptr(len(t.Buf)))
+			if errno != syscall.EINTR {
+				n = int(r)
+				break
+			}
+		}
+		if errno == syscall.EAGAIN {
+			batches.Put(t)
+			t = nil
+			return false
+		}
+		return true
+	}
+	for s.rc.Read(try) == nil {
+		err := error(io.EOF)
+		if errno == 0 && n > 0 {
+			err = s.b.Feed(s.c, t.Buf[:n], t)
+		}
+		s.b.Flush(t)
+		batches.Put(t)
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *socket) Write(p []byte) (int, error) {
+	s.p, s.n, s.err = p, 0, nil
+	// RawConn.Write holds the descriptor, so that it cannot be another's.
+	err := s.rc.Write(s.tryWrite)
+	s.p = nil
+	return s.n, errors.Join(err, s.err)
+}
+
+// writeSome writes until all is out or the socket is full; it never parks.
+func (s *socket) writeSome(fd uintptr) bool {
+	for s.n < len(s.p) {
+		r, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&s.p[s.n])), uintptr(len(s.p)-s.n))
+		switch errno {
+		case 0:
+			s.n += int(r)
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return true
+		default:
+			s.err = errno
+			return true
+		}
+	}
+	return true
+}
+
+// WantWrite waits for room on a goroutine of its own: the connection is backed
+// up, and nobody else writes until Writable.
+func (s *socket) WantWrite() {
+	go func() {
+		waited := false
+		err := s.rc.Write(func(uintptr) bool {
+			if waited {
+				return true
+			}
+			waited = true
+			return false
+		})
+		if err != nil {
+			return
+		}
+		t := batches.Get().(*Batch)
+		s.b.Writable(s.c, t)
+		s.b.Flush(t)
+		batches.Put(t)
+	}()
+}
+
+func (s *socket) Kill() { s.nc.Close() }
+
+func (s *socket) Remote() string { return s.nc.RemoteAddr().String() }

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package mqtt
+
+import "net"
+
+// serveRaw serves nobody: raw calls are for Linux.
+func serveRaw(*Broker, net.Conn) bool { return false }

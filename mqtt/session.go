@@ -1,0 +1,381 @@
+package mqtt
+
+import (
+	"time"
+
+	"lar.home/mqtt/packet"
+)
+
+// A session is what the broker keeps for a client across connections. All of
+// it is guarded by the house's lock.
+//
+// Its messages have running numbers; a packet identifier is the number modulo
+// 65,535, plus 1. Numbers [base, base+queue) are in memory, in order: the
+// first of them up to next have been sent on this connection, and those not
+// done among these are in flight. A kept session may have more than it is good
+// to hold: then [base+queue, tailFirst) are on disk only, and tail follows.
+type session struct {
+	id       uint32 // of a kept session; 0: ends with its connection
+	clientID string
+	owner    string // the identity that made it
+	version  packet.Version
+	conn     *Conn // nil while offline
+
+	expiry  uint32    // seconds after the connection ended; 0xFFFFFFFF never
+	expires *deadline // while offline
+	offline time.Time // since when, wall time
+	will    *will
+
+	subs    map[string]*subscription
+	cursors []*cursor
+
+	base     uint64
+	queue    ring[entry]
+	next     uint64 // number of the first entry not sent on this connection
+	inFlight int
+	tail     ring[entry] // not empty only behind a gap
+	seq      uint64      // number of the next message to join
+	loading  bool
+	again    uint64 // entries below it were sent on an earlier connection
+
+	waiting      int // messages queued and not done
+	waitingBytes int
+	dropped      uint64
+
+	received  map[uint16]receipt // open inbound QoS 2 identifiers
+	lastWrite uint64             // number of the last turn that wrote for it
+}
+
+// A receipt is the state of an inbound QoS 2 publish that waits for PUBREL.
+type receipt struct {
+	conn     *Conn // on which it came last
+	repeated bool  // came twice there
+}
+
+func (s *session) kept() bool { return s.id != 0 }
+
+// An entryState says how far the delivery of a message has come.
+type entryState uint8
+
+const (
+	entryWaiting  entryState = iota // or sent, and not acknowledged
+	entryReleased                   // PUBREC came: only PUBREL is sent
+	entryDone                       // acknowledged, expired or dropped
+)
+
+// An entry is one message in the queue of a session.
+type entry struct {
+	m      *Message // nil once only PUBREL is left, or when it need not be sent again
+	body   uint64   // of a shared record; 0: it has its own
+	turn   uint64   // that wrote it last
+	subIDs []uint32
+	size   int32
+	qos    QoS
+	retain bool
+	state  entryState
+}
+
+// packetID returns the identifier of the message with a running number.
+func packetID(n uint64) uint16 { return uint16(n%65535) + 1 }
+
+// find returns the entry in flight that a packet identifier names, or nil, and
+// its number.
+func (s *session) find(id uint16) (*entry, uint64) {
+	if id == 0 || s.conn == nil {
+		return nil, 0
+	}
+	ahead := (uint64(id-1) + 65535 - s.base%65535) % 65535
+	n := s.base + ahead
+	if n >= s.next {
+		return nil, 0
+	}
+	e := s.queue.at(int(ahead))
+	if e.state == entryDone {
+		return nil, 0
+	}
+	return e, n
+}
+
+// end is the number behind the last entry of queue.
+func (s *session) end() uint64 { return s.base + uint64(s.queue.len()) }
+
+// tailFirst is the number of the first entry of tail.
+func (s *session) tailFirst() uint64 { return s.seq - uint64(s.tail.len()) }
+
+// gap tells whether entries are on disk only.
+func (s *session) gap() bool { return s.end() < s.tailFirst() }
+
+// memoryAhead is how many unsent messages of a kept session stay in memory
+// before the rest is left to the disk.
+const memoryAhead = 256
+
+// join adds a message to the session's queue and sends it if it may go at
+// once. pub lends the message; a copy is made only if it has to wait.
+func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32) {
+	e := entry{qos: qos, retain: retain, subIDs: subIDs, size: int32(pub.weight())}
+	if !pub.fromCursor && (s.waiting >= b.limits.QueueMessages || s.waitingBytes+int(e.size) > b.limits.QueueBytes) {
+		if !b.makeRoom(t, s, int(e.size)) {
+			s.dropped++
+			b.stats.dropped.Add(1)
+			return
+		}
+	}
+	n := s.seq
+	contiguous := s.tail.len() == 0 && !s.gap()
+	s.seq++
+	s.waiting++
+	s.waitingBytes += int(e.size)
+	if s.kept() {
+		e.m = pub.message()
+		e.turn = t.Number
+		s.lastWrite = t.Number
+		if pub.shared {
+			e.body = b.shareBody(t, pub)
+		}
+		t.durably(queueKey(s.id, n), b.appendEntry(t, &e))
+	}
+	if contiguous && (!s.kept() || s.conn != nil && s.end()-s.next < memoryAhead) {
+		direct := s.conn != nil && s.next == n && s.inFlight < s.conn.window && n-s.base < 65535
+		if e.m == nil && !direct {
+			e.m = pub.message()
+		}
+		s.queue.push(e)
+		if direct {
+			b.transmit(t, s, pub, s.queue.at(s.queue.len()-1))
+		}
+		return
+	}
+	s.tail.push(e)
+	b.trim(s)
+}
+
+// trim leaves to the disk what is there, of a session that cannot take it now.
+func (b *Broker) trim(s *session) {
+	durable := b.durable.Load()
+	for s.tail.len() > 0 && s.tail.at(0).turn <= durable && (s.conn == nil || s.tail.len() > memoryAhead) {
+		s.tail.pop()
+	}
+}
+
+// transmit sends entry e, the one with number s.next. pub is nil when the
+// entry's own message is to be used.
+func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
+	n := s.next
+	s.next++
+	if e.state == entryReleased {
+		s.inFlight++
+		t.send(send{c: s.conn, lanes: ackLane, after: e.turn, ack: packet.PUBREL, id: packetID(n)})
+		return
+	}
+	if pub == nil {
+		pub = &publication{m: e.m, gathered: true}
+	}
+	if expired := pub.expires(); expired != 0 && t.Now.Run >= expired && n >= s.again || s.conn.tooLarge(pub, e.qos, e.subIDs) {
+		b.done(t, s, n, e) // [MQTT-3.3.2-5], [MQTT-3.1.2-25]
+		b.stats.dropped.Add(1)
+		return
+	}
+	s.inFlight++
+	sd := send{c: s.conn, lanes: messageLane, qos: e.qos, dup: n < s.again, retain: e.retain, id: packetID(n), subIDs: e.subIDs}
+	if e.qos == ExactlyOnce {
+		sd.after = e.turn // every copy of a QoS 2 publish waits for its turn
+		sd.own = pub.p != nil
+	}
+	b.sendPublish(t, pub, sd)
+	if !s.kept() && pub.p != nil {
+		e.m = nil // never sent again: the session ends with the connection
+	}
+}
+
+// pump sends what may go now on the session's connection.
+func (b *Broker) pump(t *Turn, s *session) {
+	for s.conn != nil {
+		for s.next < s.end() && s.inFlight < s.conn.window && s.next-s.base < 65535 {
+			e := s.queue.at(int(s.next - s.base))
+			if e.state == entryDone {
+				s.next++
+				continue
+			}
+			b.transmit(t, s, nil, e)
+		}
+		s.advance()
+		if s.next < s.end() || s.inFlight >= s.conn.window {
+			return
+		}
+		if s.gap() {
+			b.load(t, s)
+			return
+		}
+		if s.tail.len() == 0 {
+			break
+		}
+		for s.tail.len() > 0 {
+			s.queue.push(s.tail.pop())
+		}
+	}
+	if s.conn != nil {
+		b.walk(t, s)
+	}
+}
+
+// advance gives up the entries at the front that are done.
+func (s *session) advance() {
+	for s.queue.len() > 0 && s.queue.at(0).state == entryDone && s.base < s.next {
+		s.queue.pop()
+		s.base++
+	}
+}
+
+// done ends the delivery of entry n: it leaves memory and disk.
+func (b *Broker) done(t *Turn, s *session, n uint64, e *entry) {
+	if s.kept() {
+		t.forget(queueKey(s.id, n))
+		s.lastWrite = t.Number
+		b.dropBody(t, e.body)
+	}
+	s.waiting--
+	s.waitingBytes -= int(e.size)
+	*e = entry{state: entryDone}
+}
+
+// makeRoom drops what the policy of a full queue gives up first: what has
+// expired, then the oldest that is not in flight. It tells whether there is
+// room now.
+func (b *Broker) makeRoom(t *Turn, s *session, size int) bool {
+	if size > b.limits.QueueBytes {
+		return false
+	}
+	full := func() bool {
+		return s.waiting >= b.limits.QueueMessages || s.waitingBytes+size > b.limits.QueueBytes
+	}
+	for n := max(s.next, s.base); n < s.end() && full(); n++ {
+		if e := s.queue.at(int(n - s.base)); e.state == entryWaiting && e.m != nil && e.m.Expires != 0 && e.m.Expires <= t.Now.Run {
+			b.done(t, s, n, e)
+			b.stats.dropped.Add(1)
+		}
+	}
+	for n := max(s.next, s.base); n < s.end() && full(); n++ {
+		if e := s.queue.at(int(n - s.base)); e.state == entryWaiting && n >= s.again {
+			b.done(t, s, n, e)
+			s.dropped++
+			b.stats.dropped.Add(1)
+		}
+	}
+	if full() && s.gap() {
+		// The oldest are on disk only: a worker brings them, and they are
+		// dropped as they come. Until then the queue is a little too long.
+		b.load(t, s)
+		return s.waiting < 2*b.limits.QueueMessages && s.waitingBytes+size <= 2*b.limits.QueueBytes
+	}
+	if full() && !s.gap() {
+		for i := 0; i < s.tail.len() && full(); i++ {
+			if e := s.tail.at(i); e.state == entryWaiting {
+				b.done(t, s, s.tailFirst()+uint64(i), e)
+				s.dropped++
+				b.stats.dropped.Add(1)
+			}
+		}
+	}
+	return !full()
+}
+
+// acknowledged handles PUBACK, PUBREC and PUBCOMP, sections 4.3.2 and 4.3.3.
+func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, reason packet.Reason) error {
+	s := c.sess
+	e, n := s.find(id)
+	if e == nil {
+		if kind == packet.PUBREC && reason < 0x80 {
+			t.send(send{c: c, lanes: ackLane, ack: packet.PUBREL, id: id, reason: packet.PacketIDNotFound})
+		}
+		return nil
+	}
+	switch {
+	case kind == packet.PUBACK && e.qos == AtLeastOnce,
+		kind == packet.PUBCOMP && e.state == entryReleased,
+		kind == packet.PUBREC && e.qos == ExactlyOnce && e.state == entryWaiting && reason >= 0x80: // [MQTT-4.4.0-2]
+		b.done(t, s, n, e)
+		s.inFlight--
+	case kind == packet.PUBREC && e.qos == ExactlyOnce:
+		if e.state == entryWaiting {
+			if s.kept() {
+				t.durably(queueKey(s.id, n), releasedEntry)
+				s.lastWrite = t.Number
+				b.dropBody(t, e.body)
+				e.turn = t.Number
+			}
+			s.waitingBytes -= int(e.size)
+			e.state, e.m, e.body, e.size = entryReleased, nil, 0, 0
+		}
+		t.send(send{c: c, lanes: ackLane, after: max(e.turn, s.lastWrite), ack: packet.PUBREL, id: id})
+		return nil
+	default: // an acknowledgement of the wrong kind
+		return &packet.Error{Packet: kind.String(), Field: "packet identifier", Reason: packet.ProtocolError}
+	}
+	b.pump(t, s)
+	return nil
+}
+
+// loadBatch is how many entries of a backlog are read from disk at a time.
+const loadBatch = 256
+
+// load has a worker read the next entries that are on disk only. What it finds
+// it hands in as a turn.
+func (b *Broker) load(t *Turn, s *session) {
+	if s.loading {
+		return
+	}
+	s.loading = true
+	first, last := s.end(), s.tailFirst()
+	t.Later(func() {
+		found, err := b.readEntries(s.id, first, last, loadBatch)
+		b.turnNow(func(t *Turn) {
+			s.loading = false
+			if b.kept[s.id] != s || s.end() != first {
+				return
+			}
+			if err != nil {
+				b.log.Error("backlog not read", "client", s.clientID, "err", err)
+				return
+			}
+			b.handIn(t, s, found, first, last)
+		})
+	})
+}
+
+// handIn puts entries read from disk into the queue. Numbers that are missing
+// were acknowledged before.
+func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, first, last uint64) {
+	end := last
+	if len(found) == loadBatch {
+		end = found[len(found)-1].n + 1
+	}
+	for _, f := range found {
+		if f.n < s.end() {
+			continue
+		}
+		if s.queue.len() == 0 {
+			s.base = f.n
+			s.next = f.n
+		}
+		for s.end() < f.n {
+			s.queue.push(entry{state: entryDone})
+		}
+		s.queue.push(f.entry)
+	}
+	if s.queue.len() == 0 {
+		s.base, s.next = end, end
+	}
+	for s.end() < end {
+		s.queue.push(entry{state: entryDone})
+	}
+	if s.waiting > b.limits.QueueMessages || s.waitingBytes > b.limits.QueueBytes {
+		b.makeRoom(t, s, 0)
+	}
+	b.pump(t, s)
+}
+
+// tooLarge tells whether the client does not take so large a packet,
+// [MQTT-3.1.2-24].
+func (c *Conn) tooLarge(pub *publication, qos QoS, subIDs []uint32) bool {
+	return c.maxPacket > 0 && pub.size(c.version, qos, subIDs) > c.maxPacket
+}

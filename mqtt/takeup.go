@@ -1,0 +1,242 @@
+package mqtt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// leaseBlock is how many turn numbers are leased from the store at a time. A
+// restart begins a new block, so that no number is ever used twice.
+const leaseBlock = 1_000_000
+
+func blockRecord(block uint64) []byte { return binary.BigEndian.AppendUint64(nil, block) }
+
+// takeUp reads what the store holds and leases turn numbers. A record that
+// cannot be read is left where it is and reported.
+func (b *Broker) takeUp() error {
+	now := b.clock()
+	damaged := 0
+	if err := b.store.Scan(blockKey, nil, func(key, value []byte) bool {
+		if len(key) == 1 && len(value) == 8 {
+			b.number = binary.BigEndian.Uint64(value)
+		}
+		return true
+	}); err != nil {
+		return fmt.Errorf("read the store: %w", err)
+	}
+	b.number++ // 0 says "nothing to wait for"
+	b.block = b.number + leaseBlock
+	connected := make(map[*session]bool)
+	orphans := make(map[uint32]bool)
+	scans := []struct {
+		kind byte
+		fn   func(key, value []byte) error
+	}{
+		{kindSession, func(key, value []byte) error {
+			s, on, err := readSession(value)
+			if err != nil || len(key) != 5 {
+				return errRecord
+			}
+			s.id = binary.BigEndian.Uint32(key[1:])
+			b.lastSession = max(b.lastSession, s.id)
+			b.sessions[s.clientID] = s
+			b.kept[s.id] = s
+			connected[s] = on
+			return nil
+		}},
+		{kindSubscription, func(key, value []byte) error {
+			s := b.keptOf(key, orphans)
+			if s == nil {
+				return nil
+			}
+			sub, err := readSubscription(string(key[5:]), value)
+			if err != nil {
+				return err
+			}
+			sub.sess = s
+			b.addSubscription(sub)
+			return nil
+		}},
+		{kindCursor, func(key, value []byte) error {
+			s := b.keptOf(key, orphans)
+			if s == nil || s.subs[string(key[5:])] == nil {
+				return nil
+			}
+			r := recordReader{b: value}
+			after := r.text()
+			s.cursors = append(s.cursors, &cursor{sub: s.subs[string(key[5:])], after: after})
+			return r.err()
+		}},
+		{kindReceipt, func(key, _ []byte) error {
+			s := b.keptOf(key, orphans)
+			if s == nil || len(key) != 7 {
+				return nil
+			}
+			if s.received == nil {
+				s.received = make(map[uint16]receipt)
+			}
+			s.received[binary.BigEndian.Uint16(key[5:])] = receipt{}
+			return nil
+		}},
+		{kindRetained, func(key, value []byte) error {
+			r := recordReader{b: value}
+			m := r.message(now)
+			if r.bad || m.Topic != string(key[1:]) {
+				return errRecord
+			}
+			if m.Expires != 0 && m.Expires <= now.Run {
+				return nil // overwritten or swept with the next of its topic
+			}
+			b.retained.Set(m.Topic, &retainedMessage{m: m})
+			b.retainedBytes += len(m.Payload) + len(m.Topic)
+			if m.Expires != 0 {
+				b.expireRetained(m)
+			}
+			return nil
+		}},
+		{kindQueue, func(key, value []byte) error {
+			s := b.keptOf(key, orphans)
+			if s == nil || len(key) != 13 {
+				return nil
+			}
+			n := binary.BigEndian.Uint64(key[5:])
+			e, err := readEntry(value, now)
+			if err != nil {
+				return err
+			}
+			if s.waiting == 0 {
+				s.base, s.next = n, n
+			}
+			s.waiting++
+			s.waitingBytes += int(e.size)
+			s.seq = max(s.seq, n+1)
+			if e.body != 0 {
+				b.bodies[e.body]++
+			}
+			return nil
+		}},
+	}
+	for _, scan := range scans {
+		if err := b.store.Scan([]byte{scan.kind}, nil, func(key, value []byte) bool {
+			if err := scan.fn(key, value); err != nil {
+				damaged++
+				b.log.Error("a record cannot be read and is left aside", "kind", string(scan.kind), "key", fmt.Sprintf("%x", key), "err", err)
+			}
+			return true
+		}); err != nil {
+			return fmt.Errorf("read the store: %w", err)
+		}
+	}
+	wills, err := b.readWills()
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	batch := &Batch{}
+	t := b.begin(batch)
+	t.durably(blockKey, blockRecord(b.block))
+	for _, s := range b.kept {
+		b.takeUpSession(t, s, connected[s])
+	}
+	for _, w := range wills {
+		b.takeUpWill(t, w.w, w.owner)
+	}
+	number := b.finish(t)
+	b.mu.Unlock()
+	for id := range orphans {
+		b.turnNow(func(t *Turn) { b.sweep(t, id) })
+	}
+	if !b.waitDurable(number) {
+		return fmt.Errorf("the store does not answer")
+	}
+	return nil
+}
+
+// keptOf returns the session that a record belongs to. One that belongs to
+// none is the rest of a sweep that was cut off: it is noted, and its number is
+// not given to another.
+func (b *Broker) keptOf(key []byte, orphans map[uint32]bool) *session {
+	if len(key) < 5 {
+		return nil
+	}
+	id := binary.BigEndian.Uint32(key[1:])
+	if b.kept[id] == nil {
+		orphans[id] = true
+		b.lastSession = max(b.lastSession, id)
+	}
+	return b.kept[id]
+}
+
+// takeUpSession makes a session whole that was read from the store.
+func (b *Broker) takeUpSession(t *Turn, s *session, connected bool) {
+	if s.waiting == 0 {
+		s.base, s.next = s.seq, s.seq
+	}
+	if connected {
+		// It was served when the hub stopped: what stood in its first window
+		// may have reached the client.
+		s.offline = t.Now.Wall
+		s.again = max(s.again, min(s.seq, s.base+uint64(b.limits.Window)))
+		t.alongside(sessionKey(s.id), sessionRecord(s))
+	}
+	s.again = min(s.again, s.seq)
+	if s.expiry == 0 {
+		s.expires = b.at(t.Now.Run+b.limits.WillGrace, func(t *Turn) {
+			if s.conn == nil && b.sessions[s.clientID] == s {
+				b.removeSession(t, s)
+			}
+		})
+		return
+	}
+	if s.expiry != math.MaxUint32 {
+		b.expireLater(t, s)
+	}
+}
+
+type storedWill struct {
+	w     *will
+	owner string
+}
+
+func (b *Broker) readWills() (found []storedWill, err error) {
+	err = b.store.Scan([]byte{kindWill}, nil, func(key, value []byte) bool {
+		w, owner, err := readWill(value)
+		if err != nil {
+			b.log.Error("a will cannot be read and is left aside", "key", fmt.Sprintf("%x", key), "err", err)
+			return true
+		}
+		found = append(found, storedWill{w, owner})
+		return true
+	})
+	return found, err
+}
+
+// takeUpWill arms a will that was not settled when the hub stopped. That of a
+// client that was connected goes out unless the client is back in time.
+func (b *Broker) takeUpWill(t *Turn, w *will, owner string) {
+	clientID := w.m.ClientID
+	s := b.sessions[clientID]
+	if s == nil {
+		// Its session ended with the connection: one is made for the will to
+		// wait in, and goes when it has gone out.
+		s = &session{clientID: clientID, owner: owner, offline: t.Now.Wall}
+		b.sessions[clientID] = s
+	}
+	s.will = w
+	if w.due.IsZero() {
+		w.due = t.Now.Wall.Add(max(b.limits.WillGrace, w.delay))
+		if s.kept() {
+			t.alongside(willKey(clientID), willRecord(w, owner))
+		}
+	}
+	w.timer = b.at(max(t.Now.Run, t.Now.Run+w.due.Sub(t.Now.Wall)), func(t *Turn) {
+		if s.will != w || s.conn != nil {
+			return
+		}
+		b.fireWill(t, s)
+		if !s.kept() {
+			delete(b.sessions, clientID)
+		}
+	})
+}
