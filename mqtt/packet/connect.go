@@ -17,12 +17,12 @@ const (
 // DecodeConnect reads the content of a CONNECT, section 3.1.
 //
 // With an error it returns how far it came: Version tells in which form a
-// CONNACK may be sent, if at all. It is 0 while the protocol name is not one
-// of MQTT's (close the connection in silence), 3 or 4 for the versions before
-// 5.0, and the level as it was sent, if that is not spoken
-// (UnsupportedProtocolVersion), for all others, which get a CONNACK in the form
-// of 5.0. Appending a [Connack] with that Version and the Reason of the error
-// does just that.
+// CONNACK may be sent, if at all. It is 0 as long as it is not clear that this
+// is MQTT (close the connection in silence); 3 or 4 for the versions before
+// 5.0, and 5 for 5.0 and for levels unknown to us, together with
+// UnsupportedProtocolVersion if the level is not spoken. Appending a [Connack]
+// with that Version and the Reason of the error writes what is to be sent,
+// which is nothing where no return code of the version fits.
 func DecodeConnect(body []byte) (*Connect, error) {
 	d := decoder{packet: CONNECT, buf: body}
 	c := &Connect{ReceiveMaximum: 65_535, RequestProblemInfo: true}
@@ -68,7 +68,7 @@ func (c *Connect) protocol(d *decoder) {
 		c.Version = V31
 		d.fail("protocol version", UnsupportedProtocolVersion)
 	case name == "MQTT":
-		c.Version = Version(level)
+		c.Version = V5
 		d.fail("protocol version", UnsupportedProtocolVersion) // [MQTT-3.1.2-2]
 	default:
 		d.fail("protocol name", UnsupportedProtocolVersion) // [MQTT-3.1.2-1]
