@@ -26,14 +26,7 @@ func (t Trigger) String() string {
 		case t.State.Change():
 			s += "changes"
 		default:
-			var limits []string
-			if t.State.Above != nil {
-				limits = append(limits, "above "+Number(*t.State.Above).String())
-			}
-			if t.State.Below != nil {
-				limits = append(limits, "below "+Number(*t.State.Below).String())
-			}
-			s += "gets " + strings.Join(limits, " and ")
+			s += "gets " + thresholds(t.State)
 		}
 		if t.State.For != 0 {
 			s += " for " + span(time.Duration(t.State.For))
@@ -221,4 +214,26 @@ func (c *Cause) String() string {
 		return "started by " + c.By
 	}
 	return string(c.Kind)
+}
+
+// mentionsPayload tells whether an action needs what the trigger brought.
+func mentionsPayload(p *PublishAction) bool {
+	for _, s := range []string{p.Topic, p.Payload} {
+		if strings.Contains(s, "{{payload}}") || strings.Contains(s, "{{value}}") {
+			return true
+		}
+	}
+	return false
+}
+
+// thresholds says what a value with thresholds is: "above 25".
+func thresholds(s *StateTrigger) string {
+	var limits []string
+	if s.Above != nil {
+		limits = append(limits, "above "+Number(*s.Above).String())
+	}
+	if s.Below != nil {
+		limits = append(limits, "below "+Number(*s.Below).String())
+	}
+	return strings.Join(limits, " and ")
 }

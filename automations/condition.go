@@ -1,0 +1,235 @@
+package automations
+
+import (
+	"cmp"
+	"time"
+
+	"lar.home/devices"
+	"lar.home/mqtt"
+)
+
+// A scene is what conditions are judged by: a moment, the house, the message.
+type scene struct {
+	now      mqtt.Now
+	location *time.Location
+	house    House
+	payload  []byte
+	parts    parts
+	message  bool // there is a payload
+}
+
+// judge tells whether all conditions hold, and appends what it saw. It stops
+// at the first that does not.
+func (s *scene) judge(conditions []Condition, seen []Seen) (Result, []Seen) {
+	return s.all(conditions, seen, 0)
+}
+
+func (s *scene) all(conditions []Condition, seen []Seen, depth int) (Result, []Seen) {
+	result := Holds
+	for i := range conditions {
+		var r Result
+		r, seen = s.one(&conditions[i], seen, depth)
+		if r == HoldsNot {
+			return HoldsNot, seen
+		}
+		if r == Unknown {
+			result = Unknown
+		}
+	}
+	return result, seen
+}
+
+func (s *scene) any(conditions []Condition, seen []Seen, depth int) (Result, []Seen) {
+	result := HoldsNot
+	for i := range conditions {
+		var r Result
+		r, seen = s.one(&conditions[i], seen, depth)
+		if r == Holds {
+			return Holds, seen
+		}
+		if r == Unknown {
+			result = Unknown
+		}
+	}
+	return result, seen
+}
+
+func (s *scene) one(c *Condition, seen []Seen, depth int) (Result, []Seen) {
+	here := len(seen)
+	seen = append(seen, Seen{Depth: depth})
+	var result Result
+	var value string
+	switch {
+	case c.State != nil:
+		result, value = s.state(c.State)
+	case c.Time != nil:
+		result, value = s.time(c.Time)
+	case c.Payload != nil:
+		result, value = s.compare(c.Payload)
+	case c.All != nil:
+		result, seen = s.all(c.All, seen, depth+1)
+	case c.Any != nil:
+		result, seen = s.any(c.Any, seen, depth+1)
+	case c.Not != nil:
+		result, seen = s.one(c.Not, seen, depth+1)
+		switch result {
+		case Holds:
+			result = HoldsNot
+		case HoldsNot:
+			result = Holds
+		}
+	default:
+		result = Unknown
+	}
+	seen[here].Text, seen[here].Value, seen[here].Result = c.String(), value, result
+	return result, seen
+}
+
+func (s *scene) state(c *StateCondition) (Result, string) {
+	if s.house == nil {
+		return Unknown, "unknown"
+	}
+	e := s.house.Entity(c.Entity)
+	if e == nil {
+		return Unknown, "no such entity"
+	}
+	value, available := reading(e, c.Aspect)
+	switch {
+	case !value.known():
+		return Unknown, "unknown"
+	case !available:
+		return Unknown, "unavailable, last " + clip(value.String())
+	}
+	return compareValues(value, c.Op, c.Value), clip(value.String())
+}
+
+// reading returns the value of an aspect and whether its entity is available.
+func reading(e *devices.Entity, aspect string) (Value, bool) {
+	state := e.State()
+	for i := range e.Aspects {
+		if e.Aspects[i].Name == aspect && i < len(state.Readings) {
+			return Value(state.Readings[i].Value), state.Available
+		}
+	}
+	return Value{}, state.Available
+}
+
+// time looks at the clock on the wall, see [TimeCondition].
+func (s *scene) time(w *TimeCondition) (Result, string) {
+	if !s.now.Trusted {
+		return Unknown, "the clock is not set"
+	}
+	local := s.now.Wall.In(s.location)
+	clock := Clock(local.Hour(), local.Minute())
+	day := Weekday(local.Weekday())
+	value := day.String() + " " + clock.String()
+	if w.From != w.To {
+		inside := w.From <= clock && clock < w.To
+		if w.From > w.To {
+			inside = clock >= w.From || clock < w.To
+			if clock < w.To { // the window began yesterday
+				day = (day + 6) % 7
+			}
+		}
+		if !inside {
+			return HoldsNot, value
+		}
+	}
+	if len(w.Days) == 0 {
+		return Holds, value
+	}
+	for _, d := range w.Days {
+		if d == day {
+			return Holds, value
+		}
+	}
+	return HoldsNot, value
+}
+
+func (s *scene) compare(c *Compare) (Result, string) {
+	if !s.message {
+		return Unknown, "no message"
+	}
+	var text string
+	if c.Path == "" {
+		text = string(s.payload)
+	} else {
+		var ok bool
+		if text, ok = s.parts[c.Path]; !ok {
+			return Unknown, "missing"
+		}
+	}
+	return compareText(text, c.Op, c.Value), clip(text)
+}
+
+// compareText reads text as the kind of value it is compared with.
+func compareText(text string, op Op, with Value) Result {
+	switch with.Type {
+	case devices.Bool:
+		b, ok := parseBool(text)
+		if !ok {
+			return Unknown
+		}
+		return compareValues(Value(devices.BoolValue(b)), op, with)
+	case devices.Number:
+		f, ok := parseNumber(text)
+		if !ok {
+			return Unknown
+		}
+		return compareValues(Number(f), op, with)
+	default:
+		return compareValues(Text(text), op, with)
+	}
+}
+
+// compareValues compares two values of one kind; of others nothing is known.
+func compareValues(a Value, op Op, b Value) Result {
+	if a.Type != b.Type {
+		return Unknown
+	}
+	var holds bool
+	switch op {
+	case Equal:
+		holds = a == b
+	case NotEqual:
+		holds = a != b
+	default:
+		if a.Type != devices.Number {
+			return Unknown
+		}
+		switch order := cmp.Compare(a.Num, b.Num); op {
+		case Less:
+			holds = order < 0
+		case LessEq:
+			holds = order <= 0
+		case Greater:
+			holds = order > 0
+		case GreaterEq:
+			holds = order >= 0
+		default:
+			return Unknown
+		}
+	}
+	if holds {
+		return Holds
+	}
+	return HoldsNot
+}
+
+// holds tells whether a value is what a state trigger waits for.
+func (s *StateTrigger) holds(value Value, available bool) Result {
+	if !available || !value.known() {
+		return Unknown
+	}
+	if s.To != nil {
+		return compareValues(value, Equal, *s.To)
+	}
+	result := Holds
+	if s.Above != nil {
+		result = compareValues(value, Greater, Number(*s.Above))
+	}
+	if s.Below != nil && result == Holds {
+		result = compareValues(value, Less, Number(*s.Below))
+	}
+	return result
+}

@@ -1,0 +1,315 @@
+package automations
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"lar.home/devices"
+	"lar.home/mqtt"
+)
+
+// What the engine does at most in one turn; the rest waits for the next.
+const (
+	maxDueInTurn   = 16        // deadlines that are acted on
+	maxBytesInTurn = 192 << 10 // written by runs; a turn holds 512 KiB in all
+)
+
+// Config is what an Engine needs.
+type Config struct {
+	// Scan reads the store, as mqtt.Store has it; nil is an empty store.
+	Scan func(prefix, from []byte, fn func(key, value []byte) bool) error
+	// Model is what rules see and command; nil is a house without devices.
+	Model Model
+	// Location is where times of day are taken; nil is time.Local.
+	Location *time.Location
+	Log      *slog.Logger
+}
+
+// An Engine decides what rules do. Its Accept, Wake and Changed, and the
+// methods that take a turn, are called under the house's lock; all others may
+// be called from anywhere at any time.
+//
+// After New, and before anything else happens in the house, Wake must be
+// called once in a turn: it puts the deadlines of runs that wait back in place.
+type Engine struct {
+	scan     func(prefix, from []byte, fn func(key, value []byte) bool) error
+	model    Model
+	location *time.Location
+	log      *slog.Logger
+
+	// Under the house's lock.
+	rules     map[string]*rule
+	damaged   map[string]bool // IDs in the store that could not be read
+	deadlines deadlines
+	unplaced  []*deadline   // from before this start
+	offset    time.Duration // of the wall clock to Run, as deadlines were last written
+	asked     time.Duration // the time Wake was last asked for; -1 none
+	now       turnState
+
+	// For everyone.
+	index atomic.Pointer[index]
+	view  atomic.Pointer[view]
+}
+
+// turnState is what the engine counts within one turn.
+type turnState struct {
+	number  uint64
+	known   bool
+	ordinal int              // of the runs that began
+	bytes   int              // written by runs
+	runs    map[*rule]int    // that began, by rule
+	again   bool             // there is more to do, in a turn of its own
+	depth   int              // of calls into the engine that are under way
+	changes []devices.Change // told while a call was under way
+}
+
+// A rule is what the engine keeps of a Rule.
+type rule struct {
+	id       string
+	def      *Rule // the version that is on
+	versions []*Rule
+	enabled  bool
+	paused   string
+	deleted  *Saved
+	memory   []memory // of each trigger
+	waiting  []*waiting
+
+	runs, notRuns         []*Run // newest first; the slices are never changed
+	runOrder, notRunOrder uint64 // of their next records
+	notRunKept            time.Duration
+	seq                   uint64
+	origins               []origin // a ring, of runs for QoS 1 messages
+	nextOrigin            int
+
+	shown atomic.Pointer[shown]
+}
+
+// live tells whether triggers count.
+func (r *rule) live() bool { return r.enabled && r.paused == "" && r.deleted == nil }
+
+func (r *rule) version(n int) *Rule {
+	i, ok := slices.BinarySearchFunc(r.versions, n, func(v *Rule, n int) int { return v.Version - n })
+	if !ok {
+		return nil
+	}
+	return r.versions[i]
+}
+
+var (
+	_ mqtt.Consumer   = (*Engine)(nil)
+	_ devices.Watcher = (*Engine)(nil)
+)
+
+// New returns an engine with what the store holds. A record that cannot be
+// read is left where it is and logged; what depends on it is left out.
+func New(c Config) (*Engine, error) {
+	e := &Engine{
+		scan:     c.Scan,
+		model:    c.Model,
+		location: c.Location,
+		log:      c.Log,
+		rules:    map[string]*rule{},
+		damaged:  map[string]bool{},
+		asked:    -1,
+	}
+	if e.location == nil {
+		e.location = time.Local
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.scan != nil {
+		if err := e.load(); err != nil {
+			return nil, fmt.Errorf("load automations: %w", err)
+		}
+	}
+	for _, r := range e.rules {
+		e.show(r)
+	}
+	e.showAll()
+	e.index.Store(newIndex(e.sorted()))
+	return e, nil
+}
+
+// sorted returns all rules by ID: the order in which they see what happens.
+func (e *Engine) sorted() []*rule {
+	list := make([]*rule, 0, len(e.rules))
+	for _, r := range e.rules {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b *rule) int { return strings.Compare(a.id, b.id) })
+	return list
+}
+
+// house returns what is known of the devices; nil without a model.
+func (e *Engine) house() House {
+	if e.model == nil {
+		return nil
+	}
+	if h := e.model.House(); h != nil {
+		return h
+	}
+	return nil
+}
+
+// Wants implements mqtt.Consumer.
+func (e *Engine) Wants(topic string) bool { return e.index.Load().wants(topic) }
+
+// Prepare implements mqtt.Consumer.
+func (e *Engine) Prepare(topic string, payload []byte) any {
+	return e.index.Load().prepare(topic, payload)
+}
+
+// Accept implements mqtt.Consumer. A retained message is the past, not news.
+func (e *Engine) Accept(t *mqtt.Turn, m *mqtt.Message, given any) {
+	e.enter(t)
+	defer e.leave(t)
+	if m.Retained {
+		return
+	}
+	p, _ := given.(*prepared)
+	if p == nil || p.index != e.index.Load() {
+		p = e.index.Load().prepare(m.Topic, m.Payload)
+	}
+	for _, f := range p.refs {
+		e.message(t, f, m, p.parts)
+	}
+}
+
+// message triggers a rule by a message, if its payload is as asked for.
+func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
+	if !f.rule.live() || f.rule.def != f.def { // paused earlier in this very turn
+		return
+	}
+	trigger := f.def.Triggers[f.trigger].Message
+	s := scene{now: t.Now, location: e.location, payload: m.Payload, parts: parts, message: true}
+	if trigger.Payload != nil {
+		if r, _ := s.compare(trigger.Payload); r != Holds {
+			return
+		}
+	}
+	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic}, durable: m.QoS > mqtt.AtMostOnce, hop: m.Hop(), topic: m.Topic}
+	if m.QoS == mqtt.AtLeastOnce && m.Origin.Session != 0 {
+		o.origin = origin{Origin: m.Origin, hash: hashOf(m.Topic, m.Payload)}
+		if m.Dup && slices.Contains(f.rule.origins, o.origin) {
+			return // it had its run
+		}
+	}
+	if p := trigger.Payload; p != nil && p.Path != "" {
+		o.value = parts[p.Path]
+	} else {
+		o.valueIsPayload = true
+	}
+	e.trigger(t, f.rule, &o)
+}
+
+// Changed implements devices.Watcher.
+func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool) {
+	e.enter(t)
+	defer e.leave(t)
+	if e.now.depth > 1 {
+		// A command of a run that is being carried out changed this. It is
+		// decided after that run, as everything that follows from it is.
+		e.now.changes = append(e.now.changes, changes...)
+		return
+	}
+	e.changed(t, changes)
+}
+
+func (e *Engine) changed(t *mqtt.Turn, changes []devices.Change) {
+	x := e.index.Load()
+	for i := range changes {
+		c := &changes[i]
+		if c.Entity == nil {
+			continue
+		}
+		if c.Aspect != "" {
+			for _, f := range x.aspects[aspectKey{c.Entity.ID, c.Aspect}] {
+				e.state(t, f, c, Value(c.Old), Value(c.New))
+			}
+			continue
+		}
+		for _, f := range x.entities[c.Entity.ID] {
+			value, _ := reading(c.Entity, f.def.Triggers[f.trigger].State.Aspect)
+			e.state(t, f, c, value, value)
+		}
+	}
+}
+
+// Wake implements mqtt.Consumer: what is due is done, in the order of the
+// times it was due. One that goes wrong does not keep others from theirs.
+func (e *Engine) Wake(t *mqtt.Turn) {
+	e.enter(t)
+	defer e.leave(t)
+	e.asked = -1
+	e.place(t)
+	e.followClock(t)
+	e.purge(t)
+	for range maxDueInTurn {
+		d := e.deadlines.first()
+		if d == nil || d.due > t.Now.Run || e.now.bytes > maxBytesInTurn {
+			break
+		}
+		e.deadlines.remove(d)
+		if d.waiting != nil {
+			e.resume(t, d.waiting)
+		} else {
+			e.held(t, d.rule, d.trigger)
+		}
+	}
+}
+
+// enter begins a call within a turn, and leave ends it: the outermost one
+// decides what has changed meanwhile and asks for the next deadline.
+func (e *Engine) enter(t *mqtt.Turn) {
+	if !e.now.known || e.now.number != t.Number {
+		e.now = turnState{number: t.Number, known: true, runs: e.now.runs}
+		clear(e.now.runs)
+	}
+	e.now.depth++
+}
+
+func (e *Engine) leave(t *mqtt.Turn) {
+	if e.now.depth == 1 {
+		for len(e.now.changes) > 0 {
+			changes := e.now.changes
+			e.now.changes = nil
+			e.changed(t, changes)
+		}
+		next := time.Duration(-1)
+		if d := e.deadlines.first(); d != nil {
+			next = max(d.due, t.Now.Run)
+		}
+		if e.now.again {
+			next = t.Now.Run
+		}
+		if next != e.asked {
+			t.WakeAt(e, next)
+			e.asked = next
+		}
+	}
+	e.now.depth--
+}
+
+// write makes a record of a run durable with the turn, and counts it.
+func (e *Engine) write(t *mqtt.Turn, key, value []byte) {
+	e.now.bytes += len(key) + len(value)
+	t.Write(key, value)
+}
+
+// command tells an entity to do something.
+func (e *Engine) command(t *mqtt.Turn, c *CommandAction) error {
+	if e.model == nil {
+		return errors.New("there are no devices")
+	}
+	args := make(map[string]devices.Value, len(c.Args))
+	for name, v := range c.Args {
+		args[name] = devices.Value(v)
+	}
+	return e.model.Command(t, c.Entity, c.Command, args)
+}

@@ -1,0 +1,382 @@
+package automations
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"time"
+
+	"lar.home/mqtt"
+	"lar.home/mqtt/topic"
+)
+
+// An event is something that triggers a rule.
+type event struct {
+	scene          scene
+	cause          Cause
+	durable        bool // the run must be on disk before what it sends leaves
+	unconditional  bool // by hand: conditions are not asked
+	hop            int
+	origin         origin // zero unless a repetition must be known again
+	topic          string
+	value          string
+	valueIsPayload bool
+	entity         string
+}
+
+// A waiting is a run under way: between two turns it is one that waits.
+type waiting struct {
+	run      *Run
+	rule     *rule
+	def      *Rule // the version it follows to its end
+	step     int   // the action that comes next
+	deadline *deadline
+	durable  bool
+	kept     bool // there is a record of it
+	// What the words of a publish action stand for.
+	topic, entity  string
+	payload, value []byte
+	tooBig         bool // payload and value were not kept over a wait
+}
+
+var errTooBig = fmt.Errorf("the payload that triggered the run was longer than %d bytes and was not kept over the wait", MaxPayload)
+
+// trigger decides on a rule whose trigger has come true, and carries it out up
+// to its end or its first wait.
+func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
+	if o.hop >= MaxHops {
+		e.pause(t, r, fmt.Sprintf("Paused: messages set each other off %d times in a row, this automation among them.", MaxHops))
+		return nil
+	}
+	if e.now.runs == nil {
+		e.now.runs = map[*rule]int{}
+	}
+	if e.now.runs[r]++; e.now.runs[r] > MaxRunsInTurn {
+		e.pause(t, r, fmt.Sprintf("Paused: it set itself off more than %d times at once.", MaxRunsInTurn))
+		return nil
+	}
+
+	o.scene.house = e.house()
+	o.scene.location = e.location
+	o.scene.now = t.Now
+	if o.cause.Kind == ByMessage {
+		o.cause.Payload = clipBytes(o.scene.payload)
+		if o.valueIsPayload {
+			o.cause.Value = o.cause.Payload
+		} else {
+			o.cause.Value = clip(o.value)
+		}
+	}
+	r.seq++
+	run := &Run{
+		ID:      e.runID(t),
+		Rule:    r.id,
+		Name:    r.def.Name,
+		Version: r.def.Version,
+		Started: t.Now.Wall.Round(0),
+		Unsure:  !t.Now.Trusted,
+		Trigger: o.cause,
+		Seq:     r.seq,
+	}
+	if !o.unconditional && len(r.def.Conditions) > 0 {
+		var result Result
+		seen := make([]Seen, 0, len(r.def.Conditions))
+		result, run.Conditions = o.scene.judge(r.def.Conditions, seen)
+		if result != Holds {
+			e.notRun(t, r, run, whyNot(run.Conditions))
+			return run
+		}
+	}
+	if why := e.refuse(r); why != "" {
+		e.notRun(t, r, run, why)
+		return run
+	}
+	if mode := r.def.Mode; mode == "" || mode == Restart {
+		for len(r.waiting) > 0 {
+			e.stop(t, r.waiting[0], "It was triggered again.")
+		}
+	}
+
+	w := &waiting{run: run, rule: r, def: r.def, durable: o.durable, topic: o.topic, entity: o.entity, payload: o.scene.payload, value: []byte(o.value)}
+	if o.valueIsPayload {
+		w.value = w.payload
+	}
+	if o.origin.Session != 0 {
+		e.keepOrigin(t, r, o.origin)
+	}
+	e.advance(t, w)
+	return w.run
+}
+
+// refuse tells why no further run of a rule can begin now, or nothing.
+func (e *Engine) refuse(r *rule) string {
+	if n := len(r.waiting); n > 0 {
+		switch {
+		case r.def.Mode == Single:
+			return "An earlier run is still waiting."
+		case r.def.Mode == Parallel && n >= r.def.Max:
+			return fmt.Sprintf("%d earlier runs are still waiting.", n)
+		}
+	}
+	waits := slices.ContainsFunc(r.def.Actions, func(a Action) bool { return a.Wait != nil })
+	if waits && e.countWaiting() >= MaxWaiting {
+		return fmt.Sprintf("%d runs of all automations wait; more are not possible.", MaxWaiting)
+	}
+	if e.now.bytes > maxBytesInTurn {
+		return "Too much was to be done at once."
+	}
+	return ""
+}
+
+func (e *Engine) countWaiting() int {
+	n := len(e.unplaced)
+	for _, d := range e.deadlines.heap {
+		if d.waiting != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// whyNot is the sentence for a run whose conditions did not all hold.
+func whyNot(seen []Seen) string {
+	for _, s := range seen {
+		if s.Depth > 0 || s.Result == Holds {
+			continue
+		}
+		if s.Value == "" {
+			return "A condition does not hold: " + s.Text + "."
+		}
+		return "A condition does not hold: " + s.Text + ", it is " + s.Value + "."
+	}
+	return "A condition does not hold."
+}
+
+func clipBytes(b []byte) string {
+	if len(b) > maxShown {
+		return clip(string(b[:maxShown+1]))
+	}
+	return clip(string(b))
+}
+
+// runID names a run by the turn it begins in. Turn numbers are never used
+// twice.
+func (e *Engine) runID(t *mqtt.Turn) string {
+	id := strconv.FormatUint(t.Number, 36)
+	if e.now.ordinal > 0 {
+		id += "-" + strconv.Itoa(e.now.ordinal)
+	}
+	e.now.ordinal++
+	return id
+}
+
+// advance carries out a run's actions up to its end or its next wait.
+func (e *Engine) advance(t *mqtt.Turn, w *waiting) {
+	for w.step < len(w.def.Actions) {
+		a := w.def.Actions[w.step]
+		w.step++
+		if a.Wait != nil {
+			e.wait(t, w, a)
+			return
+		}
+		step := Step{At: t.Now.Wall.Round(0)}
+		before := len(t.Published())
+		err := e.act(t, w, a, &step)
+		for _, m := range t.Published()[min(before, len(t.Published())):] {
+			if m.QoS > mqtt.AtMostOnce || m.Retain {
+				w.durable = true
+			}
+		}
+		if err != nil {
+			step.Err = clip(err.Error())
+			w.run.Actions = append(w.run.Actions, step)
+			e.end(t, w, Failed, "It could not "+step.Text+": "+step.Err+".")
+			return
+		}
+		w.run.Actions = append(w.run.Actions, step)
+	}
+	e.end(t, w, Done, "")
+}
+
+// act carries out one action. What goes wrong in it, a panic included, is the
+// run's alone.
+func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error) {
+	step.Text = a.String()
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("action panicked", "rule", w.rule.id, "err", p, "stack", string(debug.Stack()))
+			err = errors.New("of an error in Lar, which was logged")
+		}
+	}()
+	if a.Command != nil {
+		return e.command(t, a.Command)
+	}
+	p := a.Publish
+	if w.tooBig && mentionsPayload(p) {
+		return errTooBig
+	}
+	by := substitutes{topic: w.topic, entity: w.entity}
+	if mentionsPayload(p) {
+		by.payload, by.value = string(w.payload), string(w.value)
+	}
+	name, payload := substitute(p.Topic, by), substitute(p.Payload, by)
+	step.Text = p.text(name, payload)
+	if err := topic.ValidName(name); err != nil {
+		return fmt.Errorf("this is no topic: %w", err)
+	}
+	if len(payload) > MaxSent {
+		return fmt.Errorf("a payload has at most %d bytes", MaxSent)
+	}
+	t.Publish(&mqtt.Message{Topic: name, Payload: []byte(payload), QoS: p.QoS, Retain: p.Retain})
+	return nil
+}
+
+// wait lets a run wait. It is on disk before anything it has sent leaves.
+func (e *Engine) wait(t *mqtt.Turn, w *waiting, a Action) {
+	after := time.Duration(a.Wait.For)
+	w.deadline = e.deadlineIn(t, after, &deadline{waiting: w})
+	w.run.Outcome = Waiting
+	w.run.Actions = append(w.run.Actions, Step{Text: a.String(), At: t.Now.Wall.Round(0), Planned: w.deadline.wall})
+	w.keepPayload()
+	if !slices.Contains(w.rule.waiting, w) {
+		w.rule.waiting = append(w.rule.waiting, w)
+	}
+	e.keepWaiting(t, w)
+	e.showRun(w.rule, w.run)
+}
+
+// keepPayload makes what triggered the run last over a wait, as far as later
+// actions ask for it. The bytes of a message are not ours for so long.
+func (w *waiting) keepPayload() {
+	needed := slices.ContainsFunc(w.def.Actions[w.step:], func(a Action) bool {
+		return a.Publish != nil && mentionsPayload(a.Publish)
+	})
+	switch {
+	case !needed:
+		w.payload, w.value = nil, nil
+	case len(w.payload) > MaxPayload || len(w.value) > MaxPayload:
+		w.payload, w.value, w.tooBig = nil, nil, true
+	case !w.kept:
+		w.payload, w.value = slices.Clone(w.payload), slices.Clone(w.value)
+	}
+}
+
+// resume goes on with a run whose wait is over.
+func (e *Engine) resume(t *mqtt.Turn, w *waiting) {
+	run := *w.run // the one that was shown stays as it is
+	run.Actions = slices.Clone(run.Actions)
+	if n := len(run.Actions); n > 0 {
+		run.Actions[n-1].Ended = t.Now.Wall.Round(0)
+	}
+	w.run, w.deadline, w.durable = &run, nil, true
+	e.advance(t, w)
+}
+
+// stop ends a run that waits before its time.
+func (e *Engine) stop(t *mqtt.Turn, w *waiting, why string) {
+	run := *w.run
+	run.Actions = slices.Clone(run.Actions)
+	if n := len(run.Actions); n > 0 && run.Actions[n-1].Ended.IsZero() && !run.Actions[n-1].Planned.IsZero() {
+		run.Actions[n-1].Ended = t.Now.Wall.Round(0)
+	}
+	w.run = &run
+	e.end(t, w, Stopped, why)
+}
+
+// end finishes a run. Its trace is written with the turn when the run had to
+// be on disk before what it sent left, lazily otherwise.
+func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
+	r := w.rule
+	w.run.Outcome, w.run.Why, w.run.Ended = outcome, why, t.Now.Wall.Round(0)
+	e.cancel(w.deadline)
+	w.deadline = nil
+	if i := slices.Index(r.waiting, w); i >= 0 {
+		r.waiting = slices.Delete(r.waiting, i, i+1)
+	}
+	if w.kept {
+		e.write(t, key(recWaiting, r.id, []byte(w.run.ID)...), nil)
+		w.durable = true
+	}
+	k := key(recRun, r.id, byte(r.runOrder%MaxRuns))
+	v := encode(&runRecord{Format: format, Order: r.runOrder, Run: w.run})
+	r.runOrder++
+	if w.durable {
+		e.write(t, k, v)
+	} else {
+		t.Lazy(k, v)
+	}
+	e.showRun(r, w.run)
+}
+
+// notRunEvery bounds how often a rule's triggers that ran nothing are written:
+// those between are seen until the hub stops.
+const notRunEvery = 10 * time.Second
+
+// notRun keeps the trace of a trigger that ran nothing.
+func (e *Engine) notRun(t *mqtt.Turn, r *rule, run *Run, why string) {
+	run.Outcome, run.Why, run.Ended = NotRun, why, run.Started
+	if r.notRunOrder == 0 || t.Now.Run-r.notRunKept >= notRunEvery {
+		r.notRunKept = t.Now.Run
+		t.Lazy(key(recNotRun, r.id, byte(r.notRunOrder%MaxNotRuns)), encode(&runRecord{Format: format, Order: r.notRunOrder, Run: run}))
+		r.notRunOrder++
+	}
+	e.showNotRun(r, run)
+}
+
+// keepWaiting writes a run that waits.
+func (e *Engine) keepWaiting(t *mqtt.Turn, w *waiting) {
+	w.kept = true
+	e.write(t, key(recWaiting, w.rule.id, []byte(w.run.ID)...), encode(&waitingRecord{
+		Format:   format,
+		Run:      w.run,
+		Step:     w.step,
+		Deadline: w.deadline.record(),
+		Topic:    w.topic,
+		Payload:  w.payload,
+		Value:    w.value,
+		Entity:   w.entity,
+		TooBig:   w.tooBig,
+	}))
+}
+
+// maxOrigins is how many QoS 1 messages that had a run a rule remembers.
+const maxOrigins = 128
+
+// keepOrigin remembers a QoS 1 message that has a run, in the turn of the run.
+func (e *Engine) keepOrigin(t *mqtt.Turn, r *rule, o origin) {
+	if i := slices.IndexFunc(r.origins, func(k origin) bool { return k.Origin == o.Origin }); i >= 0 {
+		// The packet identifier serves another message now.
+		e.setOrigin(t, r, i, o)
+		return
+	}
+	if len(r.origins) < maxOrigins {
+		r.origins = append(r.origins, origin{})
+		e.setOrigin(t, r, len(r.origins)-1, o)
+		return
+	}
+	e.setOrigin(t, r, r.nextOrigin, o)
+	r.nextOrigin = (r.nextOrigin + 1) % maxOrigins
+}
+
+func (e *Engine) setOrigin(t *mqtt.Turn, r *rule, slot int, o origin) {
+	r.origins[slot] = o
+	e.write(t, key(recOrigin, r.id, byte(slot)), o.encode())
+}
+
+// pause takes a rule out of service until a person switches it on again.
+func (e *Engine) pause(t *mqtt.Turn, r *rule, why string) {
+	if r.paused != "" {
+		return
+	}
+	r.paused = why
+	for len(r.waiting) > 0 {
+		e.stop(t, r.waiting[0], why)
+	}
+	e.forget(t, r)
+	e.keepHead(t, r)
+	e.rewire(t)
+	e.show(r)
+	e.log.Warn("automation paused", "rule", r.id, "err", why)
+}

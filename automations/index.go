@@ -1,0 +1,174 @@
+package automations
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lar.home/mqtt/topic"
+)
+
+// An index finds the rules that something may trigger. It is never changed: a
+// new one takes its place when a rule is saved, switched or deleted, so that
+// it may be read outside the lock.
+type index struct {
+	topics   topic.Tree[*ref, struct{}]
+	aspects  map[aspectKey][]*ref
+	entities map[string][]*ref // those of all aspects of an entity
+}
+
+type aspectKey struct{ entity, aspect string }
+
+// A ref is one trigger of a rule that is on.
+type ref struct {
+	rule    *rule
+	trigger int
+	order   int      // of the triggers of all rules, so that what happens at once has an order
+	paths   []string // places in the payload that the rule asks for
+	// def is the version the ref was made for.
+	def *Rule
+}
+
+func newIndex(rules []*rule) *index {
+	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}}
+	order := 0
+	for _, r := range rules {
+		if !r.live() {
+			continue
+		}
+		for i, trigger := range r.def.Triggers {
+			f := &ref{rule: r, trigger: i, order: order, def: r.def}
+			order++
+			switch {
+			case trigger.Message != nil:
+				f.paths = payloadPaths(r.def, trigger.Message)
+				x.topics.Set(trigger.Message.Filter, f, struct{}{})
+			case trigger.State != nil:
+				k := aspectKey{trigger.State.Entity, trigger.State.Aspect}
+				x.aspects[k] = append(x.aspects[k], f)
+				x.entities[k.entity] = append(x.entities[k.entity], f)
+			}
+		}
+	}
+	return x
+}
+
+// payloadPaths lists the places that a rule asks for in a message's payload.
+func payloadPaths(def *Rule, m *MessageTrigger) []string {
+	var paths []string
+	add := func(c *Compare) {
+		if c != nil && c.Path != "" && !slices.Contains(paths, c.Path) {
+			paths = append(paths, c.Path)
+		}
+	}
+	add(m.Payload)
+	var walk func(list []Condition)
+	walk = func(list []Condition) {
+		for i := range list {
+			c := &list[i]
+			add(c.Payload)
+			walk(c.All)
+			walk(c.Any)
+			if c.Not != nil {
+				walk([]Condition{*c.Not})
+			}
+		}
+	}
+	walk(def.Conditions)
+	return paths
+}
+
+// wants tells whether a message on a topic can trigger anything.
+func (x *index) wants(name string) bool {
+	if x.topics.Len() == 0 {
+		return false
+	}
+	found := false
+	x.topics.Match(name, func(*ref, struct{}) { found = true })
+	return found
+}
+
+// A prepared message: which triggers its topic concerns, and what stands at
+// the places they ask for.
+type prepared struct {
+	index *index
+	refs  []*ref
+	parts parts
+}
+
+// parts are the places of a JSON payload that rules ask for, as text. A place
+// that is not there, or null, is missing.
+type parts map[string]string
+
+func (x *index) prepare(name string, payload []byte) *prepared {
+	p := &prepared{index: x}
+	if x.topics.Len() == 0 {
+		return p
+	}
+	x.topics.Match(name, func(f *ref, _ struct{}) { p.refs = append(p.refs, f) })
+	if len(p.refs) > 1 {
+		slices.SortFunc(p.refs, func(a, b *ref) int { return a.order - b.order })
+	}
+	var paths []string
+	for _, f := range p.refs {
+		paths = append(paths, f.paths...)
+	}
+	p.parts = payloadParts(payload, paths)
+	return p
+}
+
+// payloadParts looks up places in a payload, if it is JSON.
+func payloadParts(payload []byte, paths []string) parts {
+	if len(paths) == 0 || len(payload) > MaxJSON {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.UseNumber() // numbers stay as they were written
+	var root any
+	if d.Decode(&root) != nil || d.More() {
+		return nil
+	}
+	found := parts{}
+	for _, path := range paths {
+		if text, ok := lookUp(root, path); ok {
+			found[path] = text
+		}
+	}
+	return found
+}
+
+func lookUp(at any, path string) (text string, ok bool) {
+	for more := true; more; {
+		var name string
+		name, path, more = strings.Cut(path, ".")
+		switch v := at.(type) {
+		case map[string]any:
+			if at, ok = v[name]; !ok {
+				return "", false
+			}
+		case []any:
+			i, err := strconv.Atoi(name)
+			if err != nil || i < 0 || i >= len(v) {
+				return "", false
+			}
+			at = v[i]
+		default:
+			return "", false
+		}
+	}
+	switch v := at.(type) {
+	case nil:
+		return "", false
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	case bool:
+		return strconv.FormatBool(v), true
+	default:
+		b, err := json.Marshal(v)
+		return string(b), err == nil
+	}
+}

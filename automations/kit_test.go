@@ -1,0 +1,265 @@
+package automations
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// A kit is a house for tests: an engine on bare turns, a map for a disk, and
+// a clock that is moved by hand. It stands for the broker: what a turn
+// publishes comes back within it, a kill loses what was not on disk.
+type kit struct {
+	t      testing.TB
+	engine *Engine
+
+	disk   map[string][]byte
+	lazies map[string][]byte // given, not on disk yet
+
+	number  uint64
+	wall    time.Time     // the real time of day
+	step    time.Duration // how wrong the hub's clock is
+	trusted bool
+	boot    time.Time
+	off     bool
+	wakeAt  time.Duration
+
+	sent  []string // all that was published by rules
+	log   []string // of the turns since it was last read
+	turns int
+	// cut is the turn after which the power fails, 0 none; early tells that
+	// it fails before that turn is on disk.
+	cut   int
+	early bool
+	lost  bool // the turn just decided never was
+}
+
+func newKit(t testing.TB) *kit {
+	k := &kit{
+		t:       t,
+		disk:    map[string][]byte{},
+		lazies:  map[string][]byte{},
+		wall:    time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC), // a Monday
+		trusted: true,
+	}
+	k.start()
+	return k
+}
+
+func (k *kit) scan(prefix, from []byte, fn func(key, value []byte) bool) error {
+	for _, key := range slices.Sorted(maps.Keys(k.disk)) {
+		if strings.HasPrefix(key, string(prefix)) && key >= string(from) && !fn([]byte(key), slices.Clone(k.disk[key])) {
+			break
+		}
+	}
+	return nil
+}
+
+// start is the start of the hub: New and the first Wake.
+func (k *kit) start() {
+	k.off, k.boot, k.wakeAt = false, k.wall, -1
+	engine, err := New(Config{Scan: k.scan, Location: time.UTC, Log: slog.New(slog.NewTextHandler(logTo{k}, &slog.HandlerOptions{Level: slog.LevelError}))})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.engine = engine
+	k.turn(func(t *mqtt.Turn) { k.engine.Wake(t) })
+}
+
+// logTo shows errors in the script.
+type logTo struct{ k *kit }
+
+func (l logTo) Write(b []byte) (int, error) {
+	_, text, _ := strings.Cut(string(b), "msg=")
+	text, _, _ = strings.Cut(text, " stack=")
+	l.k.log = append(l.k.log, "log: "+strings.TrimSpace(text))
+	return len(b), nil
+}
+
+// kill is kill -9: what was lazily given is lost. The hub is off until start.
+func (k *kit) kill() {
+	k.lazies = map[string][]byte{}
+	k.off, k.engine = true, nil
+}
+
+// flush is what the store does every few seconds.
+func (k *kit) flush() {
+	k.apply(k.lazies)
+	k.lazies = map[string][]byte{}
+}
+
+func (k *kit) apply(writes map[string][]byte) {
+	for key, v := range writes {
+		if v == nil {
+			delete(k.disk, key)
+		} else {
+			k.disk[key] = v
+		}
+	}
+}
+
+// turn decides a turn and all that follows from it.
+func (k *kit) turn(fn func(*mqtt.Turn)) {
+	k.number++
+	k.turns++
+	t := &mqtt.Turn{Number: k.number, Now: mqtt.Now{Wall: k.wall.Add(k.step), Trusted: k.trusted, Run: k.wall.Sub(k.boot)}}
+	before := k.states()
+	fn(t)
+	for i := 0; i < len(t.Published()) && i < 256; i++ {
+		k.deliver(t, t.Published()[i])
+	}
+	if at, ok := t.NextWake(k.engine); ok {
+		k.wakeAt = at
+	}
+	k.lost = false
+	if k.turns == k.cut && k.early && len(t.Writes()) > 0 {
+		k.lost = true
+		return
+	}
+	writes := map[string][]byte{}
+	for _, w := range t.Writes() {
+		writes[string(w.Key)] = w.Value
+		delete(k.lazies, string(w.Key))
+	}
+	k.apply(writes)
+	for _, w := range t.Lazies() {
+		k.lazies[string(w.Key)] = w.Value
+	}
+	k.report(before)
+	for _, m := range t.Published() {
+		line := (&PublishAction{QoS: m.QoS, Retain: m.Retain}).text(m.Topic, string(m.Payload))
+		k.sent = append(k.sent, line)
+		if len(t.Writes()) > 0 {
+			line += " (held)"
+		}
+		k.log = append(k.log, line)
+	}
+}
+
+// deliver brings a message to the house.
+func (k *kit) deliver(t *mqtt.Turn, m *mqtt.Message) {
+	if k.engine.Wants(m.Topic) {
+		k.engine.Accept(t, m, k.engine.Prepare(m.Topic, m.Payload))
+	}
+}
+
+// states returns the runs of all rules by what they are identified by.
+func (k *kit) states() map[string]Outcome {
+	all := map[string]Outcome{}
+	for _, r := range append(k.engine.Rules(), k.engine.Deleted()...) {
+		for _, run := range k.engine.Runs(r.ID) {
+			all[fmt.Sprint(r.ID, run.Seq)] = run.Outcome
+		}
+	}
+	return all
+}
+
+// report says which runs are new or have come further.
+func (k *kit) report(before map[string]Outcome) {
+	for _, r := range append(k.engine.Rules(), k.engine.Deleted()...) {
+		runs := k.engine.Runs(r.ID)
+		slices.Reverse(runs)
+		for _, run := range runs {
+			old, known := before[fmt.Sprint(r.ID, run.Seq)]
+			if known && (old != Waiting || run.Outcome == Waiting && !k.movedOn(run)) {
+				continue
+			}
+			k.log = append(k.log, r.ID+": "+k.outcome(run))
+		}
+		if r.Status.Paused != "" {
+			if line := r.ID + " " + r.Status.Paused; !slices.Contains(k.log, line) {
+				k.log = append(k.log, line)
+			}
+		}
+	}
+}
+
+// movedOn tells whether a run that waits began this wait just now.
+func (k *kit) movedOn(run *Run) bool {
+	return run.Actions[len(run.Actions)-1].At.Equal(k.wall.Add(k.step))
+}
+
+func (k *kit) outcome(run *Run) string {
+	switch {
+	case run.Outcome == Waiting:
+		return "waiting until " + run.Actions[len(run.Actions)-1].Planned.Format("15:04:05")
+	case run.Why != "":
+		return string(run.Outcome) + ": " + run.Why
+	}
+	return string(run.Outcome)
+}
+
+// until lets time pass; deadlines are met in their order.
+func (k *kit) until(at time.Time) {
+	if at.Before(k.wall) {
+		k.t.Fatalf("%v is before %v", at, k.wall)
+	}
+	for !k.off && k.wakeAt >= 0 && !k.boot.Add(k.wakeAt).After(at) {
+		if due := k.boot.Add(k.wakeAt); due.After(k.wall) {
+			k.wall = due
+		}
+		k.wakeAt = -1
+		k.turn(func(t *mqtt.Turn) { k.engine.Wake(t) })
+		k.cutNow()
+	}
+	k.wall = at
+}
+
+// cutNow is the power cut of a sweep, if it is due.
+func (k *kit) cutNow() (lost bool) {
+	if k.cut == 0 || k.turns != k.cut {
+		return false
+	}
+	lost, k.cut = k.lost, 0
+	k.kill()
+	k.start()
+	return lost
+}
+
+// publish is a message from a client. One whose turn was lost with QoS 1 comes
+// again after the start, as does one that a client never saw acknowledged.
+func (k *kit) publish(m mqtt.Message) {
+	atCut := k.cut != 0 && k.turns+1 == k.cut
+	k.turn(func(t *mqtt.Turn) { k.deliver(t, &m) })
+	k.cutNow()
+	if atCut && m.QoS == mqtt.AtLeastOnce {
+		m.Dup = true
+		k.turn(func(t *mqtt.Turn) { k.deliver(t, &m) })
+	}
+}
+
+// do is a form.
+func (k *kit) do(fn func(t *mqtt.Turn) error) error {
+	var err error
+	k.turn(func(t *mqtt.Turn) { err = fn(t) })
+	if k.cutNow() { // whoever sent the form sees no answer, and sends it again
+		k.turn(func(t *mqtt.Turn) { err = fn(t) })
+	}
+	return err
+}
+
+// save stores a rule from JSON that may leave out the name.
+func (k *kit) save(name, text string) error {
+	var r Rule
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return err
+	}
+	var probe struct{ Enabled *bool }
+	json.Unmarshal([]byte(text), &probe)
+	r.Name, r.Enabled = name, probe.Enabled == nil || *probe.Enabled
+	return k.do(func(t *mqtt.Turn) error {
+		basedOn := 0
+		if old := k.engine.Rule(slug(name)); old != nil {
+			r.ID, basedOn = old.ID, old.Version
+		}
+		_, err := k.engine.Save(t, r, "Anna", basedOn)
+		return err
+	})
+}

@@ -1,0 +1,176 @@
+package automations
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// stored is what was found of one rule in the store.
+type stored struct {
+	head     *headRecord
+	versions []*Rule
+	memory   map[int]*memoryRecord
+	waiting  []*waitingRecord
+	runs     []*runRecord
+	notRuns  []*runRecord
+	origins  map[int]origin
+}
+
+// load reads everything from the store.
+func (e *Engine) load() error {
+	found := map[string]*stored{}
+	err := e.scan([]byte{prefix}, nil, func(k, v []byte) bool {
+		kind, id, rest, ok := splitKey(k)
+		if !ok {
+			e.log.Error("automation record with a bad key left out", "err", fmt.Sprintf("%q", k))
+			return true
+		}
+		s := found[id]
+		if s == nil {
+			s = &stored{memory: map[int]*memoryRecord{}, origins: map[int]origin{}}
+			found[id] = s
+		}
+		if err := s.read(kind, rest, v); err != nil {
+			e.log.Error("automation record left out", "rule", id, "err", fmt.Sprintf("record %c: %v", kind, err))
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for id, s := range found {
+		if err := e.adopt(id, s); err != nil {
+			e.damaged[id] = true
+			e.log.Error("automation left out", "rule", id, "err", err)
+		}
+	}
+	slices.SortFunc(e.unplaced, func(a, b *deadline) int { return a.wall.Compare(b.wall) })
+	return nil
+}
+
+// read takes in one record.
+func (s *stored) read(kind byte, rest, v []byte) (err error) {
+	switch kind {
+	case recHead:
+		s.head, err = decodeRecord(v, func(r *headRecord) int { return r.Format })
+	case recVersion:
+		var r *versionRecord
+		r, err = decodeRecord(v, func(r *versionRecord) int { return r.Format })
+		if err == nil && (r.Rule == nil || len(rest) != 4 || r.Rule.Version != int(binary.BigEndian.Uint32(rest))) {
+			err = fmt.Errorf("version does not fit its key")
+		}
+		if err == nil {
+			s.versions = append(s.versions, r.Rule)
+		}
+	case recMemory:
+		var r *memoryRecord
+		r, err = decodeRecord(v, func(r *memoryRecord) int { return r.Format })
+		if err == nil && len(rest) == 1 {
+			s.memory[int(rest[0])] = r
+		}
+	case recWaiting:
+		var r *waitingRecord
+		r, err = decodeRecord(v, func(r *waitingRecord) int { return r.Format })
+		if err == nil && r.Run == nil {
+			err = fmt.Errorf("no run")
+		}
+		if err == nil {
+			s.waiting = append(s.waiting, r)
+		}
+	case recRun, recNotRun:
+		var r *runRecord
+		r, err = decodeRecord(v, func(r *runRecord) int { return r.Format })
+		if err == nil && r.Run == nil {
+			err = fmt.Errorf("no run")
+		}
+		if err == nil && kind == recRun {
+			s.runs = append(s.runs, r)
+		} else if err == nil {
+			s.notRuns = append(s.notRuns, r)
+		}
+	case recOrigin:
+		var o origin
+		o, err = decodeOrigin(v)
+		if err == nil && len(rest) == 1 && rest[0] < maxOrigins {
+			s.origins[int(rest[0])] = o
+		}
+	default:
+		err = fmt.Errorf("unknown kind")
+	}
+	return err
+}
+
+// adopt makes a rule of what was found of it.
+func (e *Engine) adopt(id string, s *stored) error {
+	if s.head == nil {
+		return fmt.Errorf("its head is missing")
+	}
+	slices.SortFunc(s.versions, func(a, b *Rule) int { return cmp.Compare(a.Version, b.Version) })
+	r := &rule{id: id, versions: s.versions, enabled: s.head.Enabled, paused: s.head.Paused, deleted: s.head.Deleted}
+	r.def = r.version(s.head.Version)
+	if r.def == nil {
+		return fmt.Errorf("its version %d is missing", s.head.Version)
+	}
+	r.memory = make([]memory, len(r.def.Triggers))
+	if r.live() {
+		for i := range r.memory {
+			if m := s.memory[i]; m != nil && r.def.Triggers[i].State != nil {
+				r.memory[i] = memory{known: true, holds: m.Holds, fired: m.Fired, value: m.Value}
+				if m.Deadline != nil {
+					r.memory[i].deadline = e.restored(*m.Deadline, &deadline{rule: r, trigger: i})
+				}
+			}
+		}
+	}
+	r.runs, r.runOrder, r.seq = traces(s.runs, r.seq)
+	r.notRuns, r.notRunOrder, r.seq = traces(s.notRuns, r.seq)
+
+	slices.SortFunc(s.waiting, func(a, b *waitingRecord) int { return cmp.Compare(a.Run.Seq, b.Run.Seq) })
+	for _, record := range s.waiting {
+		def := r.version(record.Run.Version)
+		if def == nil || record.Step < 0 || record.Step > len(def.Actions) {
+			e.log.Error("waiting run left out", "rule", id, "err", "its version is missing")
+			continue
+		}
+		w := &waiting{
+			run: record.Run, rule: r, def: def, step: record.Step, kept: true,
+			topic: record.Topic, payload: record.Payload, value: record.Value, entity: record.Entity, tooBig: record.TooBig,
+		}
+		w.deadline = e.restored(record.Deadline, &deadline{waiting: w})
+		r.waiting = append(r.waiting, w)
+		r.seq = max(r.seq, w.run.Seq)
+		r.runs = insert(r.runs, w.run, MaxRuns)
+	}
+	for slot, o := range s.origins {
+		if n := slot + 1 - len(r.origins); n > 0 {
+			r.origins = append(r.origins, make([]origin, n)...)
+		}
+		r.origins[slot] = o
+	}
+	e.rules[id] = r
+	return nil
+}
+
+// restored returns a deadline as it was written; it is placed at the first
+// Wake.
+func (e *Engine) restored(record deadlineRecord, d *deadline) *deadline {
+	d.wall, d.trusted, d.at = record.Wall, record.Trusted, -1
+	d.after = min(max(time.Duration(record.After), 0), MaxDuration)
+	e.unplaced = append(e.unplaced, d)
+	return d
+}
+
+// traces orders what was found of a rule's traces, and returns the number of
+// the next record.
+func traces(records []*runRecord, seq uint64) (runs []*Run, next, highest uint64) {
+	for _, record := range records {
+		runs = append(runs, record.Run)
+		next = max(next, record.Order+1)
+		seq = max(seq, record.Run.Seq)
+	}
+	slices.SortFunc(runs, newestFirst)
+	return runs, next, seq
+}

@@ -1,0 +1,162 @@
+package automations
+
+import (
+	"time"
+
+	"lar.home/devices"
+	"lar.home/mqtt"
+)
+
+// A memory is what a state trigger remembers, so that an edge is one also when
+// the hub was off in between. It is written in the turn in which it flips,
+// never for each sample. A trigger for any change of a number is the
+// exception: its memory is written lazily, so that after a power cut it may
+// come true a second time for a value seen some seconds before.
+type memory struct {
+	known bool
+	holds bool
+	fired bool   // since it holds
+	value string // the last one, of a trigger for any change
+	// deadline is the end of the time it must hold, if that runs.
+	deadline *deadline
+}
+
+// state feeds a change to a state trigger.
+func (e *Engine) state(t *mqtt.Turn, f *ref, c *devices.Change, old, value Value) {
+	r := f.rule
+	if !r.live() || r.def != f.def {
+		return
+	}
+	s, m := r.def.Triggers[f.trigger].State, &r.memory[f.trigger]
+	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, From: clip(old.String()), To: clip(value.String())}
+	if s.Change() {
+		e.stateChanges(t, f, m, c, value, cause)
+		return
+	}
+	switch s.holds(value, c.Available) {
+	case Unknown:
+		if m.holds && !m.fired { // the time begins anew
+			e.cancel(m.deadline)
+			*m = memory{known: true}
+			e.keepMemory(t, r, f.trigger)
+		}
+	case HoldsNot:
+		if m.known && !m.holds {
+			return
+		}
+		e.cancel(m.deadline)
+		*m = memory{known: true}
+		e.keepMemory(t, r, f.trigger)
+	case Holds:
+		if m.holds {
+			return
+		}
+		*m = memory{known: true, holds: true, fired: s.For == 0 || !c.News}
+		if !m.fired {
+			m.deadline = e.deadlineIn(t, time.Duration(s.For), &deadline{rule: r, trigger: f.trigger})
+		}
+		e.keepMemory(t, r, f.trigger)
+		if s.For == 0 && c.News {
+			e.fire(t, r, cause, value, true)
+		}
+	}
+}
+
+// stateChanges feeds a trigger for any change of a value.
+func (e *Engine) stateChanges(t *mqtt.Turn, f *ref, m *memory, c *devices.Change, value Value, cause Cause) {
+	if !c.Available || !value.known() || m.known && m.value == value.String() {
+		return
+	}
+	first := !m.known
+	*m = memory{known: true, value: value.String()}
+	number := value.Type == devices.Number
+	if number {
+		k, v := memoryRecordOf(f.rule, f.trigger)
+		t.Lazy(k, v)
+	} else {
+		e.keepMemory(t, f.rule, f.trigger)
+	}
+	if !first && c.News {
+		e.fire(t, f.rule, cause, value, !number)
+	}
+}
+
+// held acts on a state that has held for as long as its trigger asks for.
+func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
+	s, m := r.def.Triggers[trigger].State, &r.memory[trigger]
+	m.deadline, m.fired = nil, true
+	e.keepMemory(t, r, trigger)
+	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, Held: s.For}
+	var value Value
+	if h := e.house(); h != nil {
+		if entity := h.Entity(s.Entity); entity != nil {
+			value, _ = reading(entity, s.Aspect)
+		}
+	}
+	if s.To != nil {
+		value = *s.To
+	}
+	cause.To = clip(value.String())
+	if s.To == nil {
+		cause.To = thresholds(s)
+	}
+	e.fire(t, r, cause, value, true)
+}
+
+func (e *Engine) fire(t *mqtt.Turn, r *rule, cause Cause, value Value, durable bool) {
+	cause.Value = clip(value.String())
+	e.trigger(t, r, &event{cause: cause, durable: durable, hop: t.Hop(), value: value.String(), entity: cause.Entity})
+}
+
+// baseline sets what a trigger remembers to what there is now: only what
+// happens from here on triggers.
+func (e *Engine) baseline(t *mqtt.Turn, r *rule, trigger int) {
+	m := &r.memory[trigger]
+	e.cancel(m.deadline)
+	*m = memory{}
+	s := r.def.Triggers[trigger].State
+	if s == nil {
+		return
+	}
+	if h := e.house(); h != nil {
+		if entity := h.Entity(s.Entity); entity != nil {
+			value, available := reading(entity, s.Aspect)
+			if s.Change() {
+				*m = memory{known: available && value.known(), value: value.String()}
+			} else if result := s.holds(value, available); result != Unknown {
+				*m = memory{known: true, holds: result == Holds, fired: result == Holds}
+			}
+		}
+	}
+	e.keepMemory(t, r, trigger)
+}
+
+// forget ends what triggers of a rule remember: it is off, and its triggers
+// begin anew when it is switched on.
+func (e *Engine) forget(t *mqtt.Turn, r *rule) {
+	for i := range r.memory {
+		e.cancel(r.memory[i].deadline)
+		if r.memory[i].known {
+			t.Write(key(recMemory, r.id, byte(i)), nil)
+		}
+		r.memory[i] = memory{}
+	}
+}
+
+func (e *Engine) keepMemory(t *mqtt.Turn, r *rule, trigger int) {
+	k, v := memoryRecordOf(r, trigger)
+	e.write(t, k, v)
+}
+
+func memoryRecordOf(r *rule, trigger int) (k, v []byte) {
+	k, m := key(recMemory, r.id, byte(trigger)), &r.memory[trigger]
+	if !m.known {
+		return k, nil
+	}
+	record := &memoryRecord{Format: format, Holds: m.holds, Fired: m.fired, Value: m.value}
+	if m.deadline != nil {
+		d := m.deadline.record()
+		record.Deadline = &d
+	}
+	return k, encode(record)
+}

@@ -1,0 +1,178 @@
+package automations
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"lar.home/mqtt"
+)
+
+// A view is the list of rules as readers see it; shown is one of them. Both
+// are never changed, only replaced, at the end of what changes them.
+type view struct {
+	list []*rule // by name, then ID; readers use id and shown only
+	byID map[string]*rule
+}
+
+type shown struct {
+	def           *Rule // with Enabled and the Status but for Problems and Last
+	versions      []*Rule
+	runs, notRuns []*Run
+}
+
+// Rules returns the automations that are not deleted, by name, then ID.
+func (e *Engine) Rules() []*Rule { return e.list(false) }
+
+// Deleted returns the deleted ones, which can be restored, by name, then ID.
+func (e *Engine) Deleted() []*Rule { return e.list(true) }
+
+func (e *Engine) list(deleted bool) []*Rule {
+	h := e.house()
+	var rules []*Rule
+	for _, r := range e.view.Load().list {
+		if s := r.shown.Load(); (s.def.Status.Deleted != nil) == deleted {
+			rules = append(rules, s.rule(h))
+		}
+	}
+	return rules
+}
+
+// Rule returns the automation with an ID, also a deleted one, or nil.
+func (e *Engine) Rule(id string) *Rule {
+	if s := e.shownOf(id); s != nil {
+		return s.rule(e.house())
+	}
+	return nil
+}
+
+// Versions returns what was saved of a rule, the newest first.
+func (e *Engine) Versions(id string) []*Rule {
+	if s := e.shownOf(id); s != nil {
+		return s.versions
+	}
+	return nil
+}
+
+// Runs returns the traces kept of a rule, the newest first: runs that wait,
+// the last MaxRuns that ended and MaxNotRuns that did not run.
+func (e *Engine) Runs(id string) []*Run {
+	s := e.shownOf(id)
+	if s == nil {
+		return nil
+	}
+	all := slices.Concat(s.runs, s.notRuns)
+	slices.SortStableFunc(all, newestFirst)
+	return all
+}
+
+// Run returns one trace, or nil.
+func (e *Engine) Run(id, runID string) *Run {
+	s := e.shownOf(id)
+	if s == nil {
+		return nil
+	}
+	for _, list := range [][]*Run{s.runs, s.notRuns} {
+		for _, run := range list {
+			if run.ID == runID {
+				return run
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) shownOf(id string) *shown {
+	if r := e.view.Load().byID[id]; r != nil {
+		return r.shown.Load()
+	}
+	return nil
+}
+
+// rule returns the Rule a reader gets.
+func (s *shown) rule(h House) *Rule {
+	r := *s.def
+	r.Status.Problems = s.def.Validate(h)
+	for _, run := range s.runs {
+		if run.Outcome == Waiting {
+			r.Status.Waiting++
+		}
+	}
+	if len(s.runs) > 0 {
+		r.Status.Last = s.runs[0]
+	}
+	return &r
+}
+
+// show lets readers see a rule as it is now.
+func (e *Engine) show(r *rule) {
+	def := *r.def
+	def.Enabled = r.enabled
+	def.Status = Status{Paused: r.paused, Deleted: r.deleted}
+	versions := slices.Clone(r.versions)
+	slices.Reverse(versions)
+	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, notRuns: r.notRuns})
+}
+
+// showAll lets readers see which rules there are.
+func (e *Engine) showAll() {
+	v := &view{list: e.sorted(), byID: make(map[string]*rule, len(e.rules))}
+	for id, r := range e.rules {
+		v.byID[id] = r
+	}
+	slices.SortStableFunc(v.list, func(a, b *rule) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.def.Name), strings.ToLower(b.def.Name)), strings.Compare(a.id, b.id))
+	})
+	e.view.Store(v)
+}
+
+// showRun lets readers see a run as it is now.
+func (e *Engine) showRun(r *rule, run *Run) {
+	r.runs = insert(r.runs, run, MaxRuns)
+	e.showTraces(r)
+}
+
+func (e *Engine) showNotRun(r *rule, run *Run) {
+	r.notRuns = insert(r.notRuns, run, MaxNotRuns)
+	e.showTraces(r)
+}
+
+func (e *Engine) showTraces(r *rule) {
+	s := *r.shown.Load()
+	s.runs, s.notRuns = r.runs, r.notRuns
+	r.shown.Store(&s)
+}
+
+// insert returns runs with one more, or with it in the place of what was shown
+// of it before, at most limit besides those that wait.
+func insert(runs []*Run, run *Run, limit int) []*Run {
+	if i := slices.IndexFunc(runs, func(r *Run) bool { return r.Seq == run.Seq }); i >= 0 {
+		runs = slices.Clone(runs)
+		runs[i] = run
+		return runs
+	}
+	i, _ := slices.BinarySearchFunc(runs, run, newestFirst)
+	next := make([]*Run, 0, len(runs)+1)
+	next = append(append(append(next, runs[:i]...), run), runs[i:]...)
+	ended := len(next)
+	for _, r := range next {
+		if r.Outcome == Waiting {
+			ended--
+		}
+	}
+	for i := len(next) - 1; i >= 0 && ended > limit; i-- {
+		if next[i].Outcome != Waiting {
+			next = slices.Delete(next, i, i+1)
+			ended--
+		}
+	}
+	return next
+}
+
+func newestFirst(a, b *Run) int { return cmp.Compare(b.Seq, a.Seq) }
+
+// rewire makes the index follow the rules.
+func (e *Engine) rewire(t *mqtt.Turn) {
+	e.index.Store(newIndex(e.sorted()))
+	t.Rewire()
+}

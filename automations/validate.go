@@ -1,0 +1,447 @@
+package automations
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"lar.home/devices"
+	"lar.home/mqtt"
+	"lar.home/mqtt/topic"
+)
+
+// Validate tells what is not right in a rule, with the devices of a house; nil
+// leaves these out. Only a rule without problems but warnings can be saved.
+func (r *Rule) Validate(h House) []Problem {
+	c := checker{house: h}
+	c.rule(r)
+	return c.problems
+}
+
+type checker struct {
+	house      House
+	problems   []Problem
+	message    bool // a message can trigger the rule
+	conditions int
+}
+
+func (c *checker) bad(path, format string, args ...any) {
+	c.problems = append(c.problems, Problem{Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) warn(path, format string, args ...any) {
+	c.problems = append(c.problems, Problem{Path: path, Text: fmt.Sprintf(format, args...), Warning: true})
+}
+
+func (c *checker) rule(r *Rule) {
+	if r.ID != "" && !validID(r.ID) {
+		c.bad("id", "An ID has 1 to %d small letters, digits and hyphens.", maxID)
+	}
+	if strings.TrimSpace(r.Name) == "" {
+		c.bad("name", "Give the automation a name.")
+	} else if utf8.RuneCountInString(r.Name) > MaxName || !printable(r.Name) {
+		c.bad("name", "A name has at most %d characters, all of them visible.", MaxName)
+	}
+	c.text("description", r.Description, MaxText)
+	switch r.Mode {
+	case "", Restart, Single:
+		if r.Max != 0 {
+			c.bad("max", "Only the mode parallel has a number of runs.")
+		}
+	case Parallel:
+		if r.Max < 2 || r.Max > MaxParallel {
+			c.bad("max", "Between 2 and %d runs can go on side by side.", MaxParallel)
+		}
+	default:
+		c.bad("mode", "The mode is restart, single or parallel.")
+	}
+
+	switch n := len(r.Triggers); {
+	case n == 0:
+		c.bad("triggers", "Say when the automation runs: add a trigger.")
+	case n > MaxTriggers:
+		c.bad("triggers", "An automation has one trigger.")
+	}
+	for i, t := range r.Triggers[:min(len(r.Triggers), MaxTriggers)] {
+		c.trigger(at("triggers", i), t)
+	}
+	for i := range r.Conditions {
+		c.condition(at("conditions", i), &r.Conditions[i], 1)
+	}
+	if c.conditions > MaxConditions {
+		c.bad("conditions", "An automation has at most %d conditions.", MaxConditions)
+	}
+	switch n := len(r.Actions); {
+	case n == 0:
+		c.bad("actions", "Say what the automation does: add an action.")
+	case n > MaxActions:
+		c.bad("actions", "An automation has at most %d actions.", MaxActions)
+	}
+	for i, a := range r.Actions[:min(len(r.Actions), MaxActions)] {
+		c.action(at("actions", i), a)
+	}
+	if n := len(r.Encode()); n > MaxRuleBytes {
+		c.bad("", "The automation is too long: it has %d bytes of at most %d.", n, MaxRuleBytes)
+	}
+}
+
+func at(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
+
+// oneOf reports whether exactly one of the fields is set, and says so if not.
+func (c *checker) oneOf(path, what string, set ...bool) bool {
+	n := 0
+	for _, s := range set {
+		if s {
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		c.bad(path, "Choose a kind of %s.", what)
+	case n > 1:
+		c.bad(path, "Only one kind of %s can stand here.", what)
+	}
+	return n == 1
+}
+
+func (c *checker) trigger(path string, t Trigger) {
+	if !c.oneOf(path, "trigger", t.Message != nil, t.State != nil) {
+		return
+	}
+	if m := t.Message; m != nil {
+		path += ".message"
+		c.message = true
+		c.filter(path+".filter", m.Filter)
+		if m.Payload != nil {
+			c.compare(path+".payload", m.Payload)
+		}
+		return
+	}
+	s := t.State
+	path += ".state"
+	a := c.aspect(path, s.Entity, s.Aspect)
+	if s.To != nil {
+		if s.Above != nil || s.Below != nil {
+			c.bad(path, "Choose either a value or a threshold.")
+		}
+		c.value(path+".to", *s.To)
+		c.fits(path+".to", a, Equal, *s.To)
+	}
+	for _, limit := range []struct {
+		name string
+		at   *float64
+	}{{"above", s.Above}, {"below", s.Below}} {
+		if limit.at == nil {
+			continue
+		}
+		c.value(path+"."+limit.name, Number(*limit.at))
+		if a != nil && a.Type != devices.Number {
+			c.bad(path+"."+limit.name, "%s is not a number: it has no threshold.", s.Aspect)
+		}
+	}
+	if s.Above != nil && s.Below != nil && *s.Above >= *s.Below {
+		c.bad(path+".below", "Nothing is above %v and below %v at once.", *s.Above, *s.Below)
+	}
+	if s.For != 0 {
+		c.duration(path+".for", s.For)
+		if s.Change() {
+			c.bad(path+".for", "A time to stay needs a value or a threshold.")
+		}
+	}
+}
+
+func (c *checker) condition(path string, d *Condition, depth int) {
+	c.conditions++
+	if c.conditions > MaxConditions {
+		return
+	}
+	if depth > MaxDepth {
+		c.bad(path, "Conditions can be nested %d deep.", MaxDepth)
+		return
+	}
+	if !c.oneOf(path, "condition", d.State != nil, d.Time != nil, d.Payload != nil, d.All != nil, d.Any != nil, d.Not != nil) {
+		return
+	}
+	switch {
+	case d.State != nil:
+		s := d.State
+		path += ".state"
+		a := c.aspect(path, s.Entity, s.Aspect)
+		if c.op(path, s.Op, s.Value) {
+			c.fits(path+".value", a, s.Op, s.Value)
+		}
+	case d.Time != nil:
+		c.window(path+".time", d.Time)
+	case d.Payload != nil:
+		if !c.message {
+			c.bad(path+".payload", "Only a trigger that is a message has a payload.")
+		}
+		c.compare(path+".payload", d.Payload)
+	case d.Not != nil:
+		c.condition(path+".not", d.Not, depth+1)
+	default:
+		list, name := d.All, path+".all"
+		if d.Any != nil {
+			list, name = d.Any, path+".any"
+		}
+		if len(list) == 0 {
+			c.bad(name, "There is no condition in this group.")
+		}
+		for i := range list {
+			c.condition(at(name, i), &list[i], depth+1)
+		}
+	}
+}
+
+func (c *checker) window(path string, w *TimeCondition) {
+	for _, l := range []struct {
+		name string
+		at   TimeOfDay
+	}{{"from", w.From}, {"to", w.To}} {
+		if l.at < 0 || l.at >= 24*60 {
+			c.bad(path+"."+l.name, "A time of day is between 00:00 and 23:59.")
+		}
+	}
+	switch {
+	case w.From == w.To && w.From != 0:
+		c.bad(path+".to", "The window ends when it begins: choose another time.")
+	case w.From == w.To && len(w.Days) == 0:
+		c.bad(path, "Choose a time or days.")
+	}
+	seen := 0
+	for i, d := range w.Days[:min(len(w.Days), 7)] {
+		if d < 0 || d > 6 {
+			c.bad(at(path+".days", i), "This is not a day of the week.")
+		} else if seen&(1<<d) != 0 {
+			c.bad(at(path+".days", i), "A day is named twice.")
+		} else {
+			seen |= 1 << d
+		}
+	}
+	if len(w.Days) > 7 {
+		c.bad(path+".days", "A week has seven days.")
+	}
+}
+
+func (c *checker) compare(path string, p *Compare) {
+	c.text(path+".path", p.Path, MaxText)
+	if p.Path != "" && slices.Contains(strings.Split(p.Path, "."), "") {
+		c.bad(path+".path", "Names in a path are joined by single dots, as in update.state.")
+	}
+	c.op(path, p.Op, p.Value)
+}
+
+// op checks a comparison and its value.
+func (c *checker) op(path string, op Op, v Value) bool {
+	if !slices.Contains(Ops, op) {
+		c.bad(path+".op", "A comparison is one of == != < <= > >=.")
+		return false
+	}
+	if !c.value(path+".value", v) {
+		return false
+	}
+	if v.Type != devices.Number && op != Equal && op != NotEqual {
+		c.bad(path+".op", "Only numbers are greater or less than others.")
+		return false
+	}
+	return true
+}
+
+func (c *checker) value(path string, v Value) bool {
+	switch {
+	case v.Type == devices.Bool:
+	case v.Type == devices.Number && !math.IsInf(v.Num, 0) && !math.IsNaN(v.Num):
+	case v.Type == devices.Text:
+		return c.text(path, v.Str, MaxText)
+	default:
+		c.bad(path, "Give a value: on or off, a number or a text.")
+		return false
+	}
+	return true
+}
+
+// aspect finds what a rule speaks of; nil if it is not there (now).
+func (c *checker) aspect(path, entity, aspect string) *devices.Aspect {
+	if entity == "" || len(entity) > MaxText || !printable(entity) {
+		c.bad(path+".entity", "Choose an entity.")
+		return nil
+	}
+	if aspect == "" || len(aspect) > MaxText || !printable(aspect) {
+		c.bad(path+".aspect", "Choose what of the entity counts.")
+		return nil
+	}
+	if c.house == nil {
+		return nil
+	}
+	e := c.house.Entity(entity)
+	if e == nil {
+		c.warn(path+".entity", "There is no %s at present.", entity)
+		return nil
+	}
+	for i := range e.Aspects {
+		if e.Aspects[i].Name == aspect {
+			return &e.Aspects[i]
+		}
+	}
+	c.warn(path+".aspect", "%s has no %s at present.", e.Name, aspect)
+	return nil
+}
+
+// fits checks that an aspect, if it is known, can be compared with a value.
+func (c *checker) fits(path string, a *devices.Aspect, op Op, v Value) {
+	if a == nil || !v.known() {
+		return
+	}
+	switch a.Type {
+	case devices.Bool, devices.Number:
+		if v.Type != a.Type {
+			c.bad(path, "%s is %s.", a.Name, typeWords(a.Type))
+		}
+	case devices.Enum:
+		if v.Type != devices.Text {
+			c.bad(path, "%s is a text.", a.Name)
+		} else if len(a.Options) > 0 && !slices.Contains(a.Options, v.Str) {
+			c.warn(path, "%s is one of %s.", a.Name, list(a.Options))
+		}
+	default:
+		if v.Type != devices.Text {
+			c.bad(path, "%s is a text.", a.Name)
+		}
+	}
+}
+
+func (c *checker) action(path string, a Action) {
+	if !c.oneOf(path, "action", a.Publish != nil, a.Command != nil, a.Wait != nil) {
+		return
+	}
+	switch {
+	case a.Publish != nil:
+		p := a.Publish
+		path += ".publish"
+		// What stands for a substitution may be empty, or hold anything: the
+		// topic it makes is checked again before it is used.
+		if err := topic.ValidName(substitute(p.Topic, sample)); err != nil || len(p.Topic) > MaxText {
+			c.bad(path+".topic", "A topic such as home/hall/lamp/set is needed, without + and #.")
+		}
+		c.text(path+".payload", p.Payload, MaxPayload)
+		if p.QoS > mqtt.ExactlyOnce {
+			c.bad(path+".qos", "QoS is 0, 1 or 2.")
+		}
+	case a.Command != nil:
+		c.command(path+".command", a.Command)
+	case a.Wait != nil:
+		c.duration(path+".wait.for", a.Wait.For)
+	}
+}
+
+func (c *checker) command(path string, a *CommandAction) {
+	if a.Entity == "" || len(a.Entity) > MaxText || !printable(a.Entity) {
+		c.bad(path+".entity", "Choose an entity.")
+		return
+	}
+	if a.Command == "" || len(a.Command) > MaxText || !printable(a.Command) {
+		c.bad(path+".command", "Choose what the entity is told to do.")
+		return
+	}
+	if len(a.Args) > MaxArgs {
+		c.bad(path+".args", "A command has at most %d arguments.", MaxArgs)
+		return
+	}
+	names := sortedKeys(a.Args)
+	for _, name := range names {
+		if name == "" || len(name) > MaxText || !printable(name) {
+			c.bad(path+".args", "Arguments have names.")
+			return
+		}
+		c.value(path+".args."+name, a.Args[name])
+	}
+	if c.house == nil {
+		return
+	}
+	e := c.house.Entity(a.Entity)
+	if e == nil {
+		c.warn(path+".entity", "There is no %s at present.", a.Entity)
+		return
+	}
+	i := slices.IndexFunc(e.Commands, func(d devices.Command) bool { return d.Name == a.Command })
+	if i < 0 {
+		c.warn(path+".command", "%s cannot %s at present.", e.Name, a.Command)
+		return
+	}
+	known := e.Commands[i]
+	for _, name := range names {
+		j := slices.IndexFunc(known.Args, func(d devices.Aspect) bool { return d.Name == name })
+		if j < 0 {
+			c.warn(path+".args."+name, "%s takes no %s at present.", a.Command, name)
+			continue
+		}
+		d, v := known.Args[j], a.Args[name]
+		c.fits(path+".args."+name, &d, Equal, v)
+		if d.Type == devices.Number && v.Type == devices.Number && d.Min < d.Max && (v.Num < d.Min || v.Num > d.Max) {
+			c.warn(path+".args."+name, "%s is between %v and %v.", name, d.Min, d.Max)
+		}
+	}
+	for _, name := range known.Required {
+		if _, ok := a.Args[name]; !ok {
+			c.bad(path+".args."+name, "%s needs a %s.", a.Command, name)
+		}
+	}
+}
+
+func (c *checker) filter(path, filter string) {
+	switch err := topic.ValidFilter(filter); {
+	case filter == "":
+		c.bad(path, "Give a topic such as home/door, or with + and # for many.")
+	case err != nil:
+		c.bad(path, "This is not a topic filter: it %v.", err)
+	case len(filter) > MaxText:
+		c.bad(path, "A topic filter has at most %d bytes.", MaxText)
+	case strings.HasPrefix(filter, "$share/"):
+		c.bad(path, "An automation cannot share a subscription.")
+	}
+}
+
+func (c *checker) duration(path string, d Duration) {
+	if time.Duration(d) < MinDuration || time.Duration(d) > MaxDuration {
+		c.bad(path, "A time is between %v and %d days.", MinDuration, int(MaxDuration/(24*time.Hour)))
+	}
+}
+
+// text checks free text: it may hold line ends, not other control characters.
+func (c *checker) text(path, s string, limit int) bool {
+	switch {
+	case len(s) > limit:
+		c.bad(path, "This text has at most %d bytes.", limit)
+	case !utf8.ValidString(s):
+		c.bad(path, "This text is not UTF-8.")
+	default:
+		return true
+	}
+	return false
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) })
+}
+
+func typeWords(t devices.Type) string {
+	switch t {
+	case devices.Bool:
+		return "either on or off"
+	case devices.Number:
+		return "a number"
+	}
+	return "a text"
+}
+
+func list(options []string) string {
+	if len(options) > 8 {
+		return strings.Join(options[:8], ", ") + " …"
+	}
+	return strings.Join(options, ", ")
+}
