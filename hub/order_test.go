@@ -27,6 +27,7 @@ var order = []string{
 	"mqtt",
 	"devices",
 	"automations",
+	"ui/assets",
 	"ui/view",
 	"ui",
 	"hub/store",

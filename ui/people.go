@@ -1,0 +1,267 @@
+package ui
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"lar.home/ui/view"
+)
+
+// cookie is the name of what a browser shows to be known again.
+const cookie = "lar"
+
+// stays is how long a browser keeps it. The hub may end a sign-in sooner.
+const stays = 400 * 24 * time.Hour
+
+func (s *Server) visitor(r *http.Request) visitor {
+	c, err := r.Cookie(cookie)
+	if err != nil || c.Value == "" {
+		return visitor{}
+	}
+	p, ok := s.People.Who(c.Value)
+	if !ok {
+		return visitor{}
+	}
+	return visitor{p, c.Value}
+}
+
+func setCookie(w http.ResponseWriter, r *http.Request, token string) {
+	c := &http.Cookie{
+		Name:     cookie,
+		Value:    token,
+		Path:     "/",
+		MaxAge:   int(stays / time.Second),
+		HttpOnly: true,
+		Secure:   r.TLS != nil,
+		SameSite: http.SameSiteLaxMode,
+	}
+	if token == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}
+
+// mine tells whether an address is within the home's own network.
+func mine(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
+}
+
+// plainHost tells whether a host name is one that only this network gives. It
+// keeps a site elsewhere, whose name was made to point here, from using the
+// browser of somebody at home for the first run.
+func plainHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") {
+		return true
+	}
+	for _, end := range []string{".local", ".lan", ".home", ".internal", ".home.arpa", ".fritz.box", ".localhost"} {
+		if strings.HasSuffix(host, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayStart says whether the first run can be done by this request.
+func (s *Server) mayStart(r *http.Request) error {
+	switch {
+	case !mine(from(r)):
+		return &failure{http.StatusForbidden, "The first start is done from home", "Open this page with a phone or computer in the same network as the hub."}
+	case !plainHost(r.Host):
+		return &failure{http.StatusForbidden, "The first start needs the hub's own address", "Open this page by the address that the hub printed when it started."}
+	}
+	return nil
+}
+
+func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) error {
+	if s.People.HasOwner() {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return nil
+	}
+	if err := s.mayStart(r); err != nil {
+		return err
+	}
+	return s.render(w, r, http.StatusOK, view.SetupPage(s.page(r, "Welcome", ""), view.Form{}))
+}
+
+func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
+	if err := s.mayStart(r); err != nil {
+		return err
+	}
+	if err := r.ParseForm(); err != nil {
+		return readError(err)
+	}
+	f := view.Form{Values: r.PostForm, Errors: map[string]string{}}
+	home, name := clean(f.Value("home")), clean(f.Value("name"))
+	if home == "" {
+		f.Errors["home"] = "Give your home a name."
+	}
+	if len([]rune(home)) > 64 {
+		f.Errors["home"] = "That is too long: a name has at most 64 letters."
+	}
+	if name == "" {
+		f.Errors["name"] = "Tell us your name."
+	}
+	if len(f.Errors) == 0 {
+		token, err := s.People.FirstRun(r.Context(), home, name, f.Value("password"))
+		if err == nil {
+			setCookie(w, r, token)
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return nil
+		}
+		if errors.Is(err, ErrOwnerExists) {
+			return &failure{http.StatusConflict, "This home already has an owner", "Somebody was faster. Ask them to let you in."}
+		}
+		if err := explain(f, err); err != nil {
+			return err
+		}
+	}
+	return s.render(w, r, http.StatusUnprocessableEntity, view.SetupPage(s.page(r, "Welcome", ""), f))
+}
+
+func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
+	if !s.People.HasOwner() {
+		http.Redirect(w, r, "/setup", http.StatusSeeOther)
+		return nil
+	}
+	next := local(r.URL.Query().Get("next"), "/")
+	if who(r).ID != "" {
+		http.Redirect(w, r, next, http.StatusSeeOther)
+		return nil
+	}
+	return s.render(w, r, http.StatusOK, view.LoginPage(s.page(r, "Sign in", ""), view.Form{Values: url.Values{"next": {next}}}))
+}
+
+func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return readError(err)
+	}
+	f := view.Form{Values: r.PostForm, Errors: map[string]string{}}
+	token, err := s.People.SignIn(r.Context(), clean(f.Value("name")), f.Value("password"), from(r))
+	if err == nil {
+		setCookie(w, r, token)
+		http.Redirect(w, r, local(f.Value("next"), "/"), http.StatusSeeOther)
+		return nil
+	}
+	if err := explain(f, err); err != nil {
+		return err
+	}
+	status := http.StatusUnprocessableEntity
+	if errors.Is(err, ErrTooManyTries) {
+		status = http.StatusTooManyRequests
+	}
+	return s.render(w, r, status, view.LoginPage(s.page(r, "Sign in", ""), f))
+}
+
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+	token := who(r).token
+	if err := s.People.SignOut(r.Context(), token); err != nil {
+		return err
+	}
+	s.live.signedOut(token)
+	s.takeNotice(token)
+	setCookie(w, r, "")
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return nil
+}
+
+// explain puts an error of People at the field it is about, and returns it
+// when it is none that a person can mend.
+func explain(f view.Form, err error) error {
+	for _, e := range []struct {
+		err   error
+		field string
+		words string
+	}{
+		{ErrWrongPassword, "", "The name or the password is wrong."},
+		{ErrTooManyTries, "", "Too many tries. Wait a minute, then try again."},
+		{ErrShortPassword, "password", "Too short: a password has at least 8 characters."},
+		{ErrNameTaken, "name", "That name is taken."},
+		{ErrBadName, "name", "A name has 1 to 64 letters, digits, spaces or . - _"},
+	} {
+		if errors.Is(err, e.err) {
+			f.Errors[e.field] = e.words
+			return nil
+		}
+	}
+	return err
+}
+
+// clean takes blanks off the ends of what somebody typed, and makes one of
+// several within.
+func clean(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// readError is what a form that cannot be read amounts to.
+func readError(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return errForm
+}
+
+var roles = map[Role]string{
+	Owner: "Owner of this home",
+	Adult: "May see, operate and change everything but people and credentials",
+	Child: "May see and operate",
+	Guest: "May see and operate",
+}
+
+func (s *Server) showSettings(w http.ResponseWriter, r *http.Request) error {
+	return s.settings(w, r, http.StatusOK, view.Form{})
+}
+
+func (s *Server) settings(w http.ResponseWriter, r *http.Request, status int, f view.Form) error {
+	v := view.Settings{
+		Role:    roles[who(r).Role],
+		MQTT:    s.addresses("mqtt"),
+		Web:     s.addresses("web"),
+		Version: s.Version,
+	}
+	if who(r).may(administer) {
+		for _, c := range s.People.Credentials() {
+			v.Credentials = append(v.Credentials, view.Credential(c))
+		}
+	}
+	return s.render(w, r, status, view.SettingsPage(s.page(r, "Settings", "settings"), v, f))
+}
+
+func (s *Server) addCredential(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return readError(err)
+	}
+	f := view.Form{Values: r.PostForm, Errors: map[string]string{}}
+	name := clean(f.Value("credential"))
+	password, err := s.People.AddCredential(r.Context(), name)
+	switch {
+	case errors.Is(err, ErrNameTaken):
+		f.Errors["credential"] = "There is a credential of that name. Remove it first, or choose another name."
+	case errors.Is(err, ErrBadName):
+		f.Errors["credential"] = "A name has 1 to 64 letters, digits, spaces or . - _"
+	case err != nil:
+		return err
+	default:
+		w.Header().Set("Cache-Control", "no-store")
+		p := s.page(r, "New credential", "settings")
+		return s.render(w, r, http.StatusOK, view.CredentialPage(p, name, password, s.addresses("mqtt")))
+	}
+	return s.settings(w, r, http.StatusUnprocessableEntity, f)
+}
+
+func (s *Server) removeCredential(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return readError(err)
+	}
+	name := r.PostForm.Get("name")
+	if err := s.People.RemoveCredential(r.Context(), name); err != nil {
+		return err
+	}
+	return s.done(w, r, "/settings#credentials", "The credential "+name+" was removed.", false)
+}

@@ -1,0 +1,35 @@
+package view
+
+import (
+	"net/url"
+
+	"lar.home/devices"
+)
+
+// A Hint is what somebody needs to know to bring in a first device.
+type Hint struct {
+	Addresses []string // where devices connect, "192.168.1.20:1883"
+	Manage    bool     // the person may add a credential
+}
+
+func roomTitle(name string, rooms int) string {
+	switch {
+	case name != "":
+		return name
+	case rooms > 1:
+		return "Elsewhere"
+	}
+	return "Devices"
+}
+
+func deviceURL(d *devices.Device) string { return "/devices/" + url.PathEscape(d.ID) }
+
+func doURL(e *devices.Entity) string { return "/do/" + url.PathEscape(e.ID) }
+
+// opposite names the command that a switch gives next.
+func opposite(e *devices.Entity, st *devices.State) string {
+	if isOn(e, st) {
+		return "turn_off"
+	}
+	return "turn_on"
+}
