@@ -19,15 +19,15 @@ import (
 type House struct {
 	Devices []*Device // by name, then ID
 
-	devices  map[string]*Device
-	entities map[string]*Entity
+	devices  shards[*Device]
+	entities shards[*Entity]
 }
 
 // Device returns the device with an ID, or nil.
-func (h *House) Device(id string) *Device { return h.devices[id] }
+func (h *House) Device(id string) *Device { return h.devices.get(id) }
 
 // Entity returns the entity with an ID, or nil.
-func (h *House) Entity(id string) *Entity { return h.entities[id] }
+func (h *House) Entity(id string) *Entity { return h.entities.get(id) }
 
 // A Device is a piece of hardware (or a program that acts as one).
 type Device struct {
@@ -38,13 +38,22 @@ type Device struct {
 	SWVersion    string
 	HWVersion    string
 	Serial       string
-	Area         string // suggested by the device or set by a person
-	ConfigURL    string
-	Via          string // ID of the device it hangs on, or empty
-	Source       string // the convention it speaks: "homeassistant"
-	Entities     []*Entity
+	Area         string    // suggested by the device or set by a person
+	ConfigURL    string    // http or https
+	Via          string    // ID of the device it hangs on, or empty
+	Source       string    // the convention it speaks: "homeassistant"
+	Entities     []*Entity // by ID
 
 	seen *atomic.Int64 // unix milliseconds of its last live message
+}
+
+// Seen returns when the device last sent something live; zero if it has not
+// since the hub knows it.
+func (d *Device) Seen() time.Time {
+	if ms := d.seen.Load(); ms != 0 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
 }
 
 // A Kind says what an entity is; the field's words, as Home Assistant has them.
@@ -56,6 +65,35 @@ const (
 	Light        Kind = "light"
 	Sensor       Kind = "sensor"
 	BinarySensor Kind = "binary_sensor"
+
+	Alarm        Kind = "alarm_control_panel"
+	Button       Kind = "button"
+	Camera       Kind = "camera"
+	Climate      Kind = "climate"
+	Cover        Kind = "cover"
+	Date         Kind = "date"
+	DateTime     Kind = "datetime"
+	Event        Kind = "event"
+	Fan          Kind = "fan"
+	Humidifier   Kind = "humidifier"
+	Image        Kind = "image"
+	Infrared     Kind = "infrared"
+	LawnMower    Kind = "lawn_mower"
+	Lock         Kind = "lock"
+	Notify       Kind = "notify"
+	NumberEntity Kind = "number"
+	Scene        Kind = "scene"
+	Select       Kind = "select"
+	Siren        Kind = "siren"
+	Tag          Kind = "tag"
+	TextEntity   Kind = "text"
+	TimeEntity   Kind = "time"
+	Tracker      Kind = "device_tracker"
+	Trigger      Kind = "trigger" // device_automation
+	Update       Kind = "update"
+	Vacuum       Kind = "vacuum"
+	Valve        Kind = "valve"
+	WaterHeater  Kind = "water_heater"
 )
 
 // A Category tells how prominent an entity is.
@@ -165,12 +203,15 @@ type Change struct {
 	// News is false for what was known before: a retained message, a value
 	// restored at start, a repetition right after our birth message.
 	News bool
+	// Event tells that the message itself is the point, not the value: a
+	// button was pressed, once more perhaps, so Old and New may be equal.
+	Event bool
 }
 
 // A Watcher is told what has changed, in the same turn, whether a message,
 // a deadline or a form was the cause. It obeys the rules of
 // mqtt.Consumer.Accept: no blocking, no I/O, quick. With structure true the
-// House itself is another (devices came, changed or went).
+// House itself is another (devices came, changed or went). The slice is lent.
 type Watcher interface {
 	Changed(t *mqtt.Turn, changes []Change, structure bool)
 }

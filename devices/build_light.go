@@ -1,0 +1,348 @@
+package devices
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lar.home/devices/template"
+)
+
+// A light has the aspects that its description gives it; -1 marks one it has
+// not. Brightness is percent, color temperature kelvin, color "#rrggbb" at
+// full brightness, in every schema.
+type light struct {
+	*builder
+	on, brightness, temp, color, effect, mode int
+
+	scale    float64 // of brightness as the device counts
+	kelvin   bool    // color temperature in kelvin and not in mired
+	assumeOn bool
+	effects  []string
+}
+
+// buildLight reads the three schemas: separate topics, JSON, templates.
+func buildLight(b *builder) {
+	l := &light{builder: b, brightness: -1, temp: -1, color: -1, effect: -1, mode: -1}
+	l.on = b.aspect(Aspect{Name: "on", Type: Bool})
+	l.scale = b.cfg.Number("brightness_scale", 255)
+	if l.scale < 1 {
+		l.scale = 255
+	}
+	l.kelvin = b.cfg.Flag("color_temp_kelvin", false)
+	l.effects = b.cfg.Texts("effect_list", maxOptions)
+	switch schema := b.cfg.Text("schema", "default"); schema {
+	case "json":
+		l.json()
+	case "template":
+		l.template()
+	case "default", "basic":
+		l.topics()
+	default:
+		b.problem("schema %q is not one of default, json, template", cut(schema, 80))
+	}
+	b.toggle(l.on)
+}
+
+// The aspects, each added once.
+
+func (l *light) hasBrightness() {
+	if l.brightness < 0 {
+		l.brightness = l.aspect(Aspect{Name: "brightness", Type: Number, Min: 0, Max: 100, Step: 1, Unit: "%"})
+	}
+}
+
+func (l *light) hasTemp() {
+	if l.temp >= 0 {
+		return
+	}
+	lo, hi := l.cfg.Number("min_kelvin", 0), l.cfg.Number("max_kelvin", 0)
+	if lo <= 0 || hi <= 0 || !l.kelvin {
+		lo, hi = kelvin(l.cfg.Number("max_mireds", 500)), kelvin(l.cfg.Number("min_mireds", 153))
+	}
+	if lo >= hi {
+		lo, hi = 2000, 6535
+	}
+	l.temp = l.aspect(Aspect{Name: "color_temp", Type: Number, Min: lo, Max: hi, Step: 1, Unit: "K"})
+}
+
+func (l *light) hasColor() {
+	if l.color < 0 {
+		l.color = l.aspect(Aspect{Name: "color", Type: Color})
+	}
+}
+
+func (l *light) hasEffect() {
+	if l.effect < 0 {
+		l.effect = l.aspect(Aspect{Name: "effect", Type: Enum, Options: l.effects})
+	}
+}
+
+// args lists what turn_on takes, after the aspects.
+func (l *light) args(more ...Aspect) []Aspect {
+	var args []Aspect
+	for _, i := range []int{l.brightness, l.temp, l.color, l.effect} {
+		if i >= 0 {
+			args = append(args, l.spec.aspects[i])
+		}
+	}
+	return append(args, more...)
+}
+
+// percent converts from the device's scale. What is not zero stays so.
+func percent(value, scale float64) Value {
+	p := math.Round(min(max(value/scale, 0), 1) * 100)
+	if value > 0 && p == 0 {
+		p = 1
+	}
+	return NumberValue(p)
+}
+
+// ofScale converts to the device's scale. What is not zero stays so.
+func ofScale(p Value, scale float64) float64 {
+	n := math.Round(p.Num / 100 * scale)
+	if p.Num > 0 && n == 0 {
+		n = 1
+	}
+	return n
+}
+
+// readTemp and sendTemp convert color temperatures.
+func (l *light) readTemp(f float64) Value {
+	switch {
+	case f <= 0:
+		return Value{}
+	case l.kelvin:
+		return NumberValue(math.Round(f))
+	}
+	return NumberValue(kelvin(f))
+}
+
+func (l *light) sendTemp(v Value) template.Value {
+	if l.kelvin {
+		return template.FromNumber(math.Round(v.Num))
+	}
+	return template.FromNumber(kelvin(v.Num))
+}
+
+// assume shows what was commanded, on a light that reports nothing.
+func (l *light) assume(c *call, on bool) {
+	if !l.assumeOn {
+		return
+	}
+	c.set(l.on, BoolValue(on))
+	for _, i := range []int{l.brightness, l.temp, l.color, l.effect} {
+		if i < 0 {
+			continue
+		}
+		if v, ok := c.args[l.spec.aspects[i].Name]; ok {
+			c.set(i, v)
+		}
+	}
+}
+
+var (
+	transitionArg = Aspect{Name: "transition", Type: Number, Min: 0, Max: 6553, Unit: "s"}
+	flashArg      = Aspect{Name: "flash", Type: Enum, Options: []string{"short", "long"}}
+)
+
+// json: one topic each way, objects with state, brightness, color and so on.
+func (l *light) json() {
+	c := l.cfg
+	modes := c.Texts("supported_color_modes", 16)
+	has := func(list ...string) bool {
+		return slices.ContainsFunc(list, func(m string) bool { return slices.Contains(modes, m) })
+	}
+	// Older descriptions have a flag for each instead of the list.
+	old := len(modes) == 0
+	if old {
+		for _, m := range []string{"hs", "xy", "rgb"} {
+			if c.Flag(m, false) {
+				modes = append(modes, m)
+			}
+		}
+		if c.Flag("color_temp", false) {
+			modes = append(modes, "color_temp")
+		}
+	}
+	if c.Flag("brightness", false) || len(modes) > 0 && !(len(modes) == 1 && has("onoff")) {
+		l.hasBrightness()
+	}
+	if has("color_temp") {
+		l.hasTemp()
+	}
+	if has("hs", "xy", "rgb", "rgbw", "rgbww") {
+		l.hasColor()
+	}
+	if c.Flag("effect", false) || len(l.effects) > 0 {
+		l.hasEffect()
+	}
+	if len(modes) > 1 {
+		l.mode = l.aspect(Aspect{Name: "color_mode", Type: Enum, Options: modes})
+	}
+	reports := l.read("state_topic", l.readJSON)
+	l.assumeOn = l.assumed || !reports
+	l.spec.assumed = l.assumeOn
+
+	topic := l.commandTopic("command_topic")
+	if topic == "" {
+		l.missing("command_topic", topic)
+		return
+	}
+	l.command(Command{Name: "turn_on", Args: l.args(transitionArg, flashArg)}, func(c *call) error {
+		l.sendJSON(c, topic, "ON", modes)
+		return nil
+	})
+	l.command(Command{Name: "turn_off", Args: []Aspect{transitionArg, flashArg}}, func(c *call) error {
+		l.sendJSON(c, topic, "OFF", modes)
+		return nil
+	})
+}
+
+func (l *light) readJSON(in *input, out []update) []update {
+	js := in.json()
+	switch s := js.Key("state"); {
+	case s.Kind() == template.None:
+		out = append(out, update{aspect: l.on})
+	default:
+		switch text, _ := s.Str(); text {
+		case "ON":
+			out = append(out, update{aspect: l.on, value: BoolValue(true)})
+		case "OFF":
+			out = append(out, update{aspect: l.on, value: BoolValue(false)})
+		}
+	}
+	number := func(v template.Value, key string) float64 {
+		f, ok := v.Key(key).Number()
+		if !ok {
+			return math.NaN()
+		}
+		return f
+	}
+	if f := number(js, "brightness"); l.brightness >= 0 && f >= 0 {
+		out = append(out, update{aspect: l.brightness, value: percent(f, l.scale)})
+	}
+	if f := number(js, "color_temp"); l.temp >= 0 && f > 0 {
+		out = append(out, update{aspect: l.temp, value: l.readTemp(f)})
+	}
+	mode, _ := js.Key("color_mode").Str()
+	if l.mode >= 0 && mode != "" {
+		v, _ := oneOf(l.spec.aspects[l.mode].Options)(mode)
+		out = append(out, update{aspect: l.mode, value: v})
+	}
+	if l.color >= 0 {
+		color := js.Key("color")
+		x, y := number(color, "x"), number(color, "y")
+		h, s := number(color, "h"), number(color, "s")
+		if math.IsNaN(h) {
+			h, s = number(color, "hue"), number(color, "saturation")
+		}
+		r, g, b := number(color, "r"), number(color, "g"), number(color, "b")
+		var c rgb
+		known := true
+		switch hasXY, hasHS, hasRGB := x+y >= 0, h+s >= 0, r+g+b >= 0; {
+		case hasHS && (mode == "hs" || !hasXY && !hasRGB):
+			c = fromHS(h, s)
+		case hasRGB && (strings.HasPrefix(mode, "rgb") || !hasXY):
+			c = fromRGB(r, g, b)
+		case hasXY:
+			c = fromXY(x, y)
+		default:
+			known = false
+		}
+		if known {
+			out = append(out, update{aspect: l.color, value: TextValue(c.String())})
+		}
+	}
+	if effect, ok := js.Key("effect").Str(); ok && l.effect >= 0 {
+		out = append(out, update{aspect: l.effect, value: TextValue(cut(effect, maxName))})
+	}
+	return out
+}
+
+func (l *light) sendJSON(c *call, topic, state string, modes []string) {
+	msg, _ := template.Decode("{}")
+	add := func(key string, v template.Value) { msg = msg.With(key, v) }
+	add("state", template.FromString(state))
+	if v, ok := c.args["brightness"]; ok {
+		if v.Num == 0 { // brightness 0 is off
+			add("state", template.FromString("OFF"))
+		} else {
+			add("brightness", template.FromNumber(ofScale(v, l.scale)))
+		}
+	}
+	if v, ok := c.args["color"]; ok {
+		color, _ := parseRGB(v.Str)
+		inner, _ := template.Decode("{}")
+		put := func(key string, f float64) { inner = inner.With(key, template.FromNumber(f)) }
+		switch {
+		case slices.Contains(modes, "hs"):
+			h, s := color.hs()
+			put("h", h)
+			put("s", s)
+		case slices.Contains(modes, "xy"):
+			x, y := color.xy()
+			put("x", x)
+			put("y", y)
+		default:
+			put("r", float64(color.r))
+			put("g", float64(color.g))
+			put("b", float64(color.b))
+			if !slices.Contains(modes, "rgb") && !l.cfg.Flag("rgb", false) {
+				put("w", 0)
+				if !slices.Contains(modes, "rgbw") {
+					inner = inner.Rewrite(func(k string, v template.Value) (string, template.Value) {
+						if k == "w" {
+							k = "c"
+						}
+						return k, v
+					})
+					put("w", 0)
+				}
+			}
+		}
+		add("color", inner)
+	}
+	if v, ok := c.args["color_temp"]; ok {
+		add("color_temp", l.sendTemp(v))
+	}
+	if v, ok := c.args["effect"]; ok {
+		add("effect", template.FromString(v.Str))
+	}
+	if v, ok := c.args["transition"]; ok {
+		add("transition", template.FromNumber(v.Num))
+	}
+	if v, ok := c.args["flash"]; ok {
+		add("flash", template.FromNumber(l.flash(v.Str)))
+	}
+	text, _ := msg.AppendJSON(nil, false)
+	c.publish(topic, string(text))
+	on, _ := msg.Key("state").Str()
+	l.assume(c, on == "ON")
+}
+
+// flash returns the seconds of a short or long flash.
+func (l *light) flash(which string) float64 {
+	if which == "long" {
+		return l.cfg.Number("flash_time_long", 10)
+	}
+	return l.cfg.Number("flash_time_short", 2)
+}
+
+// numbers reads "1,2,3".
+func numbers(text string, n int) []float64 {
+	parts := strings.Split(text, ",")
+	if len(parts) < n {
+		return nil
+	}
+	out := make([]float64, n)
+	for i := range out {
+		f, err := strconv.ParseFloat(strings.TrimSpace(parts[i]), 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil
+		}
+		out[i] = f
+	}
+	return out
+}

@@ -1,0 +1,71 @@
+package devices
+
+import (
+	"strings"
+	"time"
+
+	"lar.home/devices/template"
+)
+
+// buildSensor: a sensor is a number if it has a unit, a state class, a
+// precision or a class that is measured in numbers; else an enum, a time or a
+// text.
+func buildSensor(b *builder) {
+	c := b.cfg
+	a := Aspect{Name: "value", Unit: strings.TrimSpace(c.Name("unit_of_measurement")), Precision: -1}
+	var parse parser
+	switch class := b.spec.deviceClass; {
+	case class == "timestamp":
+		a.Type, parse = Time, instant
+	case class == "date":
+		a.Type, parse = Time, day
+	case class == "enum" || c.Options.Key("options").Kind() == template.List:
+		a.Type, a.Options = Enum, c.Texts("options", maxOptions)
+		parse = anyText
+		if len(a.Options) > 0 {
+			parse = oneOf(a.Options)
+		}
+	case a.Unit != "" || c.Has("unit_of_measurement") || b.spec.stateClass != "" || class != "" || c.Has("suggested_display_precision"):
+		a.Type, parse = Number, number
+		if p := c.Number("suggested_display_precision", -1); p >= 0 && p <= 12 {
+			a.Precision = int(p)
+		}
+	default:
+		a.Type, parse = Text, anyText
+	}
+	i := b.aspect(a)
+	if !b.value(i, "state_topic", "value_template", parse) {
+		b.missing("state_topic", "")
+		b.spec.aspects = nil
+		return
+	}
+	b.spec.expireAfter = b.seconds("expire_after")
+}
+
+// instant reads a time as ISO 8601 has it; without a zone it is local to
+// nobody knows whom, and taken as UTC.
+func instant(text string) (Value, bool) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return Value{}, false
+	}
+	for _, layout := range []string{
+		time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z07:00",
+		"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04Z07:00",
+		"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02",
+	} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return TextValue(t.Format(time.RFC3339)), true
+		}
+	}
+	return Value{}, true
+}
+
+// day reads a date.
+func day(text string) (Value, bool) {
+	v, ok := instant(text)
+	if len(v.Str) > len(time.DateOnly) {
+		v.Str = v.Str[:len(time.DateOnly)]
+	}
+	return v, ok
+}

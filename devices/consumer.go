@@ -1,0 +1,310 @@
+package devices
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"lar.home/devices/homeassistant"
+	"lar.home/mqtt"
+)
+
+// Bounds of the model. What goes beyond them is left out and said in the log.
+const (
+	// MaxDevices is how many devices the house has at most.
+	MaxDevices = 5000
+	// MaxEntities is how many entities one device has at most.
+	MaxEntities = 1000
+	// MaxEntitiesTotal is how many entities the house has at most.
+	MaxEntitiesTotal = 100_000
+	// MaxReads is how many entities may read one topic.
+	MaxReads = 2000
+	// maxKept is the longest payload of which the model keeps a copy, to know
+	// a repetition and to serve an entity that appears later.
+	maxKept = 64 << 10
+)
+
+// birthGrace is how long after our birth message a repetition is no news:
+// devices answer it by saying everything again.
+const birthGrace = 2 * time.Minute
+
+// Options is what a Model needs.
+type Options struct {
+	// Scan reads what the model kept, as mqtt.Store does; nil if nothing.
+	Scan func(prefix, from []byte, fn func(key, value []byte) bool) error
+	// Prefix is the first part of discovery topics; "homeassistant" if empty.
+	Prefix string
+	// Watchers are told of changes, in this order.
+	Watchers []Watcher
+	// Log is told what cannot be used, at a bounded rate; nil for nobody.
+	Log *slog.Logger
+}
+
+// A Model is the house as its devices describe it. It is a mqtt.Consumer: all
+// but House, Wants and Prepare is called under the house's lock.
+type Model struct {
+	prefix    string
+	watchers  []Watcher
+	log       *slog.Logger
+	templates *templates
+
+	// Read from anywhere:
+	house  atomic.Pointer[House]
+	wiring atomic.Pointer[wiring]
+
+	// Under the lock:
+	nodes    map[string]*node         // entities by ID
+	slots    map[string]*node         // entities by discovery key
+	owned    map[string]*announcement // by discovery topic
+	devices  map[string]*device       // by ID
+	groups   map[string]*availability // by declaration
+	last     map[string]*lastPayload  // by topic
+	memory   memory
+	agenda   agenda
+	asked    time.Duration // the deadline last asked for; negative for none
+	birth    time.Duration // Run time of our birth message
+	born     bool
+	dirty    []*node // readings changed since they were last kept
+	flushAt  time.Duration
+	reporter reporter
+
+	c changeSet // of the turn being decided
+}
+
+// A wiring says who reads which topic. It is immutable; Prepare works on it.
+type wiring struct {
+	routes shards[*route]
+}
+
+// A route is all that is read from one topic.
+type route struct {
+	reads []bound
+	avail []availBound
+}
+
+// A bound is a read of an entity.
+type bound struct {
+	node *node
+	read *read
+}
+
+type availBound struct {
+	group  *availability
+	source int
+}
+
+// A lastPayload is what a topic brought last.
+type lastPayload struct {
+	payload []byte
+	long    bool // longer than maxKept: only the message itself was used
+}
+
+// An announcement is a discovery message in force.
+type announcement struct {
+	hash  [32]byte
+	nodes []*node
+}
+
+// New returns a model of an empty house that remembers what Options.Scan has:
+// names that people gave, identities and last values.
+func New(o Options) (*Model, error) {
+	m := &Model{
+		prefix:    o.Prefix,
+		watchers:  o.Watchers,
+		log:       o.Log,
+		templates: &templates{},
+		nodes:     map[string]*node{},
+		slots:     map[string]*node{},
+		owned:     map[string]*announcement{},
+		devices:   map[string]*device{},
+		groups:    map[string]*availability{},
+		last:      map[string]*lastPayload{},
+		asked:     -1,
+	}
+	if m.prefix == "" {
+		m.prefix = "homeassistant"
+	}
+	if p := topicProblem(m.prefix); p != "" {
+		return nil, fmt.Errorf("discovery prefix %q %s", m.prefix, p)
+	}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	m.memory.init()
+	if o.Scan != nil {
+		if err := m.memory.load(o.Scan); err != nil {
+			return nil, fmt.Errorf("read what is known of devices: %w", err)
+		}
+	}
+	m.house.Store(&House{})
+	m.wiring.Store(&wiring{})
+	return m, nil
+}
+
+// Watch adds a watcher. It is called before the hub starts.
+func (m *Model) Watch(w Watcher) { m.watchers = append(m.watchers, w) }
+
+// House returns the devices as of the last turn that changed one.
+func (m *Model) House() *House { return m.house.Load() }
+
+// Wants tells whether a topic announces devices or is read by an entity.
+func (m *Model) Wants(topic string) bool {
+	return m.wiring.Load().routes.get(topic) != nil || homeassistant.IsTopic(m.prefix, topic)
+}
+
+// prepared is what Prepare hands to Accept.
+type prepared struct {
+	route   *route
+	updates []update // of all reads, one after the other
+	ends    []int    // where those of each read end
+	avail   []int
+
+	found *discovery
+}
+
+// A discovery is a discovery message with the specs of its entities.
+type discovery struct {
+	message *homeassistant.Message
+	specs   []*spec
+	err     error
+}
+
+// Prepare decodes a message, evaluates the templates of all entities that
+// read it, and builds those that a discovery message describes.
+func (m *Model) Prepare(topic string, payload []byte) any {
+	p := &prepared{}
+	if homeassistant.IsTopic(m.prefix, topic) {
+		p.found = m.discover(topic, payload)
+	}
+	if r := m.wiring.Load().routes.get(topic); r != nil {
+		p.evaluate(r, payload)
+	}
+	return p
+}
+
+func (p *prepared) evaluate(r *route, payload []byte) {
+	p.route, p.updates, p.ends, p.avail = r, p.updates[:0], p.ends[:0], p.avail[:0]
+	in := input{payload: payload}
+	for i := range r.reads {
+		p.updates = r.reads[i].read.extract(&in, p.updates)
+		p.ends = append(p.ends, len(p.updates))
+	}
+	for _, a := range r.avail {
+		p.avail = append(p.avail, a.group.spec.sources[a.source].extract(&in))
+	}
+}
+
+func (m *Model) discover(topic string, payload []byte) *discovery {
+	t, ok := homeassistant.ParseTopic(m.prefix, topic)
+	if !ok {
+		return &discovery{err: errors.New("not a discovery topic: identifiers have letters, digits, _ and -")}
+	}
+	d := &discovery{}
+	d.message, d.err = homeassistant.Parse(t, payload)
+	if d.err == nil {
+		for i := range d.message.Configs {
+			if c := &d.message.Configs[i]; !c.Remove {
+				d.specs = append(d.specs, build(c, m.prefix, m.templates))
+			}
+		}
+	}
+	return d
+}
+
+// Accept takes a message into the model.
+func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
+	p, _ := prep.(*prepared)
+	if p == nil {
+		p, _ = m.Prepare(msg.Topic, msg.Payload).(*prepared)
+	}
+	if p.found != nil {
+		m.announce(t, msg.Topic, p.found)
+	}
+	if r := m.wiring.Load().routes.get(msg.Topic); r != nil {
+		if r != p.route {
+			p.evaluate(r, msg.Payload)
+		}
+		m.read(t, msg, p)
+	}
+	m.finish(t)
+}
+
+// read applies what a message says of states and availability.
+func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
+	last := m.last[msg.Topic]
+	if last == nil {
+		last = &lastPayload{}
+		m.last[msg.Topic] = last
+	} else if m.born && !last.long && t.Now.Run < m.birth+birthGrace && bytes.Equal(last.payload, msg.Payload) {
+		m.c.old = true
+	}
+	if msg.Retained {
+		m.c.old = true
+	}
+	last.long = len(msg.Payload) > maxKept
+	last.payload = append(last.payload[:0], msg.Payload[:min(len(msg.Payload), maxKept)]...)
+
+	start := 0
+	for i, b := range p.route.reads {
+		m.apply(t, b.node, p.updates[start:p.ends[i]], msg.Retained)
+		start = p.ends[i]
+		if !msg.Retained {
+			b.node.device.seen.Store(t.Now.Wall.UnixMilli())
+		}
+	}
+	for i, a := range p.route.avail {
+		if p.avail[i] != availSilent {
+			m.heard(a.group, a.source, p.avail[i] == availYes)
+		}
+	}
+	m.c.old = false
+}
+
+// Wake does what is due.
+func (m *Model) Wake(t *mqtt.Turn) {
+	m.asked = -2 // nothing stands any more
+	for {
+		n, ok := m.agenda.due(t.Now.Run)
+		if !ok {
+			break
+		}
+		m.expire(t, n)
+	}
+	if m.flushAt > 0 && t.Now.Run >= m.flushAt {
+		m.flush(t, flushBatch)
+	}
+	m.memory.sweep(t)
+	m.finish(t)
+}
+
+// Birth says that the hub is here, so that devices announce themselves and
+// say their states. What they repeat in answer is no news.
+func (m *Model) Birth(t *mqtt.Turn) {
+	m.born, m.birth = true, t.Now.Run
+	t.Publish(&mqtt.Message{Topic: m.prefix + "/status", Payload: []byte("online")})
+}
+
+// finish ends the model's part of a turn: readers get the new house, watchers
+// the changes, and the next deadline is asked for.
+func (m *Model) finish(t *mqtt.Turn) {
+	structure := m.publish()
+	if changes := m.c.take(); len(changes) > 0 || structure {
+		for _, w := range m.watchers {
+			w.Changed(t, changes, structure)
+		}
+	}
+	next := time.Duration(-1)
+	if at, ok := m.agenda.next(); ok {
+		next = at
+	}
+	if m.flushAt > 0 && (next < 0 || m.flushAt < next) {
+		next = m.flushAt
+	}
+	if next != m.asked {
+		m.asked = next
+		t.WakeAt(m, next)
+	}
+}

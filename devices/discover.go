@@ -1,0 +1,345 @@
+package devices
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"lar.home/mqtt"
+)
+
+// A device is a Device as the model works with it.
+type device struct {
+	id     string
+	public *Device
+	nodes  []*node // by ID
+	seen   *atomic.Int64
+}
+
+// announce takes a discovery message into the model.
+func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
+	if d.err != nil {
+		m.reporter.report(t, m.log, "discovery message not used", "topic", cut(topic, 200), "err", d.err)
+		return
+	}
+	old := m.owned[topic]
+	msg := d.message
+	if old == nil && (msg.Remove || msg.Migrate) || old != nil && !msg.Remove && !msg.Migrate && old.hash == msg.Hash {
+		return
+	}
+	dr := m.draft()
+	var nodes []*node
+	if msg.Remove || msg.Migrate {
+		delete(m.owned, topic)
+	} else {
+		// What the new version has not any more goes first, so that what it
+		// has instead finds the place free.
+		keep := make(map[string]bool, len(d.specs))
+		for _, s := range d.specs {
+			keep[s.identity] = true
+		}
+		if old != nil {
+			old.nodes = slices.DeleteFunc(old.nodes, func(n *node) bool {
+				if keep[n.spec.identity] {
+					return false
+				}
+				m.drop(t, dr, topic, n)
+				return true
+			})
+		}
+		for _, s := range d.specs {
+			if n := m.place(t, dr, topic, s); n != nil {
+				nodes = append(nodes, n)
+			}
+		}
+		m.owned[topic] = &announcement{hash: msg.Hash, nodes: nodes}
+	}
+	if old != nil {
+		for _, n := range old.nodes {
+			if !slices.Contains(nodes, n) {
+				m.drop(t, dr, topic, n)
+			}
+		}
+	}
+	m.commit(t, dr)
+}
+
+// place finds or makes the entity of a spec. It returns nil if the house has
+// too many.
+func (m *Model) place(t *mqtt.Turn, dr *draft, topic string, s *spec) *node {
+	if other := m.slots[s.key]; other != nil && other.spec.identity != s.identity {
+		m.remove(t, dr, other)
+	}
+	n := m.nodes[m.memory.entityID(s.identity)]
+	if n != nil && n.spec.identity == s.identity {
+		n.topic = topic
+		m.redescribe(t, dr, n, s)
+		return n
+	}
+	d := m.deviceOf(t, s)
+	switch {
+	case d == nil:
+		m.reporter.report(t, m.log, "too many devices, the new one is left out", "topic", cut(topic, 200), "limit", MaxDevices)
+		return nil
+	case len(d.nodes) >= MaxEntities || len(m.nodes) >= MaxEntitiesTotal:
+		m.reporter.report(t, m.log, "too many entities, the new one is left out", "topic", cut(topic, 200), "device", d.id)
+		m.leave(d)
+		return nil
+	}
+	n = &node{topic: topic, spec: s, device: d, live: &atomic.Pointer[State]{}}
+	name := ""
+	if s.device != nil {
+		if name = s.device.Name; name == "" && d.public != nil {
+			name = d.public.Name
+		}
+	}
+	n.id = m.memory.assign(t, s, name, m.taken)
+	m.nodes[n.id] = n
+	m.slots[s.key] = n
+	n.live.Store(&State{Available: true, Readings: m.memory.restore(n.id, s.aspects)})
+	d.insert(n)
+	m.attach(dr, n)
+	m.resume(t, n)
+	m.c.touch(d)
+	return n
+}
+
+// taken tells whether an entity ID is in use.
+func (m *Model) taken(id string) bool { return m.nodes[id] != nil }
+
+// redescribe gives an entity another description. It keeps its ID and what of
+// its values still has a place.
+func (m *Model) redescribe(t *mqtt.Turn, dr *draft, n *node, s *spec) {
+	m.detach(dr, n)
+	if m.slots[n.spec.key] == n {
+		delete(m.slots, n.spec.key)
+	}
+	old := n.spec
+	n.spec = s
+	m.slots[s.key] = n
+	if d := m.deviceOf(t, s); d != nil && d != n.device && len(d.nodes) < MaxEntities {
+		n.device.nodes = slices.DeleteFunc(n.device.nodes, func(x *node) bool { return x == n })
+		m.leave(n.device)
+		n.device = d
+		d.insert(n)
+	} else if d != nil {
+		m.leave(d)
+	}
+	before := n.live.Load()
+	after := &State{Available: true, Readings: make([]Reading, len(s.aspects))}
+	for i, a := range s.aspects {
+		j := slices.IndexFunc(old.aspects, func(o Aspect) bool { return o.Name == a.Name && o.Type == a.Type })
+		if j >= 0 {
+			after.Readings[i] = before.Readings[j]
+		}
+	}
+	n.live.Store(after)
+	m.attach(dr, n)
+	m.resume(t, n)
+	m.c.touch(n.device)
+}
+
+// resume starts the delays of an entity that has values from before.
+func (m *Model) resume(t *mqtt.Turn, n *node) {
+	n.offAt, n.expireAt = 0, 0
+	readings := n.live.Load().Readings
+	if n.spec.expireAfter > 0 && slices.ContainsFunc(readings, func(r Reading) bool { return r.Value.Known() }) {
+		n.expireAt = t.Now.Run + n.spec.expireAfter
+	}
+	if n.spec.offDelay > 0 && len(readings) > 0 && readings[0].Value.Bool {
+		n.offAt = t.Now.Run + n.spec.offDelay
+	}
+	m.schedule(n)
+}
+
+// drop removes an entity that a topic announced, unless another has it now.
+func (m *Model) drop(t *mqtt.Turn, dr *draft, topic string, n *node) {
+	if n.topic == topic && m.nodes[n.id] == n {
+		m.remove(t, dr, n)
+	}
+}
+
+// remove takes an entity out of the house. What people set and its ID are
+// kept for a while, as gateways rename a device by removing it.
+func (m *Model) remove(t *mqtt.Turn, dr *draft, n *node) {
+	m.detach(dr, n)
+	delete(m.nodes, n.id)
+	if m.slots[n.spec.key] == n {
+		delete(m.slots, n.spec.key)
+	}
+	n.offAt, n.expireAt = 0, 0
+	m.memory.gone(t, n)
+	n.device.nodes = slices.DeleteFunc(n.device.nodes, func(x *node) bool { return x == n })
+	m.leave(n.device)
+}
+
+// leave takes a device out of the house once it has no entities.
+func (m *Model) leave(d *device) {
+	m.c.touch(d)
+	if len(d.nodes) == 0 && m.devices[d.id] == d {
+		delete(m.devices, d.id)
+	}
+}
+
+func (d *device) insert(n *node) {
+	i, _ := slices.BinarySearchFunc(d.nodes, n, func(a, b *node) int { return strings.Compare(a.id, b.id) })
+	d.nodes = slices.Insert(d.nodes, i, n)
+}
+
+// deviceOf finds or makes the device that a spec belongs to; nil if there are
+// too many.
+func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
+	identifiers := []string{"entity:" + s.identity}
+	if s.device != nil {
+		identifiers = s.device.Identifiers
+	}
+	id := ""
+	for _, ident := range identifiers {
+		if known := m.memory.deviceID(ident); known != "" && (id == "" || m.devices[id] == nil && m.devices[known] != nil) {
+			id = known
+		}
+	}
+	if d := m.devices[id]; d != nil {
+		m.memory.identify(t, id, identifiers)
+		return d
+	}
+	if len(m.devices) >= MaxDevices {
+		return nil
+	}
+	if id == "" {
+		id = deviceID(identifiers[0])
+	}
+	m.memory.identify(t, id, identifiers)
+	d := &device{id: id, seen: &atomic.Int64{}}
+	m.devices[id] = d
+	for _, ident := range identifiers { // those that hang on it know it now
+		for _, other := range m.memory.takeWaiting(ident) {
+			if o := m.devices[other]; o != nil {
+				m.c.touch(o)
+			}
+		}
+	}
+	return d
+}
+
+// A draft collects changes to the wiring.
+type draft struct {
+	routes map[string]*route
+	fresh  []bound      // reads that are new
+	groups []availBound // sources of availability that are new
+}
+
+func (m *Model) draft() *draft { return &draft{routes: map[string]*route{}} }
+
+// route returns the draft's own copy of a topic's route.
+func (m *Model) route(dr *draft, topic string) *route {
+	r := dr.routes[topic]
+	if r == nil {
+		r = &route{}
+		if old := m.wiring.Load().routes.get(topic); old != nil {
+			r.reads, r.avail = slices.Clone(old.reads), slices.Clone(old.avail)
+		}
+		dr.routes[topic] = r
+	}
+	return r
+}
+
+// attach wires the reads and the availability of an entity.
+func (m *Model) attach(dr *draft, n *node) {
+	for i := range n.spec.reads {
+		b := bound{n, &n.spec.reads[i]}
+		r := m.route(dr, b.read.topic)
+		if len(r.reads) >= MaxReads {
+			continue
+		}
+		r.reads = append(r.reads, b)
+		dr.fresh = append(dr.fresh, b)
+	}
+	if n.spec.avail == nil {
+		return
+	}
+	g := m.groups[n.spec.avail.key]
+	if g == nil {
+		g = &availability{spec: n.spec.avail, heard: make([]int, len(n.spec.avail.sources))}
+		m.groups[g.spec.key] = g
+		for i := range g.spec.sources {
+			r := m.route(dr, g.spec.sources[i].topic)
+			r.avail = append(r.avail, availBound{g, i})
+			dr.groups = append(dr.groups, availBound{g, i})
+		}
+	}
+	n.group = g
+	g.nodes = append(g.nodes, n)
+	s := n.live.Load()
+	n.live.Store(&State{Available: g.available, Readings: s.Readings})
+}
+
+// detach takes an entity out of the wiring.
+func (m *Model) detach(dr *draft, n *node) {
+	for i := range n.spec.reads {
+		r := m.route(dr, n.spec.reads[i].topic)
+		r.reads = slices.DeleteFunc(r.reads, func(b bound) bool { return b.node == n })
+	}
+	dr.fresh = slices.DeleteFunc(dr.fresh, func(b bound) bool { return b.node == n })
+	g := n.group
+	if g == nil {
+		return
+	}
+	n.group = nil
+	if i := slices.Index(g.nodes, n); i >= 0 {
+		g.nodes = slices.Delete(g.nodes, i, i+1)
+	}
+	if len(g.nodes) > 0 {
+		return
+	}
+	delete(m.groups, g.spec.key)
+	for i := range g.spec.sources {
+		r := m.route(dr, g.spec.sources[i].topic)
+		r.avail = slices.DeleteFunc(r.avail, func(b availBound) bool { return b.group == g })
+	}
+	dr.groups = slices.DeleteFunc(dr.groups, func(b availBound) bool { return b.group == g })
+}
+
+// commit swaps in the wiring of a draft. New readers of a topic that is read
+// already are given what it brought last; for new topics the broker brings
+// what is retained.
+func (m *Model) commit(t *mqtt.Turn, dr *draft) {
+	if len(dr.routes) == 0 {
+		return
+	}
+	w := m.wiring.Load()
+	edit := w.routes.edit()
+	for topic, r := range dr.routes {
+		before := edit.get(topic) != nil
+		after := len(r.reads)+len(r.avail) > 0
+		switch {
+		case after:
+			edit.set(topic, r)
+		case before:
+			edit.delete(topic)
+			delete(m.last, topic)
+		}
+		if before != after {
+			t.Rewire()
+		}
+	}
+	m.wiring.Store(&wiring{routes: edit.done()})
+
+	was := m.c.old
+	m.c.old = true
+	for _, a := range dr.groups {
+		if last := m.last[a.group.spec.sources[a.source].topic]; last != nil && !last.long {
+			in := input{payload: last.payload}
+			if h := a.group.spec.sources[a.source].extract(&in); h != availSilent {
+				m.heard(a.group, a.source, h == availYes)
+			}
+		}
+	}
+	for _, b := range dr.fresh {
+		if last := m.last[b.read.topic]; last != nil && !last.long {
+			in := input{payload: last.payload}
+			m.apply(t, b.node, b.read.extract(&in, nil), true)
+		}
+	}
+	m.c.old = was
+}

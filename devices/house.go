@@ -1,0 +1,162 @@
+package devices
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// publish makes the touched devices anew and swaps in the house that has
+// them. What was not touched is shared with the house before. It tells whether
+// there is a new house.
+func (m *Model) publish() bool {
+	if len(m.c.touched) == 0 {
+		return false
+	}
+	old := m.house.Load()
+	devices, entities := old.devices.edit(), old.entities.edit()
+	out := make(map[*Device]bool, len(m.c.touched))
+	var in []*Device
+	for _, d := range m.c.touched {
+		if d.public != nil {
+			out[d.public] = true
+			for _, e := range d.public.Entities {
+				// It may be another device's by now.
+				if n := m.nodes[e.ID]; n == nil || n.public == e {
+					entities.delete(e.ID)
+				}
+			}
+		}
+		if m.devices[d.id] != d {
+			d.public = nil
+			if m.devices[d.id] == nil {
+				devices.delete(d.id)
+			}
+			continue
+		}
+		m.describe(d)
+		in = append(in, d.public)
+		devices.set(d.id, d.public)
+	}
+	for _, d := range in {
+		for _, e := range d.Entities {
+			entities.set(e.ID, e)
+		}
+	}
+	m.c.touched = m.c.touched[:0]
+
+	house := &House{devices: devices.done(), entities: entities.done()}
+	slices.SortFunc(in, byName)
+	house.Devices = make([]*Device, 0, len(old.Devices)+len(in))
+	for _, d := range old.Devices { // both sorted: merge
+		if out[d] {
+			continue
+		}
+		for len(in) > 0 && byName(in[0], d) < 0 {
+			house.Devices = append(house.Devices, in[0])
+			in = in[1:]
+		}
+		house.Devices = append(house.Devices, d)
+	}
+	house.Devices = append(house.Devices, in...)
+	m.house.Store(house)
+	return true
+}
+
+func byName(a, b *Device) int {
+	return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), strings.Compare(a.ID, b.ID))
+}
+
+// describe makes the immutable Device of a device, with its entities. What
+// its descriptions say differently is taken from the first that says it, in
+// the order of entity IDs, so that the order of arrival does not matter.
+func (m *Model) describe(d *device) {
+	pub := &Device{ID: d.id, Source: "homeassistant", seen: d.seen}
+	via := ""
+	for _, n := range d.nodes {
+		b := n.spec.device
+		if b == nil {
+			continue
+		}
+		for _, f := range []struct {
+			to   *string
+			from string
+		}{
+			{&pub.Name, b.Name}, {&pub.Manufacturer, b.Manufacturer}, {&pub.Model, cmp.Or(b.Model, b.ModelID)},
+			{&pub.SWVersion, b.SWVersion}, {&pub.HWVersion, b.HWVersion}, {&pub.Serial, b.Serial},
+			{&pub.Area, b.Area}, {&pub.ConfigURL, b.ConfigURL}, {&via, b.Via},
+		} {
+			if *f.to == "" {
+				*f.to = f.from
+			}
+		}
+	}
+	own := pub.Name // as entity names may repeat it
+	if pub.Name == "" {
+		pub.Name = fallbackName(d, pub)
+	}
+	if p := m.memory.persons[d.id]; p != nil {
+		pub.Name, pub.Area = cmp.Or(p.Name, pub.Name), cmp.Or(p.Area, pub.Area)
+	}
+	if via != "" {
+		if pub.Via = m.memory.deviceID(via); m.devices[pub.Via] == nil {
+			pub.Via = ""
+			m.memory.wait(via, d.id)
+		}
+	}
+	pub.Entities = make([]*Entity, len(d.nodes))
+	for i, n := range d.nodes {
+		n.public = n.describe(pub, own)
+		pub.Entities[i] = n.public
+	}
+	d.public = pub
+}
+
+func (n *node) describe(d *Device, own string) *Entity {
+	s := n.spec
+	e := &Entity{
+		ID: n.id, Device: d, Kind: s.kind, Category: s.category,
+		DeviceClass: s.deviceClass, StateClass: s.stateClass, Icon: s.icon,
+		Enabled: s.enabled, Assumed: s.assumed, Problem: s.problem,
+		Aspects: s.aspects, live: n.live,
+	}
+	e.Label = s.name
+	if rest, ok := strings.CutPrefix(s.name, own); ok && own != "" {
+		if rest = strings.TrimLeft(rest, " -_:"); rest != "" && len(rest) < len(s.name)-len(own) {
+			e.Label = strings.ToUpper(rest[:1]) + rest[1:]
+		} else if rest == "" {
+			e.Label = ""
+		}
+	}
+	e.Name = d.Name
+	switch {
+	case s.device == nil && e.Label != "": // the device is named after it
+	case e.Label != "":
+		e.Name += " " + e.Label
+	}
+	if e.Label == "" {
+		e.Label = d.Name
+	}
+	e.Commands = make([]Command, len(s.commands))
+	for i := range s.commands {
+		e.Commands[i] = s.commands[i].Command
+	}
+	return e
+}
+
+// fallbackName names a device whose descriptions have no name.
+func fallbackName(d *device, pub *Device) string {
+	if name := strings.TrimSpace(pub.Manufacturer + " " + pub.Model); name != "" {
+		return name
+	}
+	for _, n := range d.nodes {
+		if n.spec.device == nil && n.spec.name != "" {
+			return n.spec.name
+		}
+	}
+	if len(d.nodes) > 0 {
+		_, object, _ := strings.Cut(d.nodes[0].id, ".")
+		return object
+	}
+	return d.id
+}

@@ -1,0 +1,218 @@
+package devices
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// keepGone is how long the identity and the person's settings of what is gone
+// are kept: gateways rename by removing and adding.
+const keepGone = 30 * 24 * time.Hour
+
+// A memory is what the model keeps over a restart, apart from what devices say
+// again by themselves. Its records are JSON under 'd' and a letter:
+//
+//	i  identity of an entity → its ID
+//	d  device ID → its identifiers
+//	p  device ID → what a person set
+//	v  entity ID → last values (written lazily)
+type memory struct {
+	ids     map[string]*identity // by identity
+	owners  map[string]string    // entity ID → identity
+	known   map[string]string    // device identifier → device ID
+	devices map[string]*deviceRecord
+	persons map[string]*person
+	values  map[string][]byte // of entities that have not appeared yet
+	waiting map[string][]string
+	sweepAt time.Duration
+}
+
+// An identity is the record of an entity ID.
+type identity struct {
+	ID   string `json:"id"`
+	Gone int64  `json:"gone,omitempty"` // unix milliseconds; 0: it is here
+}
+
+type deviceRecord struct {
+	Identifiers []string `json:"ids"`
+}
+
+// A person is what somebody set on a device, apart from what it says itself.
+type person struct {
+	Name string `json:"name,omitempty"`
+	Area string `json:"area,omitempty"`
+}
+
+func (m *memory) init() {
+	m.ids = map[string]*identity{}
+	m.owners = map[string]string{}
+	m.known = map[string]string{}
+	m.devices = map[string]*deviceRecord{}
+	m.persons = map[string]*person{}
+	m.values = map[string][]byte{}
+	m.waiting = map[string][]string{}
+}
+
+// recordKey is 'd', a letter and the length-prefixed name.
+func recordKey(letter byte, name string) []byte {
+	key := binary.BigEndian.AppendUint16([]byte{'d', letter}, uint16(len(name)))
+	return append(key, name...)
+}
+
+// load reads all records. One that cannot be read is left out: what it held
+// is found again or set again.
+func (m *memory) load(scan func(prefix, from []byte, fn func(key, value []byte) bool) error) error {
+	return scan([]byte{'d'}, nil, func(key, value []byte) bool {
+		if len(key) < 4 || int(binary.BigEndian.Uint16(key[2:])) != len(key)-4 {
+			return true
+		}
+		name := string(key[4:])
+		switch key[1] {
+		case 'i':
+			r := &identity{}
+			if json.Unmarshal(value, r) == nil && r.ID != "" && m.owners[r.ID] == "" {
+				m.ids[name], m.owners[r.ID] = r, name
+			}
+		case 'd':
+			r := &deviceRecord{}
+			if json.Unmarshal(value, r) == nil {
+				m.devices[name] = r
+				for _, ident := range r.Identifiers {
+					m.known[ident] = name
+				}
+			}
+		case 'p':
+			r := &person{}
+			if json.Unmarshal(value, r) == nil {
+				m.persons[name] = r
+			}
+		case 'v':
+			m.values[name] = slices.Clone(value)
+		}
+		return true
+	})
+}
+
+// write makes a record durable with the turn.
+func write(t *mqtt.Turn, letter byte, name string, record any) {
+	value, err := json.Marshal(record)
+	if err != nil {
+		return // plain structs of texts and numbers: it cannot happen
+	}
+	t.Write(recordKey(letter, name), value)
+}
+
+// entityID returns the ID that an identity has, or "".
+func (m *memory) entityID(ident string) string {
+	if r := m.ids[ident]; r != nil {
+		return r.ID
+	}
+	return ""
+}
+
+// assign gives an entity its ID: the one it had, or a new one from what its
+// description suggests.
+func (m *memory) assign(t *mqtt.Turn, s *spec, device string, taken func(id string) bool) string {
+	if r := m.ids[s.identity]; r != nil {
+		if r.Gone != 0 {
+			r.Gone = 0
+			write(t, 'i', s.identity, r)
+		}
+		return r.ID
+	}
+	base := string(s.kind) + "." + slugOf(s, device)
+	id := base
+	for i := 2; taken(id) || m.owners[id] != ""; i++ {
+		id = base + "_" + strconv.Itoa(i)
+	}
+	m.ids[s.identity], m.owners[id] = &identity{ID: id}, s.identity
+	write(t, 'i', s.identity, m.ids[s.identity])
+	return id
+}
+
+// gone notes that an entity is not there any more.
+func (m *memory) gone(t *mqtt.Turn, n *node) {
+	r := m.ids[n.spec.identity]
+	if r == nil {
+		return
+	}
+	r.Gone = t.Now.Wall.UnixMilli()
+	write(t, 'i', n.spec.identity, r)
+	if s := n.live.Load(); slices.ContainsFunc(s.Readings, func(r Reading) bool { return r.Value.Known() }) {
+		m.values[n.id] = encodeValues(n.spec.aspects, s)
+	}
+}
+
+// deviceID returns the ID of the device with an identifier, or "".
+func (m *memory) deviceID(ident string) string { return m.known[ident] }
+
+// deviceID makes the ID of a device from its first identifier.
+func deviceID(ident string) string {
+	sum := sha256.Sum256([]byte(ident))
+	return hex.EncodeToString(sum[:8])
+}
+
+// maxIdentifiers is how many identifiers of a device are remembered.
+const maxIdentifiers = 64
+
+// identify remembers the identifiers of a device.
+func (m *memory) identify(t *mqtt.Turn, id string, identifiers []string) {
+	r := m.devices[id]
+	if r == nil {
+		r = &deviceRecord{}
+		m.devices[id] = r
+	}
+	n := len(r.Identifiers)
+	for _, ident := range identifiers {
+		if m.known[ident] == "" && len(r.Identifiers) < maxIdentifiers {
+			m.known[ident] = id
+			r.Identifiers = append(r.Identifiers, ident)
+		}
+	}
+	if len(r.Identifiers) != n {
+		write(t, 'd', id, r)
+	}
+}
+
+// wait remembers that a device hangs on one that is not known yet.
+func (m *memory) wait(ident, device string) {
+	if list := m.waiting[ident]; !slices.Contains(list, device) && len(m.waiting) < MaxDevices {
+		m.waiting[ident] = append(list, device)
+	}
+}
+
+func (m *memory) takeWaiting(ident string) []string {
+	list := m.waiting[ident]
+	delete(m.waiting, ident)
+	return list
+}
+
+// sweep forgets what has been gone for long, a little each hour.
+func (m *memory) sweep(t *mqtt.Turn) {
+	if !t.Now.Trusted || t.Now.Run < m.sweepAt {
+		return
+	}
+	m.sweepAt = t.Now.Run + time.Hour
+	limit := t.Now.Wall.Add(-keepGone).UnixMilli()
+	left := 200
+	for ident, r := range m.ids {
+		if r.Gone == 0 || r.Gone > limit {
+			continue
+		}
+		if left--; left < 0 {
+			break
+		}
+		delete(m.ids, ident)
+		delete(m.owners, r.ID)
+		delete(m.values, r.ID)
+		t.Write(recordKey('i', ident), nil)
+		t.Write(recordKey('v', r.ID), nil)
+	}
+}

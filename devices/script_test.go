@@ -1,0 +1,299 @@
+package devices
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+var rewrite = flag.Bool("update", false, "rewrite the golden scripts")
+
+// A bench drives a model by bare turns, with a broker's memory of retained
+// messages and a store that is a map.
+type bench struct {
+	t        testing.TB
+	model    *Model
+	now      mqtt.Now
+	number   uint64
+	retained map[string]string
+	records  map[string][]byte
+	wake     time.Duration
+	out      strings.Builder
+	quiet    bool
+}
+
+func newBench(t testing.TB) *bench {
+	b := &bench{t: t, retained: map[string]string{}, records: map[string][]byte{}, wake: -1}
+	b.now = mqtt.Now{Wall: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Trusted: true, Run: time.Second}
+	b.start()
+	return b
+}
+
+// start makes a model from the records and brings it the retained messages.
+func (b *bench) start() {
+	m, err := New(Options{Scan: b.scan, Watchers: []Watcher{b}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.model, b.wake = m, -1
+	for _, topic := range slices.Sorted(maps.Keys(b.retained)) {
+		if m.Wants(topic) {
+			b.accept(&mqtt.Message{Topic: topic, Payload: []byte(b.retained[topic]), Retain: true, Retained: true})
+		}
+	}
+}
+
+func (b *bench) scan(prefix, from []byte, fn func(k, v []byte) bool) error {
+	for _, k := range slices.Sorted(maps.Keys(b.records)) {
+		if strings.HasPrefix(k, string(prefix)) && !fn([]byte(k), b.records[k]) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// turn runs fn as a turn and what follows from it.
+func (b *bench) turn(fn func(t *mqtt.Turn)) {
+	b.number++
+	t := &mqtt.Turn{Number: b.number, Now: b.now}
+	before := map[string]bool{}
+	for topic := range b.retained {
+		before[topic] = b.model.Wants(topic)
+	}
+	fn(t)
+	for rounds := 0; t.Rewired() && rounds < 8; rounds++ {
+		for _, topic := range slices.Sorted(maps.Keys(b.retained)) {
+			if b.model.Wants(topic) && !before[topic] {
+				before[topic] = true
+				b.model.Accept(t, &mqtt.Message{Topic: topic, Payload: []byte(b.retained[topic]), Retained: true}, nil)
+			}
+		}
+	}
+	for _, w := range append(t.Writes(), t.Lazies()...) {
+		if w.Value == nil {
+			delete(b.records, string(w.Key))
+		} else {
+			b.records[string(w.Key)] = w.Value
+		}
+	}
+	if at, ok := t.NextWake(b.model); ok {
+		b.wake = at
+	}
+	for _, msg := range t.Published() {
+		b.printf("publish %s %s%s%s", msg.Topic, msg.Payload, map[mqtt.QoS]string{1: " qos=1", 2: " qos=2"}[msg.QoS], map[bool]string{true: " retain"}[msg.Retain])
+	}
+}
+
+func (b *bench) accept(msg *mqtt.Message) {
+	prepared := b.model.Prepare(msg.Topic, msg.Payload)
+	b.turn(func(t *mqtt.Turn) { b.model.Accept(t, msg, prepared) })
+}
+
+func (b *bench) publish(topic, payload string, retain bool) {
+	if retain {
+		b.retained[topic] = payload
+		if payload == "" {
+			delete(b.retained, topic)
+		}
+	}
+	if b.model.Wants(topic) {
+		b.accept(&mqtt.Message{Topic: topic, Payload: []byte(payload), Retain: retain})
+	}
+}
+
+// pass lets time go by, waking the model when it asked for it.
+func (b *bench) pass(d time.Duration) {
+	end := b.now.Run + d
+	for b.wake >= 0 && b.wake <= end {
+		step := b.wake - b.now.Run
+		b.now.Run, b.now.Wall = b.wake, b.now.Wall.Add(step)
+		b.wake = -1
+		b.turn(b.model.Wake)
+	}
+	b.now.Run, b.now.Wall = end, b.now.Wall.Add(end-b.now.Run)
+}
+
+func (b *bench) Changed(t *mqtt.Turn, changes []Change, structure bool) {
+	for _, c := range changes {
+		if c.Entity == nil {
+			b.t.Errorf("change of %q without an entity", c.Aspect)
+			continue
+		}
+		old := ""
+		if !c.News {
+			old = " (known before)"
+		}
+		if c.Aspect == "" {
+			b.printf("%s available %v%s", c.Entity.ID, c.Available, old)
+		} else if c.Event {
+			b.printf("%s event %s %s%s", c.Entity.ID, c.Aspect, show(c.New), old)
+		} else {
+			b.printf("%s %s %s → %s%s", c.Entity.ID, c.Aspect, show(c.Old), show(c.New), old)
+		}
+	}
+	if structure {
+		b.printf("house: %d devices, %d entities", len(b.model.House().Devices), b.model.House().entities.len())
+	}
+}
+
+func (b *bench) printf(format string, args ...any) {
+	if !b.quiet {
+		fmt.Fprintf(&b.out, "\t"+format+"\n", args...)
+	}
+}
+
+func show(v Value) string {
+	switch v.Type {
+	case Bool:
+		return map[bool]string{true: "on", false: "off"}[v.Bool]
+	case Number:
+		return strconv.FormatFloat(v.Num, 'f', -1, 64)
+	case Text:
+		return strconv.Quote(v.Str)
+	}
+	return "unknown"
+}
+
+// show prints the house.
+func (b *bench) show() {
+	for _, d := range b.model.House().Devices {
+		b.printf("%s [%s %s] area=%q via=%v", d.Name, d.Manufacturer, d.Model, d.Area, d.Via != "")
+		for _, e := range d.Entities {
+			if e.Device != d || b.model.House().Entity(e.ID) != e {
+				b.t.Errorf("%s is not where it should be", e.ID)
+			}
+			line := fmt.Sprintf("  %s %q %q", e.ID, e.Name, e.Label)
+			if e.Category != Primary {
+				line += " " + string(e.Category)
+			}
+			if !e.Enabled {
+				line += " disabled"
+			}
+			if e.Assumed {
+				line += " assumed"
+			}
+			s := e.State()
+			if !s.Available {
+				line += " unavailable"
+			}
+			for i, a := range e.Aspects {
+				line += fmt.Sprintf(" %s=%s%s", a.Name, show(s.Readings[i].Value), a.Unit)
+				if s.Readings[i].Restored {
+					line += "(restored)"
+				}
+			}
+			for _, c := range e.Commands {
+				line += " +" + c.Name
+			}
+			if e.Problem != "" {
+				line += " PROBLEM " + e.Problem
+			}
+			b.printf("%s", line)
+		}
+	}
+}
+
+// run carries out one line of a script.
+func (b *bench) run(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	topic, payload, _ := strings.Cut(rest, " ")
+	switch word {
+	case "retain":
+		b.publish(topic, payload, true)
+	case "pub":
+		b.publish(topic, payload, false)
+	case "pass":
+		d, err := time.ParseDuration(rest)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.pass(d)
+	case "cmd":
+		f := strings.Fields(rest)
+		args := map[string]Value{}
+		for _, a := range f[2:] {
+			k, v, _ := strings.Cut(a, "=")
+			args[k] = TextValue(v)
+			if n, err := strconv.ParseFloat(v, 64); err == nil {
+				args[k] = NumberValue(n)
+			}
+		}
+		b.turn(func(t *mqtt.Turn) {
+			if err := b.model.Command(t, f[0], f[1], args); err != nil {
+				b.printf("error: %v", err)
+			}
+		})
+	case "name", "area":
+		for _, d := range b.model.House().Devices {
+			if d.Name == topic {
+				set := b.model.SetName
+				if word == "area" {
+					set = b.model.SetArea
+				}
+				b.turn(func(t *mqtt.Turn) {
+					if err := set(t, d.ID, payload); err != nil {
+						b.printf("error: %v", err)
+					}
+				})
+			}
+		}
+	case "birth":
+		b.turn(b.model.Birth)
+	case "restart":
+		b.turn(b.model.Flush)
+		b.now.Run = time.Second
+		b.start()
+	case "show":
+		b.show()
+	default:
+		b.t.Fatalf("unknown line %q", line)
+	}
+}
+
+// TestScripts plays testdata/script: input is flush left, what the model
+// answered is indented below. -update writes it anew.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := newBench(t)
+			for line := range strings.Lines(string(want)) {
+				if strings.HasPrefix(line, "\t") {
+					continue
+				}
+				b.out.WriteString(line)
+				if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+					b.run(line)
+				}
+			}
+			got := []byte(b.out.String())
+			if bytes.Equal(got, want) {
+				return
+			}
+			if *rewrite {
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			t.Errorf("%s differs (go test -update shows how):\n%s", file, got)
+		})
+	}
+}

@@ -1,0 +1,118 @@
+package devices
+
+import (
+	"encoding/json"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// Last values are kept lazily: gathered for keepEvery, then handed to the
+// store, flushBatch entities at a time.
+const (
+	keepEvery  = 30 * time.Second
+	flushBatch = 200
+	flushPause = 20 * time.Millisecond
+)
+
+// A keptValue is a reading as it is stored.
+type keptValue struct {
+	Bool    *bool    `json:"b,omitempty"`
+	Num     *float64 `json:"n,omitempty"`
+	Str     *string  `json:"s,omitempty"`
+	At      int64    `json:"at,omitempty"` // unix milliseconds
+	Changed int64    `json:"ch,omitempty"`
+}
+
+// remember notes that an entity's readings are to be kept.
+func (m *Model) remember(t *mqtt.Turn, n *node) {
+	if n.dirty {
+		return
+	}
+	n.dirty = true
+	m.dirty = append(m.dirty, n)
+	if m.flushAt == 0 {
+		m.flushAt = t.Now.Run + keepEvery
+	}
+}
+
+// Flush hands all last values that are not kept yet to the store: at a clean
+// stop nothing is lost.
+func (m *Model) Flush(t *mqtt.Turn) {
+	m.flush(t, len(m.dirty))
+	m.finish(t)
+}
+
+func (m *Model) flush(t *mqtt.Turn, most int) {
+	n := min(most, len(m.dirty))
+	for _, node := range m.dirty[:n] {
+		node.dirty = false
+		if m.nodes[node.id] == node {
+			t.Lazy(recordKey('v', node.id), encodeValues(node.spec.aspects, node.live.Load()))
+		}
+	}
+	clear(m.dirty[:n])
+	if m.dirty = m.dirty[n:]; len(m.dirty) > 0 {
+		m.flushAt = t.Now.Run + flushPause
+		return
+	}
+	m.dirty, m.flushAt = nil, 0
+}
+
+func encodeValues(aspects []Aspect, s *State) []byte {
+	kept := make(map[string]keptValue, len(aspects))
+	for i, a := range aspects {
+		r := s.Readings[i]
+		k := keptValue{At: r.At.UnixMilli(), Changed: r.Changed.UnixMilli()}
+		switch v := r.Value; v.Type {
+		case Bool:
+			k.Bool = &v.Bool
+		case Number:
+			k.Num = &v.Num
+		case Text:
+			if len(v.Str) > maxName {
+				continue // a long text is not worth the card's wear
+			}
+			k.Str = &v.Str
+		default:
+			continue
+		}
+		kept[a.Name] = k
+	}
+	value, err := json.Marshal(kept)
+	if err != nil {
+		return nil // numbers are finite: it cannot happen
+	}
+	return value
+}
+
+// restore returns the readings of an entity that has just appeared: its last
+// values, marked as from before, and used once.
+func (m *memory) restore(id string, aspects []Aspect) []Reading {
+	readings := make([]Reading, len(aspects))
+	value := m.values[id]
+	delete(m.values, id)
+	var kept map[string]keptValue
+	if value == nil || json.Unmarshal(value, &kept) != nil {
+		return readings
+	}
+	for i, a := range aspects {
+		k, ok := kept[a.Name]
+		if !ok {
+			continue
+		}
+		var v Value
+		switch {
+		case k.Bool != nil && a.Type == Bool:
+			v = BoolValue(*k.Bool)
+		case k.Num != nil && a.Type == Number:
+			v = NumberValue(*k.Num)
+		case k.Str != nil && a.Type != Bool && a.Type != Number:
+			v = TextValue(*k.Str)
+		default:
+			continue
+		}
+		readings[i] = Reading{Value: v, At: time.UnixMilli(k.At), Changed: time.UnixMilli(k.Changed), Restored: true}
+	}
+	return readings
+}
