@@ -12,7 +12,8 @@ import (
 // code for; codes of SUBACK are mapped to that version's.
 //
 // A CONNECT is written as its own Version says. A string of more than 65,535
-// bytes is cut, for the format cannot express it.
+// bytes is cut, for the format cannot express it; that a packet as a whole is
+// not larger than [MaxSize] is left to the caller.
 func Append(dst []byte, v Version, p Packet) []byte {
 	switch p := p.(type) {
 	case *Connect:

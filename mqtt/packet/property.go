@@ -192,16 +192,6 @@ func (v *property) user() UserProperty {
 	return UserProperty{Key: string(v.key), Value: string(v.value)}
 }
 
-// forwarded tells whether a server hands the property on unaltered, section
-// 3.3.2.3.
-func (id propertyID) forwarded() bool {
-	switch id {
-	case propPayloadFormat, propContentType, propResponseTopic, propCorrelationData, propUser:
-		return true
-	}
-	return false
-}
-
 // A forwardedBlock gathers the forwarded properties out of the block they
 // stand in. It copies only if others stand between them.
 type forwardedBlock struct {

@@ -120,6 +120,12 @@ func TestShortForms(t *testing.T) {
 		{"c00100", V5, MalformedPacket},
 		{"38030001" + "61", V311, Success}, // DUP with QoS 0 is overlooked before 5.0
 		{"36050001610001", V311, MalformedPacket},
+		{"e00600041c000173", V5, ProtocolError}, // a server reference
+		{"e00600031f000173", V5, MalformedPacket},
+		{"8207000100000161" + "40", V5, MalformedPacket},
+		{"8207000100000161" + "80", V5, MalformedPacket},
+		{"8206000100016103", V311, MalformedPacket},
+		{"8206000100016180", V311, MalformedPacket},
 	}
 	for _, tt := range reads {
 		b, err := hex.DecodeString(tt.packet)
@@ -202,6 +208,48 @@ func TestConnectVersion(t *testing.T) {
 	}
 	if p, err := Decode(V311, 0x10, []byte("\x00\x04MQTT\x05\xff")); p == nil || p.(*Connect).Version != V5 || err == nil {
 		t.Errorf("Decode of it gives %+v, %v", p, err)
+	}
+}
+
+// TestServerPackets shows what Decode takes from a server, and DecodeFromClient
+// does not take from a client.
+func TestServerPackets(t *testing.T) {
+	tests := []struct {
+		packet             string
+		v                  Version
+		server, fromClient Reason
+	}{
+		{"300600016102" + "0b07", V5, Success, ProtocolError}, // [MQTT-3.3.4-6]
+		{"e0069c041c000173", V5, Success, ProtocolError},
+		{"e00700051100000001", V5, Success, Success},
+		{"20020000", V311, Success, ProtocolError},
+		{"20020102", V311, ProtocolError, ProtocolError},
+		{"20020006", V311, ProtocolError, ProtocolError},
+		{"20020200", V311, MalformedPacket, ProtocolError},
+		{"9003000180", V311, Success, ProtocolError},
+		{"9003000187", V311, ProtocolError, ProtocolError},
+		{"90020001", V311, MalformedPacket, ProtocolError},
+		{"b0020001", V311, Success, ProtocolError},
+		{"b003000100", V311, MalformedPacket, ProtocolError},
+		{"d000", V31, Success, ProtocolError},
+	}
+	for _, tt := range tests {
+		b, err := hex.DecodeString(tt.packet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, body, n, err := Split(b, 0)
+		if n != len(b) || err != nil {
+			t.Fatalf("Split(%s) = %d, %v", tt.packet, n, err)
+		}
+		_, err = Decode(tt.v, first, body)
+		if got := reasonOf(t, err); got != tt.server {
+			t.Errorf("Decode of %s, version %d: %v, want %v", tt.packet, tt.v, got, tt.server)
+		}
+		_, err = DecodeFromClient(tt.v, first, body)
+		if got := reasonOf(t, err); got != tt.fromClient {
+			t.Errorf("DecodeFromClient of %s, version %d: %v, want %v", tt.packet, tt.v, got, tt.fromClient)
+		}
 	}
 }
 

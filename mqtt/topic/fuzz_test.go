@@ -3,6 +3,7 @@ package topic
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func matchPlainly(filter, name string) bool {
 }
 
 // text turns fuzz bytes into few different characters, so that names meet.
-func text(b byte) string { return string("/a-0$b/"[b%7]) }
+func text(b byte) string { return string("/a-0$%/"[b%7]) }
 
 // FuzzIndexes plays sets, deletions and matches against a Tree, a Names and a
 // plain map, and demands the same answers.
@@ -34,105 +35,119 @@ func FuzzIndexes(f *testing.F) {
 	f.Add([]byte("\x00a/b\xffa/+\xfea/b\x01"))
 	f.Add([]byte(strings.Repeat("0123456789", 20)))
 	f.Fuzz(func(t *testing.T, script []byte) {
-		if len(script) > 400 {
-			return
-		}
-		type at struct {
-			filter string
-			key    int
-		}
-		var tree Tree[int, int]
-		var names Names[int]
-		filters, stored := map[at]int{}, map[string]int{}
-		for i := 0; i+6 <= len(script); i += 6 {
-			op, key := script[i]%4, int(script[i]/4%20)
-			var filter, name string
-			for _, b := range script[i+1 : i+6] {
-				switch c := b / 7 % 8; c {
-				case 0:
-					filter += "/+/"
-				case 1:
-					filter += "/#"
-				default:
-					filter += text(b)
-				}
-				name += text(b)
-			}
-			filter = strings.ReplaceAll(strings.TrimPrefix(filter, "/"), "//", "/")
-			if ValidName(name) != nil {
-				t.Fatalf("ValidName(%q) fails", name)
-			}
-			if ValidFilter(filter) == nil {
-				old, there := filters[at{filter, key}]
-				switch op {
-				case 0:
-					got, ok := tree.Delete(filter, key)
-					if got != old || ok != there {
-						t.Fatalf("Delete(%q, %d) = %d, %v, want %d, %v", filter, key, got, ok, old, there)
-					}
-					delete(filters, at{filter, key})
-				default:
-					got, ok := tree.Set(filter, key, i)
-					if got != old || ok != there {
-						t.Fatalf("Set(%q, %d) = %d, %v, want %d, %v", filter, key, got, ok, old, there)
-					}
-					filters[at{filter, key}] = i
-				}
-				got, ok := tree.Get(filter, key)
-				if want, there := filters[at{filter, key}]; got != want || ok != there {
-					t.Fatalf("Get(%q, %d) = %d, %v, want %d, %v", filter, key, got, ok, want, there)
-				}
-				if Match(filter, name) != matchPlainly(filter, name) {
-					t.Fatalf("Match(%q, %q) = %v", filter, name, Match(filter, name))
-				}
-			}
-			old, there := stored[name]
-			if op == 1 {
-				if got, ok := names.Delete(name); got != old || ok != there {
-					t.Fatalf("Names.Delete(%q) = %d, %v, want %d, %v", name, got, ok, old, there)
-				}
-				delete(stored, name)
-			} else {
-				if got, ok := names.Set(name, i); got != old || ok != there {
-					t.Fatalf("Names.Set(%q) = %d, %v, want %d, %v", name, got, ok, old, there)
-				}
-				stored[name] = i
-			}
-			checkTree(t, &tree.root, true)
-
-			want, got := map[at]int{}, map[at]int{}
-			for k, v := range filters {
-				if matchPlainly(k.filter, name) {
-					want[k] = v
-				}
-			}
-			tree.Match(name, func(key, v int) {
-				for k, w := range filters {
-					if k.key == key && w == v {
-						if _, twice := got[k]; twice {
-							t.Fatalf("%v matched twice", k)
-						}
-						got[k] = v
-					}
-				}
-			})
-			if !maps.Equal(got, want) {
-				t.Fatalf("Tree.Match(%q) = %v, want %v of %v", name, got, want, filters)
-			}
-			if ValidFilter(filter) == nil {
-				checkNames(t, &names, stored, filter)
-			}
-		}
-		if tree.Len() != len(filters) || names.Len() != len(stored) {
-			t.Fatalf("lengths %d and %d, want %d and %d", tree.Len(), names.Len(), len(filters), len(stored))
-		}
-		for k := range filters {
-			tree.Delete(k.filter, k.key)
-		}
-		if tree.root.children() != 0 || tree.Len() != 0 {
-			t.Fatalf("a tree whose values are gone still has nodes")
+		if len(script) <= 400 {
+			play(t, script)
 		}
 	})
+}
+
+// TestIndexes plays random scripts as FuzzIndexes does.
+func TestIndexes(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{1})
+	script := make([]byte, 300)
+	for range 300 {
+		random.Read(script)
+		play(t, script)
+	}
+}
+
+// play does what each six bytes of script say, and compares.
+func play(t *testing.T, script []byte) {
+	type at struct {
+		filter string
+		key    int
+	}
+	var tree Tree[int, int]
+	var names Names[int]
+	filters, stored := map[at]int{}, map[string]int{}
+	for i := 0; i+6 <= len(script); i += 6 {
+		op, key := script[i]%4, int(script[i]/4%20)
+		var filter, name string
+		for _, b := range script[i+1 : i+6] {
+			switch c := b / 7 % 8; c {
+			case 0:
+				filter += "/+/"
+			case 1:
+				filter += "/#"
+			default:
+				filter += text(b)
+			}
+			name += text(b)
+		}
+		filter = strings.ReplaceAll(strings.TrimPrefix(filter, "/"), "//", "/")
+		if ValidName(name) != nil {
+			t.Fatalf("ValidName(%q) fails", name)
+		}
+		if ValidFilter(filter) == nil {
+			old, there := filters[at{filter, key}]
+			switch op {
+			case 0:
+				got, ok := tree.Delete(filter, key)
+				if got != old || ok != there {
+					t.Fatalf("Delete(%q, %d) = %d, %v, want %d, %v", filter, key, got, ok, old, there)
+				}
+				delete(filters, at{filter, key})
+			default:
+				got, ok := tree.Set(filter, key, i)
+				if got != old || ok != there {
+					t.Fatalf("Set(%q, %d) = %d, %v, want %d, %v", filter, key, got, ok, old, there)
+				}
+				filters[at{filter, key}] = i
+			}
+			got, ok := tree.Get(filter, key)
+			if want, there := filters[at{filter, key}]; got != want || ok != there {
+				t.Fatalf("Get(%q, %d) = %d, %v, want %d, %v", filter, key, got, ok, want, there)
+			}
+			if Match(filter, name) != matchPlainly(filter, name) {
+				t.Fatalf("Match(%q, %q) = %v", filter, name, Match(filter, name))
+			}
+		}
+		old, there := stored[name]
+		if op == 1 {
+			if got, ok := names.Delete(name); got != old || ok != there {
+				t.Fatalf("Names.Delete(%q) = %d, %v, want %d, %v", name, got, ok, old, there)
+			}
+			delete(stored, name)
+		} else {
+			if got, ok := names.Set(name, i); got != old || ok != there {
+				t.Fatalf("Names.Set(%q) = %d, %v, want %d, %v", name, got, ok, old, there)
+			}
+			stored[name] = i
+		}
+		checkTree(t, &tree.root, true)
+
+		want, got := map[at]int{}, map[at]int{}
+		for k, v := range filters {
+			if matchPlainly(k.filter, name) {
+				want[k] = v
+			}
+		}
+		tree.Match(name, func(key, v int) {
+			for k, w := range filters {
+				if k.key == key && w == v {
+					if _, twice := got[k]; twice {
+						t.Fatalf("%v matched twice", k)
+					}
+					got[k] = v
+				}
+			}
+		})
+		if !maps.Equal(got, want) {
+			t.Fatalf("Tree.Match(%q) = %v, want %v of %v", name, got, want, filters)
+		}
+		if ValidFilter(filter) == nil {
+			checkNames(t, &names, stored, filter)
+		}
+	}
+	if tree.Len() != len(filters) || names.Len() != len(stored) {
+		t.Fatalf("lengths %d and %d, want %d and %d", tree.Len(), names.Len(), len(filters), len(stored))
+	}
+	for k := range filters {
+		tree.Delete(k.filter, k.key)
+	}
+	if tree.root.children() != 0 || tree.Len() != 0 {
+		t.Fatalf("a tree whose values are gone still has nodes")
+	}
 }
 
 // checkTree demands that every node branches or holds values.

@@ -80,6 +80,7 @@ func TestValidName(t *testing.T) {
 		{"a\x1f", ErrControl},
 		{"a\x7f", ErrControl},
 		{"a\u0085", ErrControl},
+		{"a\u009f", ErrControl},
 		{"a\u00a0", nil},
 		{"a\xff", ErrEncoding},
 		{"a\xed\xa0\x80", ErrEncoding}, // a surrogate

@@ -16,7 +16,7 @@ func TestManyKeys(t *testing.T) {
 	for i := range 20_000 {
 		key := random.IntN(100)
 		// Waves: mostly sets, then mostly deletions.
-		if random.IntN(10) < 2+6*(i/500%2) {
+		if random.IntN(10) < 2+8*(i/500%2) {
 			old, ok := tree.Delete("a/#", key)
 			if w, there := want[key]; old != w || ok != there {
 				t.Fatalf("Delete(%d) = %d, %v, want %d, %v", key, old, ok, w, there)
