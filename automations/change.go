@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"time"
 
 	"lar.home/mqtt"
 )
@@ -30,7 +31,6 @@ func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, 
 		return nil, &InvalidError{Problems: []Problem{{Text: err.Error()}}}
 	}
 	if r == nil {
-		e.purge(t)
 		if len(e.rules) >= MaxRules {
 			return nil, ErrTooMany
 		}
@@ -227,12 +227,16 @@ func (e *Engine) freeID(name string) string {
 	return id
 }
 
+// purgeEvery is how often rules deleted long ago are looked for, at most.
+const purgeEvery = time.Hour
+
 // purge drops what was deleted long ago, a rule a turn. It needs a clock that
 // can be trusted.
 func (e *Engine) purge(t *mqtt.Turn) {
-	if !t.Now.Trusted {
+	if !t.Now.Trusted || t.Now.Run < e.purgeAt {
 		return
 	}
+	e.purgeAt = t.Now.Run + purgeEvery
 	var oldest *rule
 	for _, r := range e.rules {
 		if r.deleted != nil && t.Now.Wall.Sub(r.deleted.At) > KeepDeleted &&
@@ -257,7 +261,8 @@ func (e *Engine) purge(t *mqtt.Turn) {
 	for slot := range oldest.origins {
 		t.Write(key(recOrigin, id, byte(slot)), nil)
 	}
+	e.dropTraces(oldest)
 	delete(e.rules, id)
 	e.showAll()
-	e.now.again = true
+	e.purgeAt, e.now.again = t.Now.Run, true // there may be another
 }

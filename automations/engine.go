@@ -49,6 +49,9 @@ type Engine struct {
 	unplaced  []*deadline   // from before this start
 	offset    time.Duration // of the wall clock to Run, as deadlines were last written
 	asked     time.Duration // the time Wake was last asked for; -1 none
+	traced    []*rule       // with traces yet to be written
+	keepAt    time.Duration // when they are; -1 while there are none
+	purgeAt   time.Duration // when rules deleted long ago are looked for next
 	now       turnState
 
 	// For everyone.
@@ -81,7 +84,8 @@ type rule struct {
 
 	runs, notRuns         []*Run // newest first; the slices are never changed
 	runOrder, notRunOrder uint64 // of their next records
-	notRunKept            time.Duration
+	newRuns, newNotRuns   []*Run // yet to be written, the oldest first
+	traced                bool   // it stands in Engine.traced
 	seq                   uint64
 	origins               []origin // a ring, of runs for QoS 1 messages
 	nextOrigin            int
@@ -250,6 +254,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	e.place(t)
 	e.followClock(t)
 	e.purge(t)
+	e.keepDue(t)
 	for range maxDueInTurn {
 		d := e.deadlines.first()
 		if d == nil || d.due > t.Now.Run || e.now.bytes > maxBytesInTurn {
@@ -284,6 +289,9 @@ func (e *Engine) leave(t *mqtt.Turn) {
 		next := time.Duration(-1)
 		if d := e.deadlines.first(); d != nil {
 			next = max(d.due, t.Now.Run)
+		}
+		if e.keepAt >= 0 && (next < 0 || e.keepAt < next) {
+			next = max(e.keepAt, t.Now.Run)
 		}
 		if e.now.again {
 			next = t.Now.Run

@@ -299,29 +299,25 @@ func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
 		e.write(t, key(recWaiting, r.id, []byte(w.run.ID)...), nil)
 		w.durable = true
 	}
-	k := key(recRun, r.id, byte(r.runOrder%MaxRuns))
-	v := encode(&runRecord{Format: format, Order: r.runOrder, Run: w.run})
-	r.runOrder++
 	if w.durable {
+		if len(r.newRuns) == MaxRuns { // this run takes the slot of the oldest
+			r.newRuns = r.newRuns[1:]
+		}
+		e.keepTraces(t, r, true) // those before it first, so that slots are in order
+		k, v := r.runTrace(w.run)
 		e.write(t, k, v)
 	} else {
-		t.Lazy(k, v)
+		r.newRuns = later(r.newRuns, w.run, MaxRuns)
+		e.keepLater(t, r)
 	}
 	e.showRun(r, w.run)
 }
 
-// notRunEvery bounds how often a rule's triggers that ran nothing are written:
-// those between are seen until the hub stops.
-const notRunEvery = 10 * time.Second
-
 // notRun keeps the trace of a trigger that ran nothing.
 func (e *Engine) notRun(t *mqtt.Turn, r *rule, run *Run, why string) {
 	run.Outcome, run.Why, run.Ended = NotRun, why, run.Started
-	if r.notRunOrder == 0 || t.Now.Run-r.notRunKept >= notRunEvery {
-		r.notRunKept = t.Now.Run
-		t.Lazy(key(recNotRun, r.id, byte(r.notRunOrder%MaxNotRuns)), encode(&runRecord{Format: format, Order: r.notRunOrder, Run: run}))
-		r.notRunOrder++
-	}
+	r.newNotRuns = later(r.newNotRuns, run, MaxNotRuns)
+	e.keepLater(t, r)
 	e.showNotRun(r, run)
 }
 

@@ -17,6 +17,7 @@ type index struct {
 	topics   topic.Tree[*ref, struct{}]
 	aspects  map[aspectKey][]*ref
 	entities map[string][]*ref // those of all aspects of an entity
+	nothing  *prepared         // for a message that triggers nothing
 }
 
 type aspectKey struct{ entity, aspect string }
@@ -33,6 +34,7 @@ type ref struct {
 
 func newIndex(rules []*rule) *index {
 	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}}
+	x.nothing = &prepared{index: x}
 	order := 0
 	for _, r := range rules {
 		if !r.live() {
@@ -103,10 +105,10 @@ type prepared struct {
 type parts map[string]string
 
 func (x *index) prepare(name string, payload []byte) *prepared {
-	p := &prepared{index: x}
-	if x.topics.Len() == 0 {
-		return p
+	if !x.wants(name) {
+		return x.nothing
 	}
+	p := &prepared{index: x}
 	x.topics.Match(name, func(f *ref, _ struct{}) { p.refs = append(p.refs, f) })
 	if len(p.refs) > 1 {
 		slices.SortFunc(p.refs, func(a, b *ref) int { return a.order - b.order })

@@ -263,3 +263,9 @@ func (k *kit) save(name, text string) error {
 		return err
 	})
 }
+
+// fresh is a turn of which nothing is kept.
+func (k *kit) fresh() *mqtt.Turn {
+	k.number++
+	return &mqtt.Turn{Number: k.number, Now: mqtt.Now{Wall: k.wall, Trusted: true, Run: k.wall.Sub(k.boot)}}
+}

@@ -1,0 +1,85 @@
+package automations
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// thousand returns an engine with 1,000 rules, each for a topic of its own and
+// with a condition that never holds.
+func thousand(tb testing.TB) *Engine {
+	e, err := New(Config{Location: time.UTC})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	t := &mqtt.Turn{Number: 1, Now: mqtt.Now{Wall: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC), Trusted: true}}
+	for i := range 1000 {
+		_, err := e.Save(t, Rule{
+			Name:       fmt.Sprintf("Rule %d", i),
+			Enabled:    true,
+			Triggers:   []Trigger{{Message: &MessageTrigger{Filter: fmt.Sprintf("home/room%d/+/state", i)}}},
+			Conditions: []Condition{{Payload: &Compare{Op: Greater, Value: Number(30)}}},
+			Actions:    []Action{{Publish: &PublishAction{Topic: "home/fan/set", Payload: "on"}}},
+		}, "Anna", 0)
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return e
+}
+
+// BenchmarkUnwanted is a message that no rule is for: what Wants answers is
+// cached with the route, so this is paid once a topic.
+func BenchmarkUnwanted(b *testing.B) {
+	e := thousand(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if e.Wants("home/garden/door/state") {
+			b.Fatal("wanted")
+		}
+	}
+}
+
+// BenchmarkUnwantedDelivered is the same message, brought all the same.
+func BenchmarkUnwantedDelivered(b *testing.B) {
+	e := thousand(b)
+	t := &mqtt.Turn{Number: 2}
+	m := &mqtt.Message{Topic: "home/garden/door/state", Payload: []byte("21.5")}
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Accept(t, m, e.Prepare(m.Topic, m.Payload))
+	}
+}
+
+// BenchmarkConditionFails is a message that matches a rule's filter, and not
+// its condition.
+func BenchmarkConditionFails(b *testing.B) {
+	e := thousand(b)
+	m := &mqtt.Message{Topic: "home/room500/air/state", Payload: []byte("21.5")}
+	n := uint64(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		t := &mqtt.Turn{Number: n, Now: mqtt.Now{Trusted: true, Run: time.Duration(n) * 2 * time.Millisecond}}
+		e.Accept(t, m, e.Prepare(m.Topic, m.Payload))
+	}
+}
+
+// BenchmarkRun is a message that a rule answers with another.
+func BenchmarkRun(b *testing.B) {
+	e := thousand(b)
+	m := &mqtt.Message{Topic: "home/room500/air/state", Payload: []byte("31.5")}
+	n := uint64(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		t := &mqtt.Turn{Number: n, Now: mqtt.Now{Trusted: true, Run: time.Duration(n) * 2 * time.Millisecond}}
+		e.Accept(t, m, e.Prepare(m.Topic, m.Payload))
+		if len(t.Published()) != 1 {
+			b.Fatal("nothing published")
+		}
+	}
+}
