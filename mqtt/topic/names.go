@@ -105,7 +105,8 @@ func (n *Names[V]) join(block int) bool {
 //
 // It looks at no more than the given number of names, so that a caller can do
 // long work in slices (10,000 names take 1 to 2 ms): while done is false, the
-// next call goes on after next. Names may come and go between calls; fn itself may not change them.
+// next call goes on after next. Names may come and go between calls; fn itself
+// may not change them.
 func (n *Names[V]) Match(filter, after string, steps int, fn func(name string, value V) bool) (next string, done bool) {
 	w := walk{filter: filter}
 	w.start()
