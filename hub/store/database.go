@@ -33,7 +33,7 @@ func (s *Store) openDatabase() error {
 	var err error
 	if tries.begun() >= opensTried {
 		err = fmt.Errorf("the process ended %d times while opening it", opensTried)
-	} else if err = inspect(dir, options); err == nil {
+	} else if err = errors.Join(s.sweep(dir), inspect(dir, options)); err == nil {
 		tries.begin()
 		s.db, err = openBadger(options)
 	}
@@ -55,6 +55,28 @@ func (s *Store) openDatabase() error {
 		return fmt.Errorf("open a fresh database: %w", brief(err))
 	}
 	tries.end()
+	return nil
+}
+
+// sweep removes logs and value logs that are empty. A process that is killed
+// as it makes one leaves it so, and also as it removes one (Badger empties it
+// first); then Badger never opens the database again.
+func (s *Store) sweep(dir string) error {
+	for _, ext := range []string{".mem", ".vlog"} {
+		files, err := numberedFiles(dir, ext)
+		if err != nil {
+			return err
+		}
+		for _, path := range files {
+			if info, err := os.Stat(path); err != nil || info.Size() > 0 {
+				continue
+			}
+			s.log.Warn("store: empty log removed", "file", filepath.Base(path))
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
