@@ -34,11 +34,9 @@ func (n *node) due() time.Duration {
 
 // A changeSet collects what a turn changes.
 type changeSet struct {
-	old       bool          // what is being applied was known before
-	message   *mqtt.Message // that is being applied
+	old       bool // what is being applied was known before
 	changes   []Change
-	lent      []Change // to watchers
-	nodes     []*node  // parallel to changes
+	nodes     []*node // parallel to changes
 	touched   []*device
 	structure bool
 }
@@ -48,13 +46,12 @@ func (c *changeSet) take() []Change {
 	for i := range c.changes {
 		c.changes[i].Entity = c.nodes[i].public
 	}
-	c.changes, c.lent = c.lent[:0], c.changes
-	c.nodes = c.nodes[:0]
-	return c.lent
+	changes := c.changes
+	c.changes, c.nodes = c.changes[:0], c.nodes[:0]
+	return changes
 }
 
 func (c *changeSet) add(n *node, ch Change) {
-	ch.Message = c.message
 	c.changes = append(c.changes, ch)
 	c.nodes = append(c.nodes, n)
 }

@@ -318,7 +318,7 @@ func encodeLeaves(e *devices.Entity) []byte {
 
 // draw hands a stream the part of its page that changes as a whole.
 func (l *live) draw(st *stream, n uint64, drawn map[string][]byte) {
-	key := st.scope + " " + strconv.FormatBool(st.manage)
+	key := fmt.Sprint(st.scope, " ", st.manage, st.edit)
 	data, ok := drawn[key]
 	if !ok {
 		id, c := l.s.fragment(st)
@@ -356,6 +356,19 @@ func (s *Server) fragment(st *stream) (id string, c templ.Component) {
 			return "device", view.DeviceBody(d)
 		}
 		return "device", view.DeviceGone()
+	case "automations":
+		return "automations", view.AutomationList(s.Rules.Rules(), h, time.Now(), st.edit)
+	case "automation":
+		id, run, trace := strings.Cut(name, ":")
+		if trace {
+			if run := s.Rules.Run(id, run); run != nil {
+				return "run", view.RunTrace(run, s.version(id, run.Version), h, time.Now())
+			}
+			return "", nil
+		}
+		if r := s.Rules.Rule(id); r != nil {
+			return "runs", view.RunList(r, s.Rules.Runs(id), h, time.Now())
+		}
 	}
 	return "", nil
 }
@@ -365,6 +378,7 @@ type stream struct {
 	token  string
 	scope  string
 	manage bool
+	edit   bool
 	wake   chan struct{}
 
 	looked time.Time // of the pump
@@ -535,6 +549,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 		token:  v.token,
 		scope:  r.FormValue("scope"),
 		manage: v.may(administer),
+		edit:   v.may(edit),
 		wake:   make(chan struct{}, 1),
 		leaves: map[string][]byte{},
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"lar.home/automations"
 	"lar.home/devices"
 	"lar.home/mqtt"
 )
@@ -21,7 +22,7 @@ func (bare) SetArea(*mqtt.Turn, string, string) error { return nil }
 
 func TestFirstRunAndSignIn(t *testing.T) {
 	p := &people{}
-	_, ts := serve(t, Config{House: &house{}, People: p, Model: bare{}, Addresses: func() []Address {
+	_, ts := serve(t, Config{House: &house{}, People: p, Model: bare{}, Rules: noRules(), Addresses: func() []Address {
 		return []Address{{"mqtt", "192.168.1.20:1883"}, {"web", "http://192.168.1.20:8080"}}
 	}})
 	b := newBrowser(t, ts)
@@ -76,7 +77,7 @@ func TestCredentials(t *testing.T) {
 func signedIn(t *testing.T, m Model, change func(*Config)) (*Server, *httptest.Server, *browser) {
 	t.Helper()
 	p := &people{}
-	c := Config{House: &house{}, People: p, Model: m, Version: "test", Addresses: func() []Address {
+	c := Config{House: &house{}, People: p, Model: m, Rules: noRules(), Version: "test", Addresses: func() []Address {
 		return []Address{{"mqtt", "192.168.1.20:1883"}, {"web", "http://192.168.1.20:8080"}}
 	}}
 	if change != nil {
@@ -104,7 +105,7 @@ func TestFirstRunOnlyFromHome(t *testing.T) {
 		{"nonsense", "localhost", 403},
 		{"192.168.1.7:5000", "evil.example:8080", 403},
 	}
-	s, _ := serve(t, Config{House: &house{}, People: &people{}, Model: bare{}})
+	s, _ := serve(t, Config{House: &house{}, People: &people{}, Model: bare{}, Rules: noRules()})
 	for _, tt := range tests {
 		r := httptest.NewRequest("GET", "/setup", nil)
 		r.RemoteAddr, r.Host = tt.from, tt.host
@@ -118,7 +119,7 @@ func TestFirstRunOnlyFromHome(t *testing.T) {
 
 func TestOtherSitesChangeNothing(t *testing.T) {
 	p := &people{home: "Maple Street", name: "Jo", tokens: map[string]Person{"t": {ID: "p1", Name: "Jo", Role: Owner}}}
-	s, _ := serve(t, Config{House: &house{}, People: p, Model: bare{}})
+	s, _ := serve(t, Config{House: &house{}, People: p, Model: bare{}, Rules: noRules()})
 	r := httptest.NewRequest("POST", "/settings/credentials", strings.NewReader("credential=eve"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Cookie", "lar=t")
@@ -151,7 +152,7 @@ func TestRights(t *testing.T) {
 	}
 	for _, tt := range tests {
 		p := &people{home: "Maple Street", name: "Jo", tokens: map[string]Person{"t": {ID: "p1", Name: "Jo", Role: tt.role}}}
-		s, _ := serve(t, Config{House: &house{}, People: p, Model: bare{}})
+		s, _ := serve(t, Config{House: &house{}, People: p, Model: bare{}, Rules: noRules()})
 		r := httptest.NewRequest(tt.method, tt.path, nil)
 		r.Header.Set("Cookie", "lar=t")
 		w := httptest.NewRecorder()
@@ -160,4 +161,13 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s %s by %q: %d, want %d", tt.method, tt.path, tt.role, w.Code, tt.want)
 		}
 	}
+}
+
+// noRules is an engine without automations.
+func noRules() Rules {
+	e, err := automations.New(automations.Config{})
+	if err != nil {
+		panic(err)
+	}
+	return e
 }

@@ -52,9 +52,14 @@ type Rules interface {
 	Versions(id string) []*automations.Rule
 	Runs(id string) []*automations.Run
 	Run(id, run string) *automations.Run
+	Save(t *mqtt.Turn, r automations.Rule, by string, basedOn int) (*automations.Rule, error)
+	SetEnabled(t *mqtt.Turn, id string, on bool, by string) error
+	Delete(t *mqtt.Turn, id, by string) error
+	Restore(t *mqtt.Turn, id, by string) error
+	RunNow(t *mqtt.Turn, id, by string) (*automations.Run, error)
 }
 
-// Config is what a [Server] is made of. House, People and Model must be set.
+// Config is what a [Server] is made of. House, People, Model and Rules must be set.
 type Config struct {
 	House     House
 	People    People
@@ -78,8 +83,8 @@ type Server struct {
 
 // New returns a server of pages. Close ends it.
 func New(c Config) (*Server, error) {
-	if c.House == nil || c.People == nil || c.Model == nil {
-		return nil, errors.New("ui: house, people and model are needed")
+	if c.House == nil || c.People == nil || c.Model == nil || c.Rules == nil {
+		return nil, errors.New("ui: house, people, model and rules are needed")
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -157,6 +162,17 @@ func (s *Server) routes() http.Handler {
 	handle("POST /devices/{id}", edit, s.editDevice)
 	handle("POST /do/{entity}", operate, s.do)
 	handle("GET /live", see, s.serveLive)
+
+	handle("GET /automations", see, s.showRules)
+	handle("GET /automations/new", edit, s.showNewRule)
+	handle("POST /automations/new", edit, s.editRule)
+	handle("GET /automations/{id}", see, s.showRule)
+	handle("POST /automations/{id}", edit, s.editRule)
+	handle("POST /automations/{id}/enabled", edit, s.enableRule)
+	handle("POST /automations/{id}/delete", edit, s.deleteRule)
+	handle("POST /automations/{id}/restore", edit, s.restoreRule)
+	handle("POST /automations/{id}/run", edit, s.runRule)
+	handle("GET /automations/{id}/runs/{run}", see, s.showRun)
 
 	handle("GET /settings", see, s.showSettings)
 	handle("POST /settings/credentials", administer, s.addCredential)

@@ -35,6 +35,7 @@ type Page struct {
 type Notice struct {
 	Text string
 	Bad  bool
+	Undo string // where a form that takes it back is sent; empty for none
 }
 
 // A Form is what somebody typed, and what is wrong with it.
@@ -59,6 +60,7 @@ type Room struct {
 type Tile struct {
 	Device *devices.Device
 	Name   string
+	Of     string            // the device's name, when Name is that of a part
 	Main   *devices.Entity   // nil when there is nothing to show
 	More   []*devices.Entity // further values in the same line
 }
@@ -120,7 +122,7 @@ func Tiles(d *devices.Device) []Tile {
 	case len(operable) > 1:
 		tiles := make([]Tile, len(operable))
 		for i, e := range operable {
-			tiles[i] = Tile{Device: d, Name: e.Name, Main: e}
+			tiles[i] = Tile{Device: d, Name: cmp.Or(e.Label, e.Name), Of: d.Name, Main: e}
 		}
 		return tiles
 	case len(operable) == 1:

@@ -1,0 +1,232 @@
+package ui
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+var shots = flag.String("shots", "", "a folder to put screenshots of the pages in")
+
+// chrome is the one browser of all tests here; each has a context of its own.
+var chrome struct {
+	once   sync.Once
+	ctx    context.Context
+	cancel context.CancelFunc
+	err    error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if chrome.cancel != nil {
+		chrome.cancel()
+	}
+	os.Exit(code)
+}
+
+// findChrome returns the browser to test with: $CHROME, or one on the PATH.
+func findChrome() string {
+	if p := os.Getenv("CHROME"); p != "" {
+		return p
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if p, err := exec.LookPath(name); err == nil {
+			return p
+		}
+	}
+	return ""
+}
+
+// A tab is a page in a real browser, signed in as the owner.
+type tab struct {
+	t    *testing.T
+	ctx  context.Context
+	base string
+}
+
+func newTab(t *testing.T, h *home, width int64, scheme string) *tab {
+	t.Helper()
+	path := findChrome()
+	if path == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no Chromium found: install it, or name it in $CHROME")
+		}
+		t.Skip("no Chromium found: install it, or name it in $CHROME")
+	}
+	chrome.once.Do(func() {
+		opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path),
+			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+			chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+			chromedp.Flag("hide-scrollbars", true))
+		if os.Geteuid() == 0 {
+			opts = append(opts, chromedp.NoSandbox)
+		}
+		alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+		ctx, cancel := chromedp.NewContext(alloc)
+		chrome.ctx, chrome.cancel = ctx, func() { cancel(); stop() }
+		chrome.err = chromedp.Do(ctx)
+	})
+	if chrome.err != nil {
+		t.Fatalf("start %s: %v", path, chrome.err)
+	}
+	ctx, cancel := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	ctx, stop := context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(stop)
+	b := &tab{t, ctx, h.ts.URL}
+	b.do(chromedp.EmulateViewport(width, 900))
+	send(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}})
+	send(b, network.SetCookie, network.SetCookieParams{Name: cookie, Value: "token-of-Jo", URL: h.ts.URL})
+	send(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
+		window.wrongs = [];
+		addEventListener("securitypolicyviolation", (e) => wrongs.push("policy: " + e.violatedDirective + " " + e.blockedURI));
+		addEventListener("error", (e) => wrongs.push("error: " + (e.message || e.target.src || e.target.href)), true);
+		addEventListener("unhandledrejection", (e) => wrongs.push("rejection: " + e.reason));`})
+	return b
+}
+
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, steps...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// send gives the browser a command of its protocol.
+func send[P, R any](b *tab, command cdp.Command[P, R], params P) {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, command, params); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// eval returns what an expression is worth in the page.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("%.200s: %v", expression, err)
+	}
+	return v
+}
+
+// open shows a page.
+func (b *tab) open(path string) *tab {
+	b.t.Helper()
+	b.do(chromedp.Navigate(b.base + path))
+	return b
+}
+
+// until waits for an expression to hold, at most for some time.
+func (b *tab) until(within time.Duration, expression string) *tab {
+	b.t.Helper()
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(within), chromedp.WithPollingInterval(10*time.Millisecond))); err != nil {
+		html := eval[string](b, `document.body.innerText`)
+		b.t.Fatalf("not within %v: %s (%v)\nthe page says:\n%s", within, expression, err, html)
+	}
+	return b
+}
+
+// clean fails the test if the page broke the policy or a script failed.
+func (b *tab) clean() *tab {
+	b.t.Helper()
+	if wrongs := eval[[]string](b, `wrongs`); len(wrongs) > 0 {
+		b.t.Errorf("%s: %v", eval[string](b, `location.pathname`), wrongs)
+	}
+	return b
+}
+
+func (b *tab) shoot(name string) {
+	b.t.Helper()
+	if *shots == "" {
+		return
+	}
+	height := eval[int64](b, `Math.max(900, document.documentElement.scrollHeight)`)
+	width := eval[int64](b, `innerWidth`)
+	b.do(chromedp.EmulateViewport(width, height))
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.do(chromedp.EmulateViewport(width, 900))
+	if err := os.WriteFile(filepath.Join(*shots, name+".png"), png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// axe fails the test for everything axe-core finds wrong in the page.
+func (b *tab) axe() {
+	b.t.Helper()
+	found, err := filepath.Glob("testdata/axe-core@*/axe.min.js")
+	if err != nil || len(found) != 1 {
+		b.t.Fatalf("axe-core: %v %v", found, err)
+	}
+	source, err := os.ReadFile(found[0])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	eval[bool](b, string(source)+"; true")
+	wrong := eval[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]})
+		.then((r) => r.violations.flatMap((v) => v.nodes.map((n) => v.id + ": " + n.failureSummary + " " + n.html.slice(0, 200))))`)
+	for _, w := range wrong {
+		b.t.Errorf("%s: %s", eval[string](b, `location.pathname`), w)
+	}
+}
+
+// pages are the ones to look at, once a home is furnished and has an
+// automation that ran.
+func (h *home) pages() map[string]string {
+	pages := map[string]string{
+		"home": "/", "devices": "/devices", "automations": "/automations", "automation-new": "/automations/new",
+		"settings": "/settings", "missing": "/nowhere",
+		"device": "/devices/" + h.model.House().Entity("light.hall_lamp").Device.ID,
+		"strip":  "/devices/" + h.model.House().Entity("switch.power_strip_with_a_really_long_name_television").Device.ID,
+		"sensor": "/devices/" + h.model.House().Entity("sensor.bath_sensor_temperature").Device.ID,
+	}
+	for _, r := range h.rules.Rules() {
+		pages["automation"] = "/automations/" + r.ID
+		if r.Status.Last != nil {
+			pages["run"] = "/automations/" + r.ID + "/runs/" + r.Status.Last.ID
+		}
+	}
+	return pages
+}
+
+// TestLook opens every page in both schemes and widths: nothing may break the
+// policy, fail in script, be wider than the screen, or be found wrong by axe.
+func TestLook(t *testing.T) {
+	h, _ := furnished(t)
+	h.automate()
+	for _, width := range []int64{412, 1280} {
+		for _, scheme := range []string{"light", "dark"} {
+			t.Run(fmt.Sprint(width, "-", scheme), func(t *testing.T) {
+				b := newTab(t, h, width, scheme)
+				for name, path := range h.pages() {
+					b.open(path).until(5*time.Second, `document.readyState === "complete"`)
+					eval[bool](b, `document.querySelectorAll("details").forEach((d) => d.open = true), true`)
+					if over := eval[int](b, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
+						t.Errorf("%s is %d pixels wider than the screen", path, over)
+					}
+					b.axe()
+					b.clean()
+					b.shoot(strings.Join([]string{name, fmt.Sprint(width), scheme}, "-"))
+				}
+			})
+		}
+	}
+}

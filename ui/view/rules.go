@@ -1,0 +1,592 @@
+package view
+
+import (
+	"cmp"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"lar.home/automations"
+	"lar.home/devices"
+)
+
+// A RuleForm is an automation while somebody edits it.
+type RuleForm struct {
+	ID         string // empty for a new one
+	Base       int    // the version it began from
+	Name       string
+	Mode       string
+	Trigger    Block
+	Conditions []Block
+	Actions    []Block
+	Errors     map[string]string // by field; "" for the automation as a whole
+	Changed    bool              // what is shown is not saved
+	House      *devices.House
+}
+
+// Error returns what is wrong with a field, or nothing.
+func (f RuleForm) Error(name string) string { return f.Errors[name] }
+
+// A Block is one trigger, condition or action of a RuleForm. Its fields are
+// named by the prefix that says where it stands: "a2.topic".
+type Block struct {
+	Prefix string // "t", "c0", "a2"
+	Kind   string // "state", "message"; "state", "time", "payload", "kept"; "command", "publish", "wait"
+	Fields url.Values
+	Errors map[string]string // by field, without prefix; "" for the block as a whole
+	House  *devices.House
+}
+
+// Get returns what is in a field.
+func (b Block) Get(name string) string { return b.Fields.Get(name) }
+
+// Has tells whether a field has a value among others.
+func (b Block) Has(name, value string) bool { return slices.Contains(b.Fields[name], value) }
+
+func (b Block) field(name string) string { return b.Prefix + "." + name }
+
+func (b Block) id(name string) string { return b.Prefix + "-" + name }
+
+func (b Block) err(name string) string { return b.Errors[name] }
+
+// what returns the entity and the aspect or command that a block names.
+func (b Block) what() (e *devices.Entity, name string) {
+	id, name, _ := strings.Cut(b.Get("what"), "|")
+	return b.House.Entity(id), name
+}
+
+// aspect returns the aspect that a block compares.
+func (b Block) aspect() (devices.Aspect, bool) {
+	e, name := b.what()
+	if e == nil {
+		return devices.Aspect{}, false
+	}
+	return aspectOf(e, name)
+}
+
+func aspectOf(e *devices.Entity, name string) (devices.Aspect, bool) {
+	i := slices.IndexFunc(e.Aspects, func(a devices.Aspect) bool { return a.Name == name })
+	if i < 0 {
+		return devices.Aspect{}, false
+	}
+	return e.Aspects[i], true
+}
+
+// An option is a choice in a select.
+type option struct{ value, text string }
+
+// A group holds the options of one device.
+type group struct {
+	title   string
+	options []option
+}
+
+// whats lists what a block may name, by device: aspects, or commands.
+func (b Block) whats() []group {
+	var groups []group
+	chosen := b.Get("what")
+	found := chosen == ""
+	for _, d := range b.House.Devices {
+		g := group{title: d.Name}
+		for _, e := range d.Entities {
+			if b.Kind == "command" {
+				for _, c := range e.Commands {
+					g.options = append(g.options, option{e.ID + "|" + c.Name, Name(e) + ": " + strings.ToLower(Label(c.Name))})
+				}
+				continue
+			}
+			for _, a := range e.Aspects {
+				g.options = append(g.options, option{e.ID + "|" + a.Name, aspectIn(e, a.Name)})
+			}
+		}
+		if len(g.options) > 0 {
+			groups = append(groups, g)
+		}
+		found = found || slices.ContainsFunc(g.options, func(o option) bool { return o.value == chosen })
+	}
+	if !found {
+		groups = append(groups, group{"Not here now", []option{{chosen, strings.Replace(chosen, "|", " ", 1)}}})
+	}
+	return groups
+}
+
+// Name names an entity for people, without saying a word twice: the sensor
+// "Motion" of the device "Hall motion" is "Hall motion".
+func Name(e *devices.Entity) string {
+	if e.Device != nil && e.Label != "" && strings.HasSuffix(strings.ToLower(e.Device.Name), " "+strings.ToLower(e.Label)) {
+		return e.Device.Name
+	}
+	return cmp.Or(e.Name, e.ID)
+}
+
+// aspectIn names an aspect; that of an entity with one need not be named.
+func aspectIn(e *devices.Entity, aspect string) string {
+	if len(e.Aspects) < 2 {
+		return Name(e)
+	}
+	if aspect == "on" {
+		return Name(e) + ": on or off"
+	}
+	return Name(e) + ": " + strings.ToLower(Label(aspect))
+}
+
+// choices lists the values an aspect can have, where they can be listed.
+func choices(e *devices.Entity, a devices.Aspect) []option {
+	switch {
+	case a.Type == devices.Bool:
+		return []option{{"on", Word(e, true)}, {"off", Word(e, false)}}
+	case len(a.Options) > 0:
+		list := make([]option, len(a.Options))
+		for i, o := range a.Options {
+			list[i] = option{o, o}
+		}
+		return list
+	}
+	return nil
+}
+
+// tests lists the ways a state can trigger.
+func tests(a devices.Aspect, known bool) []option {
+	list := []option{{"to", "becomes"}, {"change", "changes"}}
+	if !known || a.Type == devices.Number {
+		list = append(list, option{"above", "rises above"}, option{"below", "falls below"}, option{"between", "gets between"})
+	}
+	return list
+}
+
+// ops lists comparisons in words.
+func ops(a devices.Aspect, known bool) []option {
+	list := []option{{"==", "is"}, {"!=", "is not"}}
+	if !known || a.Type == devices.Number {
+		list = append(list, option{">", "is above"}, option{"<", "is below"}, option{">=", "is at least"}, option{"<=", "is at most"})
+	}
+	return list
+}
+
+var opWords = map[automations.Op]string{
+	automations.Equal: "is", automations.NotEqual: "is not", automations.Greater: "is above",
+	automations.Less: "is below", automations.GreaterEq: "is at least", automations.LessEq: "is at most",
+}
+
+var unitOptions = []option{{"s", "seconds"}, {"m", "minutes"}, {"h", "hours"}}
+
+var weekdayOptions = []option{{"mon", "Mon"}, {"tue", "Tue"}, {"wed", "Wed"}, {"thu", "Thu"}, {"fri", "Fri"}, {"sat", "Sat"}, {"sun", "Sun"}}
+
+var modeOptions = []option{
+	{"restart", "stop and begin again"},
+	{"single", "finish first, and not begin again"},
+	{"parallel", "begin again beside it"},
+}
+
+// Words for rules. They name devices as people do, and fall back to
+// identifiers where a device is not here.
+
+func entityWords(h *devices.House, id string) string {
+	if e := h.Entity(id); e != nil {
+		return Name(e)
+	}
+	return id
+}
+
+func aspectWords(h *devices.House, id, aspect string) string {
+	e := h.Entity(id)
+	switch {
+	case e == nil:
+		return id + " " + aspect
+	case aspect == "on" || len(e.Aspects) < 2:
+		return Name(e)
+	}
+	return Name(e) + " " + strings.ToLower(Label(aspect))
+}
+
+// valueWords says a value as the page of its entity does.
+func valueWords(h *devices.House, id, aspect string, v automations.Value) string {
+	e := h.Entity(id)
+	if e == nil {
+		return v.String()
+	}
+	a, ok := aspectOf(e, aspect)
+	switch {
+	case !ok:
+		return v.String()
+	case v.Type == devices.Bool:
+		return strings.ToLower(Word(e, v.Bool))
+	}
+	if a.Type == devices.Number && a.Precision >= 0 {
+		a.Precision = -1 // as it was typed
+	}
+	return Text(a, devices.Value(v))
+}
+
+// Span writes a length of time in words.
+func Span(d time.Duration) string {
+	var words []string
+	for _, u := range []struct {
+		size time.Duration
+		word string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		if n := d / u.size; n > 0 {
+			words = append(words, plural(int(n), u.word))
+			d -= n * u.size
+		}
+	}
+	if d > 0 || len(words) == 0 {
+		s := strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
+		word := " seconds"
+		if s == "1" {
+			word = " second"
+		}
+		words = append(words, s+word)
+	}
+	return strings.Join(words, " ")
+}
+
+func plural(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return strconv.Itoa(n) + " " + word
+}
+
+func compareWords(c *automations.Compare) string {
+	what := "the message"
+	if c.Path != "" {
+		what = "“" + c.Path + "” in the message"
+	}
+	return what + " " + opWords[c.Op] + " “" + c.Value.String() + "”"
+}
+
+// TriggerWords says when a rule runs.
+func TriggerWords(h *devices.House, t automations.Trigger) string {
+	switch {
+	case t.Message != nil:
+		s := "a message arrives on " + t.Message.Filter
+		if t.Message.Payload != nil {
+			s += " and " + compareWords(t.Message.Payload)
+		}
+		return s
+	case t.State != nil:
+		st := t.State
+		s := aspectWords(h, st.Entity, st.Aspect)
+		limit := func(f float64) string { return valueWords(h, st.Entity, st.Aspect, automations.Number(f)) }
+		switch {
+		case st.To != nil:
+			s += " becomes " + valueWords(h, st.Entity, st.Aspect, *st.To)
+		case st.Above != nil && st.Below != nil:
+			s += " gets between " + limit(*st.Above) + " and " + limit(*st.Below)
+		case st.Above != nil:
+			s += " rises above " + limit(*st.Above)
+		case st.Below != nil:
+			s += " falls below " + limit(*st.Below)
+		default:
+			s += " changes"
+		}
+		if st.For != 0 {
+			s += " and stays so for " + Span(time.Duration(st.For))
+		}
+		return s
+	}
+	return "nothing happens"
+}
+
+// ConditionWords says what must hold for a rule to run.
+func ConditionWords(h *devices.House, c automations.Condition) string {
+	join := func(list []automations.Condition, word string) string {
+		words := make([]string, len(list))
+		for i := range list {
+			words[i] = ConditionWords(h, list[i])
+		}
+		return "(" + strings.Join(words, word) + ")"
+	}
+	switch {
+	case c.State != nil:
+		s := c.State
+		return aspectWords(h, s.Entity, s.Aspect) + " " + opWords[s.Op] + " " + valueWords(h, s.Entity, s.Aspect, s.Value)
+	case c.Time != nil:
+		s := "it is between " + c.Time.From.String() + " and " + c.Time.To.String()
+		if c.Time.From == c.Time.To {
+			s = "it is"
+		}
+		var days []string
+		for _, d := range weekdayOptions {
+			if slices.ContainsFunc(c.Time.Days, func(w automations.Weekday) bool { return w.String() == d.value }) {
+				days = append(days, d.text)
+			}
+		}
+		switch {
+		case len(days) > 0 && c.Time.From == c.Time.To:
+			s += " " + strings.Join(days, ", ")
+		case len(days) > 0:
+			s += " on " + strings.Join(days, ", ")
+		case c.Time.From == c.Time.To:
+			s += " any time"
+		}
+		return s
+	case c.Payload != nil:
+		return compareWords(c.Payload)
+	case c.All != nil:
+		return join(c.All, " and ")
+	case c.Any != nil:
+		return join(c.Any, " or ")
+	case c.Not != nil:
+		return "not " + ConditionWords(h, *c.Not)
+	}
+	return "nothing"
+}
+
+// ActionWords says what a step of a rule does.
+func ActionWords(h *devices.House, a automations.Action) string {
+	switch {
+	case a.Command != nil:
+		c := a.Command
+		s := Label(c.Command) + " " + entityWords(h, c.Entity)
+		var args []string
+		for name, v := range c.Args {
+			args = append(args, strings.ToLower(Label(name))+" "+valueWords(h, c.Entity, name, v))
+		}
+		if len(args) > 0 {
+			slices.Sort(args)
+			s += " (" + strings.Join(args, ", ") + ")"
+		}
+		return s
+	case a.Publish != nil:
+		s := "Send “" + a.Publish.Payload + "” to " + a.Publish.Topic
+		if a.Publish.Payload == "" {
+			s = "Send an empty message to " + a.Publish.Topic
+		}
+		return s
+	case a.Wait != nil:
+		return "Wait " + Span(time.Duration(a.Wait.For))
+	}
+	return "Do nothing"
+}
+
+// Summary says a rule in a sentence.
+func Summary(h *devices.House, r *automations.Rule) string {
+	var when []string
+	for _, t := range r.Triggers {
+		when = append(when, TriggerWords(h, t))
+	}
+	s := "When " + strings.Join(when, " or ")
+	for i, c := range r.Conditions {
+		if i == 0 {
+			s += ", if "
+		} else {
+			s += " and "
+		}
+		s += ConditionWords(h, c)
+	}
+	var do []string
+	for _, a := range r.Actions {
+		words := ActionWords(h, a)
+		do = append(do, strings.ToLower(words[:1])+words[1:])
+	}
+	return s + ": " + strings.Join(do, ", then ") + "."
+}
+
+// CauseWords says what started a run.
+func CauseWords(h *devices.House, c automations.Cause) string {
+	value := func(s string) string {
+		e := h.Entity(c.Entity)
+		if e != nil {
+			if a, ok := aspectOf(e, c.Aspect); ok {
+				if v, err := automations.ParseValue(s, a.Type); err == nil && s != "unknown" && s != "" {
+					return valueWords(h, c.Entity, c.Aspect, v)
+				}
+			}
+		}
+		return s
+	}
+	switch c.Kind {
+	case automations.ByMessage:
+		if c.Payload == "" {
+			return "An empty message on " + c.Topic
+		}
+		return "The message “" + c.Payload + "” on " + c.Topic
+	case automations.ByState:
+		s := aspectWords(h, c.Entity, c.Aspect)
+		if c.Held != 0 {
+			return s + " had been " + value(c.To) + " for " + Span(time.Duration(c.Held))
+		}
+		if c.From == "" || c.From == "unknown" {
+			return s + " became " + value(c.To)
+		}
+		return s + " went from " + value(c.From) + " to " + value(c.To)
+	case automations.ByHand:
+		return "Started by " + c.By
+	}
+	return string(c.Kind)
+}
+
+// OutcomeWords says what became of a run.
+func OutcomeWords(r *automations.Run) string {
+	switch r.Outcome {
+	case automations.Waiting:
+		return "Waiting"
+	case automations.Done:
+		return "Done"
+	case automations.Stopped:
+		return "Stopped"
+	case automations.Failed:
+		return "Failed"
+	case automations.NotRun:
+		return "Did not run"
+	}
+	return string(r.Outcome)
+}
+
+func outcomeIcon(r *automations.Run) string {
+	switch r.Outcome {
+	case automations.Waiting:
+		return "timer-outline"
+	case automations.Done:
+		return "check-circle-outline"
+	case automations.Failed:
+		return "alert-outline"
+	case automations.NotRun:
+		return "skip-next-outline"
+	}
+	return "minus-circle-outline"
+}
+
+func resultIcon(r automations.Result) string {
+	switch r {
+	case automations.Holds:
+		return "check"
+	case automations.HoldsNot:
+		return "close"
+	}
+	return "help-circle-outline"
+}
+
+func resultWords(r automations.Result) string {
+	switch r {
+	case automations.Holds:
+		return "True"
+	case automations.HoldsNot:
+		return "Not true"
+	}
+	return "Unknown"
+}
+
+// Clock writes a time as precisely as it is worth: to the second today, with
+// the date on other days.
+func Clock(now, at time.Time) string {
+	now, at = now.Local(), at.Local()
+	if now.YearDay() == at.YearDay() && now.Year() == at.Year() {
+		return at.Format("15:04:05")
+	}
+	return at.Format("2 Jan, 15:04:05")
+}
+
+// seenWords says a condition of a run in words, where the version it ran is
+// still known.
+func seenWords(h *devices.House, def *automations.Rule, run *automations.Run, i int) string {
+	seen := run.Conditions[i]
+	top := 0
+	for _, s := range run.Conditions[:i] {
+		if s.Depth == 0 {
+			top++
+		}
+	}
+	if def == nil || seen.Depth > 0 || top >= len(def.Conditions) {
+		return seen.Text
+	}
+	return upper(ConditionWords(h, def.Conditions[top]))
+}
+
+func stepWords(h *devices.House, def *automations.Rule, run *automations.Run, i int) string {
+	if def == nil || i >= len(def.Actions) {
+		return run.Actions[i].Text
+	}
+	return ActionWords(h, def.Actions[i])
+}
+
+func upper(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+func ruleURL(id string) string { return "/automations/" + url.PathEscape(id) }
+
+func runURL(r *automations.Run) string { return ruleURL(r.Rule) + "/runs/" + url.PathEscape(r.ID) }
+
+// problemsOf returns what keeps a rule from doing what it says.
+func problemsOf(r *automations.Rule) []string {
+	var list []string
+	if r.Status.Paused != "" {
+		list = append(list, r.Status.Paused)
+	}
+	for _, p := range r.Status.Problems {
+		list = append(list, p.Text)
+	}
+	return slices.Compact(list)
+}
+
+var conditionTitles = map[string]string{
+	"state": "a device's state", "time": "the time of day", "payload": "what the message says", "kept": "several things together",
+}
+
+var actionTitles = map[string]string{"command": "Tell a device", "wait": "Wait", "publish": "Send a message"}
+
+// addPlaces are where the page comes to rest after something was added.
+var addPlaces = map[string]string{"c": "if", "a": "then"}
+
+// args returns the arguments of the command that a block names: those that
+// are asked for at once, and the others.
+func (b Block) args() (first, more []devices.Aspect) {
+	e, name := b.what()
+	if e == nil {
+		return nil, nil
+	}
+	c, _ := Command(e, name)
+	for _, a := range c.Args {
+		if a.Name == "brightness" || slices.Contains(c.Required, a.Name) || b.Get("arg."+a.Name) != "" {
+			first = append(first, a)
+		} else {
+			more = append(more, a)
+		}
+	}
+	return first, more
+}
+
+func inUnit(a devices.Aspect) string {
+	if a.Unit == "" {
+		return ""
+	}
+	return ", " + a.Unit
+}
+
+func argHint(a devices.Aspect) string {
+	switch {
+	case a.Type == devices.Color:
+		return "Like #ffaa00; empty for as it is."
+	case a.Type == devices.Number && a.Min < a.Max:
+		return Number(a.Min, -1) + " to " + Number(a.Max, -1) + "; empty for as it is."
+	}
+	return "Empty for as it is."
+}
+
+func stepResult(s automations.Step) string {
+	switch {
+	case s.Err != "":
+		return "failed"
+	case !s.Planned.IsZero() && s.Ended.IsZero():
+		return "waiting"
+	}
+	return "true"
+}
+
+func stepIcon(s automations.Step) string {
+	switch stepResult(s) {
+	case "failed":
+		return "alert-outline"
+	case "waiting":
+		return "timer-outline"
+	}
+	return "check"
+}
