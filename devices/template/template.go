@@ -37,6 +37,8 @@ type Template struct {
 	slots []slot // inputs by name
 	size  int    // number of slots
 	json  bool
+
+	patterns patternCache
 }
 
 // A form says how much machinery a template needs.

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -308,7 +309,8 @@ func floatText(v Value) string {
 	if v.text != "" {
 		return v.text
 	}
-	return string(appendFloat(nil, math.Float64frombits(v.bits)))
+	var buf [32]byte
+	return string(appendFloat(buf[:0], math.Float64frombits(v.bits)))
 }
 
 func appendFloat(dst []byte, f float64) []byte {
@@ -325,7 +327,7 @@ func appendFloat(dst []byte, f float64) []byte {
 	}
 	n := len(dst)
 	dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
-	if !strings.ContainsRune(string(dst[n:]), '.') {
+	if bytes.IndexByte(dst[n:], '.') < 0 {
 		dst = append(dst, ".0"...)
 	}
 	return dst

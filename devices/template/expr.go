@@ -1,0 +1,719 @@
+package template
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// tupleExpression is an expression, or several with commas between.
+func (c *compiler) tupleExpression() (expr, error) {
+	x, err := c.expression()
+	if err != nil || c.peek() != (token{tokOp, ","}) {
+		return x, err
+	}
+	items := []expr{x}
+	for c.op(",") {
+		if c.peek().kind == tokBlockEnd {
+			break
+		}
+		x, err := c.expression()
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, x)
+	}
+	return sequence(items, tuple), nil
+}
+
+// expression is a full one: a if c else b.
+func (c *compiler) expression() (expr, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	x, err := c.or()
+	for err == nil && c.name("if") {
+		var test, otherwise expr
+		if test, err = c.or(); err != nil {
+			break
+		}
+		if c.name("else") {
+			if otherwise, err = c.expression(); err != nil {
+				break
+			}
+		}
+		then := x
+		x = func(e *env) (Value, error) {
+			v, err := test(e)
+			switch {
+			case err != nil:
+				return v, err
+			case v.truth():
+				return then(e)
+			case otherwise == nil:
+				return Value{}, nil
+			}
+			return otherwise(e)
+		}
+	}
+	return x, err
+}
+
+// withoutCondition is what may stand after in: the if belongs to the loop.
+func (c *compiler) withoutCondition() (expr, error) { return c.or() }
+
+func (c *compiler) or() (expr, error) {
+	x, err := c.and()
+	for err == nil && c.name("or") {
+		var right expr
+		if right, err = c.and(); err != nil {
+			break
+		}
+		left := x
+		x = func(e *env) (Value, error) {
+			if v, err := left(e); err != nil || v.truth() {
+				return v, err
+			}
+			return right(e)
+		}
+	}
+	return x, err
+}
+
+func (c *compiler) and() (expr, error) {
+	x, err := c.not()
+	for err == nil && c.name("and") {
+		var right expr
+		if right, err = c.not(); err != nil {
+			break
+		}
+		left := x
+		x = func(e *env) (Value, error) {
+			if v, err := left(e); err != nil || !v.truth() {
+				return v, err
+			}
+			return right(e)
+		}
+	}
+	return x, err
+}
+
+func (c *compiler) not() (expr, error) {
+	if !c.name("not") {
+		return c.comparison()
+	}
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	x, err := c.not()
+	return func(e *env) (Value, error) {
+		v, err := x(e)
+		return FromBool(!v.truth()), err
+	}, err
+}
+
+// comparison is a chain: a < b <= c.
+func (c *compiler) comparison() (expr, error) {
+	x, err := c.sum()
+	if err != nil {
+		return nil, err
+	}
+	type link struct {
+		op    string
+		right expr
+	}
+	var links []link
+	for {
+		op := ""
+		switch t := c.peek(); {
+		case t.kind == tokOp && (t.text == "==" || t.text == "!=" || t.text == "<" || t.text == "<=" || t.text == ">" || t.text == ">="):
+			op = t.text
+			c.next()
+		case t == token{tokName, "in"}:
+			op = "in"
+			c.next()
+		case t == token{tokName, "not"} && c.tokens[c.i+1] == token{tokName, "in"}:
+			op = "not in"
+			c.next()
+			c.next()
+		}
+		if op == "" {
+			break
+		}
+		right, err := c.sum()
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, link{op, right})
+	}
+	if len(links) == 0 {
+		return x, nil
+	}
+	return func(e *env) (Value, error) {
+		left, err := x(e)
+		if err != nil {
+			return left, err
+		}
+		for _, l := range links {
+			right, err := l.right(e)
+			if err != nil {
+				return right, err
+			}
+			ok, err := compareOp(e, l.op, left, right)
+			if err != nil || !ok {
+				return FromBool(false), err
+			}
+			left = right
+		}
+		return FromBool(true), nil
+	}, nil
+}
+
+// binary compiles a chain of operators of one rank.
+func (c *compiler) binary(operand func() (expr, error), ops ...string) (expr, error) {
+	x, err := operand()
+	for err == nil {
+		op := ""
+		for _, o := range ops {
+			if c.op(o) {
+				op = o
+				break
+			}
+		}
+		if op == "" {
+			return x, nil
+		}
+		var right expr
+		if right, err = operand(); err != nil {
+			break
+		}
+		left := x
+		x = func(e *env) (Value, error) {
+			l, err := left(e)
+			if err != nil {
+				return l, err
+			}
+			r, err := right(e)
+			if err != nil {
+				return r, err
+			}
+			return arithmetic(e, op, l, r)
+		}
+	}
+	return nil, err
+}
+
+func (c *compiler) sum() (expr, error)     { return c.binary(c.concat, "+", "-") }
+func (c *compiler) concat() (expr, error)  { return c.binary(c.product, "~") }
+func (c *compiler) product() (expr, error) { return c.binary(c.power, "*", "//", "/", "%") }
+func (c *compiler) power() (expr, error) {
+	return c.binary(func() (expr, error) { return c.unary(true) }, "**")
+}
+
+func (c *compiler) unary(filters bool) (expr, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	var x expr
+	var err error
+	switch {
+	case c.op("-"):
+		if x, err = c.unary(false); err != nil {
+			return nil, err
+		}
+		inner := x
+		x = func(e *env) (Value, error) {
+			v, err := inner(e)
+			if err != nil {
+				return v, err
+			}
+			return arithmetic(e, "-", FromInt(0), v)
+		}
+	case c.op("+"):
+		if x, err = c.unary(false); err != nil {
+			return nil, err
+		}
+	default:
+		if x, err = c.primary(); err != nil {
+			return nil, err
+		}
+	}
+	if x, err = c.postfix(x); err != nil || !filters {
+		return x, err
+	}
+	return c.filters(x)
+}
+
+func constant(v Value) expr { return func(*env) (Value, error) { return v, nil } }
+
+func (c *compiler) primary() (expr, error) {
+	t := c.next()
+	switch t.kind {
+	case tokString:
+		for c.peek().kind == tokString { // "a" "b" is one text
+			t.text += c.next().text
+		}
+		return constant(FromString(t.text)), nil
+	case tokInt:
+		return constant(numberOf(t.text, true)), nil
+	case tokFloat:
+		return constant(numberOf(t.text, false)), nil
+	case tokName:
+		return c.variable(t.text)
+	case tokOp:
+		switch t.text {
+		case "(":
+			return c.parenthesis()
+		case "[":
+			items, err := c.list("]")
+			return sequence(items, list), err
+		case "{":
+			return c.dict()
+		}
+	}
+	return nil, fmt.Errorf("unexpected %s", t)
+}
+
+func (c *compiler) variable(name string) (expr, error) {
+	switch name {
+	case "true", "True":
+		return constant(FromBool(true)), nil
+	case "false", "False":
+		return constant(FromBool(false)), nil
+	case "none", "None":
+		return constant(none()), nil
+	}
+	if !c.known(name) {
+		if name == "dict" && c.op(".") {
+			return c.fromKeys()
+		}
+		if c.peek() == (token{tokOp, "("}) {
+			fn := functions[name]
+			if fn == nil {
+				return nil, fmt.Errorf("function %s() is not supported", name)
+			}
+			c.next()
+			args, err := c.arguments()
+			return args.call(fn), err
+		}
+	}
+	s := c.slot(name)
+	return func(e *env) (Value, error) { return e.slots[s], nil }, nil
+}
+
+// fromKeys is dict.from_keys(pairs).
+func (c *compiler) fromKeys() (expr, error) {
+	if !c.name("from_keys") || !c.op("(") {
+		return nil, errors.New("of dict only dict.from_keys() is supported")
+	}
+	args, err := c.arguments()
+	return args.call(func(e *env, a []Value, named *box) (Value, error) {
+		if len(a) != 1 {
+			return Value{}, errArguments
+		}
+		return makeDict(e, a[:1], &box{})
+	}), err
+}
+
+// list reads expressions up to a closing bracket.
+func (c *compiler) list(end string) ([]expr, error) {
+	var items []expr
+	for !c.op(end) {
+		x, err := c.expression()
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, x)
+		if !c.op(",") {
+			return items, c.expect(end)
+		}
+	}
+	return items, nil
+}
+
+func (c *compiler) parenthesis() (expr, error) {
+	if c.op(")") {
+		return sequence(nil, tuple), nil
+	}
+	x, err := c.expression()
+	if err != nil {
+		return nil, err
+	}
+	if !c.op(",") {
+		return x, c.expect(")")
+	}
+	rest, err := c.list(")")
+	return sequence(append([]expr{x}, rest...), tuple), err
+}
+
+// sequence evaluates expressions into a list or tuple.
+func sequence(items []expr, make_ func([]Value) Value) expr {
+	return func(e *env) (Value, error) {
+		values := make([]Value, len(items))
+		for i, x := range items {
+			v, err := x(e)
+			if err != nil {
+				return v, err
+			}
+			values[i] = v
+		}
+		return make_(values), e.charge(1 + len(items)/8)
+	}
+}
+
+func (c *compiler) dict() (expr, error) {
+	var keys, values []expr
+	for !c.op("}") {
+		k, err := c.expression()
+		if err != nil {
+			return nil, err
+		}
+		if err := c.expect(":"); err != nil {
+			return nil, err
+		}
+		v, err := c.expression()
+		if err != nil {
+			return nil, err
+		}
+		keys, values = append(keys, k), append(values, v)
+		if !c.op(",") {
+			if err := c.expect("}"); err != nil {
+				return nil, err
+			}
+			break
+		}
+	}
+	return func(e *env) (Value, error) {
+		b := &box{keys: make([]Value, 0, len(keys)), items: make([]Value, 0, len(keys))}
+		for i := range keys {
+			k, err := keys[i](e)
+			if err != nil {
+				return k, err
+			}
+			v, err := values[i](e)
+			if err != nil {
+				return v, err
+			}
+			if _, ok := hashKey(k); !ok {
+				return v, errKey
+			}
+			b.set(k, v)
+		}
+		return dict(b), e.charge(1 + len(keys)/8)
+	}, nil
+}
+
+var errKey = errors.New("a list or dict cannot be a key")
+
+// postfix is .name, [key], [from:to], and calls of methods.
+func (c *compiler) postfix(x expr) (expr, error) {
+	for {
+		switch {
+		case c.op("."):
+			t := c.next()
+			if t.kind == tokInt {
+				x = index(x, constant(numberOf(t.text, true)), false)
+				continue
+			}
+			if t.kind != tokName {
+				return nil, fmt.Errorf("unexpected %s after a dot", t)
+			}
+			if c.op("(") {
+				m := methods[t.text]
+				if m == nil {
+					return nil, fmt.Errorf("method .%s() is not supported", t.text)
+				}
+				args, err := c.arguments()
+				if err != nil {
+					return nil, err
+				}
+				x = args.method(x, t.text, m)
+				continue
+			}
+			x = index(x, constant(FromString(t.text)), true)
+		case c.op("["):
+			var err error
+			if x, err = c.subscript(x); err != nil {
+				return nil, err
+			}
+		case c.peek() == token{tokOp, "("}:
+			return nil, errors.New("only functions and methods can be called")
+		default:
+			return x, nil
+		}
+	}
+}
+
+// index is x[key] or x.key.
+func index(x, key expr, attribute bool) expr {
+	return func(e *env) (Value, error) {
+		v, err := x(e)
+		if err != nil {
+			return v, err
+		}
+		k, err := key(e)
+		if err != nil {
+			return k, err
+		}
+		if v.kind == Undefined {
+			return v, errUndefined
+		}
+		if attribute && v.kind == String {
+			return Value{}, nil
+		}
+		work := 1 + len(v.text)/64
+		if k.kind == Tuple {
+			work += 100
+		}
+		return subscript(v, k), e.charge(work)
+	}
+}
+
+func (c *compiler) subscript(x expr) (expr, error) {
+	var bounds [3]expr
+	n, colons := 0, 0
+	for !c.op("]") {
+		if c.op(":") {
+			if colons++; colons > 2 {
+				return nil, errors.New("a slice has at most three parts")
+			}
+			n++
+			continue
+		}
+		if bounds[n] != nil {
+			return nil, fmt.Errorf("unexpected %s in brackets", c.peek())
+		}
+		b, err := c.expression()
+		if err != nil {
+			return nil, err
+		}
+		bounds[n] = b
+	}
+	if colons == 0 {
+		if bounds[0] == nil {
+			return nil, errors.New("empty brackets")
+		}
+		return index(x, bounds[0], false), nil
+	}
+	return func(e *env) (Value, error) {
+		v, err := x(e)
+		if err != nil {
+			return v, err
+		}
+		var at [3]Value
+		for i, b := range bounds {
+			if b != nil {
+				if at[i], err = b(e); err != nil {
+					return Value{}, err
+				}
+			}
+		}
+		return slice(e, v, at)
+	}, nil
+}
+
+// Arguments of a call: by place, then by name.
+type arguments struct {
+	placed []expr
+	names  []string
+	named  []expr
+}
+
+// arguments reads up to the closing bracket.
+func (c *compiler) arguments() (*arguments, error) {
+	a := &arguments{}
+	for !c.op(")") {
+		if t := c.peek(); t.kind == tokName && c.tokens[c.i+1] == (token{tokOp, "="}) {
+			c.next()
+			c.next()
+			a.names = append(a.names, t.text)
+			x, err := c.expression()
+			if err != nil {
+				return nil, err
+			}
+			a.named = append(a.named, x)
+		} else {
+			if len(a.names) > 0 {
+				return nil, errors.New("an argument without a name after one with")
+			}
+			x, err := c.expression()
+			if err != nil {
+				return nil, err
+			}
+			a.placed = append(a.placed, x)
+		}
+		if !c.op(",") {
+			return a, c.expect(")")
+		}
+	}
+	return a, nil
+}
+
+// A function gets its arguments by place and by name.
+type function func(e *env, args []Value, named *box) (Value, error)
+
+// eval evaluates the arguments, after first if there is one.
+func (a *arguments) eval(e *env, first ...Value) ([]Value, *box, error) {
+	args := make([]Value, len(first), len(first)+len(a.placed))
+	copy(args, first)
+	work := 1
+	for _, v := range first {
+		work += len(v.text) / 64
+	}
+	for _, x := range a.placed {
+		v, err := x(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		args = append(args, v)
+		work += len(v.text) / 64
+	}
+	named := &box{}
+	for i, x := range a.named {
+		v, err := x(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		named.set(FromString(a.names[i]), v)
+	}
+	return args, named, e.charge(work)
+}
+
+func (a *arguments) call(fn function) expr {
+	return func(e *env) (Value, error) {
+		args, named, err := a.eval(e)
+		if err != nil {
+			return Value{}, err
+		}
+		return fn(e, args, named)
+	}
+}
+
+// filter calls fn with the value of x as its first argument.
+func (a *arguments) filter(x expr, fn function) expr {
+	return func(e *env) (Value, error) {
+		v, err := x(e)
+		if err != nil {
+			return v, err
+		}
+		args, named, err := a.eval(e, v)
+		if err != nil {
+			return Value{}, err
+		}
+		return fn(e, args, named)
+	}
+}
+
+func (a *arguments) method(x expr, name string, fn function) expr {
+	return a.filter(x, func(e *env, args []Value, named *box) (Value, error) {
+		if args[0].kind == Undefined {
+			return Value{}, errUndefined
+		}
+		v, err := fn(e, args, named)
+		if err != nil {
+			return v, fmt.Errorf(".%s(): %w", name, err)
+		}
+		return v, nil
+	})
+}
+
+// filters is x|name(args) and x is name.
+func (c *compiler) filters(x expr) (expr, error) {
+	for {
+		switch {
+		case c.op("|"):
+			name, fn, args, err := c.filterName()
+			if err != nil {
+				return nil, err
+			}
+			x = args.filter(x, func(e *env, args []Value, named *box) (Value, error) {
+				v, err := fn(e, args, named)
+				if err != nil {
+					return v, fmt.Errorf("|%s: %w", name, err)
+				}
+				return v, nil
+			})
+		case c.name("is"):
+			var err error
+			if x, err = c.test(x); err != nil {
+				return nil, err
+			}
+		default:
+			return x, nil
+		}
+	}
+}
+
+func (c *compiler) filterName() (name string, fn function, args *arguments, err error) {
+	t := c.next()
+	fn = filters[t.text]
+	if t.kind != tokName || fn == nil {
+		return "", nil, nil, fmt.Errorf("filter |%s is not supported", t.text)
+	}
+	args = &arguments{}
+	if c.op("(") {
+		args, err = c.arguments()
+	}
+	return t.text, fn, args, err
+}
+
+func (c *compiler) test(x expr) (expr, error) {
+	negate := c.name("not")
+	t := c.next()
+	fn := tests[t.text]
+	if fn == nil {
+		return nil, fmt.Errorf("test %q is not supported", t.text)
+	}
+	args := &arguments{}
+	var err error
+	if c.op("(") {
+		args, err = c.arguments()
+	} else if next := c.peek(); next.kind == tokString || next.kind == tokInt || next.kind == tokFloat ||
+		next.kind == tokOp && (next.text == "[" || next.text == "{") ||
+		next.kind == tokName && next.text != "else" && next.text != "or" && next.text != "and" && next.text != "if" && next.text != "is" && next.text != "in" && next.text != "not" {
+		var arg expr
+		if arg, err = c.primary(); err == nil {
+			arg, err = c.postfix(arg)
+		}
+		args.placed = []expr{arg}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return args.filter(x, func(e *env, a []Value, _ *box) (Value, error) {
+		ok, err := fn(e, a)
+		return FromBool(ok != negate), err
+	}), nil
+}
+
+// param returns an argument by place or name, else Undefined.
+func param(args []Value, named *box, at int, name string) Value {
+	if at < len(args) {
+		return args[at]
+	}
+	if i := named.find(name); i >= 0 {
+		return named.items[i]
+	}
+	return Value{}
+}
+
+// intParam is param for whole numbers.
+func intParam(args []Value, named *box, at int, name string, def int) (int, error) {
+	v := param(args, named, at, name)
+	switch v.kind {
+	case Undefined:
+		return def, nil
+	case Int, Bool:
+		n := int64(v.bits)
+		if n < -1<<31 || n >= 1<<31 {
+			return 0, errArguments
+		}
+		return int(n), nil
+	}
+	return 0, fmt.Errorf("%s is no whole number: %s", name, strconv.Quote(v.Text()))
+}
+
+var errArguments = errors.New("wrong arguments")

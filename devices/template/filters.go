@@ -1,0 +1,657 @@
+package template
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html"
+	"math"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// filters are the words after |. The first argument is the value itself.
+var filters = map[string]function{
+	"default": filterDefault, "d": filterDefault,
+	"float": filterFloat, "int": filterInt, "round": filterRound, "bool": filterBool,
+	"lower":      textFilter(strings.ToLower),
+	"upper":      textFilter(strings.ToUpper),
+	"title":      textFilter(title),
+	"capitalize": textFilter(capitalize),
+	"string":     textFilter(func(s string) string { return s }),
+	"safe":       textFilter(func(s string) string { return s }),
+	"escape":     textFilter(html.EscapeString), "e": textFilter(html.EscapeString),
+	"urlencode":     textFilter(func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }),
+	"slugify":       textFilter(slug),
+	"base64_encode": textFilter(func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
+	"base64_decode": filterBase64,
+	"trim":          filterTrim,
+	"replace":       filterReplace,
+	"truncate":      filterTruncate,
+	"format":        filterFormat,
+	"split":         splitMethod,
+	"to_json":       func(e *env, a []Value, named *box) (Value, error) { return toJSON(e, a[0], toJSONStyle(a, named)) },
+	"tojson":        func(e *env, a []Value, _ *box) (Value, error) { return toJSON(e, a[0], jinjaJSON) },
+	"from_json":     filterFromJSON,
+	"length":        filterLength, "count": filterLength,
+	"abs":                 filterAbs,
+	"first":               func(e *env, a []Value, _ *box) (Value, error) { return end(e, a[0], false) },
+	"last":                func(e *env, a []Value, _ *box) (Value, error) { return end(e, a[0], true) },
+	"list":                filterList,
+	"items":               func(e *env, a []Value, _ *box) (Value, error) { return dictItems(e, a[0]) },
+	"dictsort":            filterDictSort,
+	"join":                filterJoin,
+	"reverse":             filterReverse,
+	"sort":                filterSort,
+	"unique":              filterUnique,
+	"sum":                 filterSum,
+	"average":             filterAverage,
+	"min":                 func(e *env, a []Value, _ *box) (Value, error) { return extreme(e, a[:1], -1) },
+	"max":                 func(e *env, a []Value, _ *box) (Value, error) { return extreme(e, a[:1], 1) },
+	"map":                 filterMap,
+	"select":              func(e *env, a []Value, _ *box) (Value, error) { return choose(e, a, false, true) },
+	"reject":              func(e *env, a []Value, _ *box) (Value, error) { return choose(e, a, false, false) },
+	"selectattr":          func(e *env, a []Value, _ *box) (Value, error) { return choose(e, a, true, true) },
+	"rejectattr":          func(e *env, a []Value, _ *box) (Value, error) { return choose(e, a, true, false) },
+	"regex_findall":       filterFindAll,
+	"regex_findall_index": filterFindAllIndex,
+	"regex_replace":       filterRegexReplace,
+	"regex_match": func(e *env, a []Value, _ *box) (Value, error) {
+		ok, err := matches(e, a, true)
+		return FromBool(ok), err
+	},
+	"regex_search": func(e *env, a []Value, _ *box) (Value, error) {
+		ok, err := matches(e, a, false)
+		return FromBool(ok), err
+	},
+	"is_defined": func(e *env, a []Value, _ *box) (Value, error) {
+		if a[0].kind == Undefined {
+			return a[0], errUndefined
+		}
+		return a[0], nil
+	},
+	"is_number": functions["is_number"],
+	"iif":       filterIif,
+	"contains": func(e *env, a []Value, _ *box) (Value, error) {
+		ok, err := tests["contains"](e, a)
+		return FromBool(ok), err
+	},
+	"add":         numeric("+"),
+	"multiply":    numeric("*"),
+	"bitwise_and": bitwise(func(a, b int64) int64 { return a & b }),
+	"bitwise_or":  bitwise(func(a, b int64) int64 { return a | b }),
+	"bitwise_xor": bitwise(func(a, b int64) int64 { return a ^ b }),
+	"sqrt": func(e *env, a []Value, _ *box) (Value, error) {
+		f, ok := toFloat(a[0])
+		if !ok || f < 0 {
+			return a[0], errArguments
+		}
+		return FromFloat(math.Sqrt(f)), nil
+	},
+	"ord": func(e *env, a []Value, _ *box) (Value, error) {
+		if r := []rune(a[0].text); a[0].kind == String && len(r) == 1 {
+			return FromInt(int64(r[0])), nil
+		}
+		return a[0], errArguments
+	},
+}
+
+func textFilter(fn func(string) string) function {
+	return func(e *env, a []Value, _ *box) (Value, error) {
+		s, err := e.str(a[0])
+		if err != nil {
+			return a[0], err
+		}
+		return e.text(fn(s))
+	}
+}
+
+func slug(s string) string {
+	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(s), "_"), "_")
+}
+
+func filterBase64(e *env, a []Value, _ *box) (Value, error) {
+	b, err := base64.StdEncoding.DecodeString(a[0].text)
+	if err != nil || a[0].kind != String {
+		return a[0], errArguments
+	}
+	return e.text(strings.ToValidUTF8(string(b), "\ufffd"))
+}
+
+func filterDefault(e *env, a []Value, named *box) (Value, error) {
+	def := param(a, named, 1, "default_value")
+	if def.kind == Undefined && len(a) < 2 {
+		def = FromString("")
+	}
+	if a[0].kind == Undefined || param(a, named, 2, "boolean").truth() && !a[0].truth() {
+		return def, nil
+	}
+	return a[0], nil
+}
+
+func filterTrim(e *env, a []Value, named *box) (Value, error) {
+	s, err := e.str(a[0])
+	if err != nil {
+		return a[0], err
+	}
+	var chars []string
+	if c := param(a, named, 1, "chars"); c.kind == String {
+		chars = []string{c.text}
+	}
+	return e.text(strip(s, chars, true, true))
+}
+
+func filterReplace(e *env, a []Value, named *box) (Value, error) {
+	s, err := e.str(a[0])
+	if err != nil {
+		return a[0], err
+	}
+	from, err1 := e.str(param(a, named, 1, "old"))
+	to, err2 := e.str(param(a, named, 2, "new"))
+	n, err3 := intParam(a, named, 3, "count", -1)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return a[0], err
+	}
+	if len(s)+(strings.Count(s, from)+1)*len(to) > 4*maxOutput {
+		return a[0], errLong
+	}
+	return e.text(strings.Replace(s, from, to, n))
+}
+
+func filterTruncate(e *env, a []Value, named *box) (Value, error) {
+	s, err := e.str(a[0])
+	if err != nil {
+		return a[0], err
+	}
+	length, err1 := intParam(a, named, 1, "length", 255)
+	leeway, err2 := intParam(a, named, 4, "leeway", 5)
+	tail := "..."
+	if v := param(a, named, 3, "end"); v.kind == String {
+		tail = v.text
+	}
+	t, r := []rune(tail), []rune(s)
+	if err := errors.Join(err1, err2); err != nil || length < len(t) || leeway < 0 {
+		return a[0], errArguments
+	}
+	if len(r) <= length+leeway {
+		return e.text(s)
+	}
+	s = string(r[:length-len(t)])
+	if !param(a, named, 2, "killwords").truth() {
+		if i := strings.LastIndexByte(s, ' '); i >= 0 {
+			s = s[:i]
+		}
+	}
+	return e.text(s + tail)
+}
+
+func filterFormat(e *env, a []Value, named *box) (Value, error) {
+	s, err := e.str(a[0])
+	if err != nil {
+		return a[0], err
+	}
+	if s, err = percentFormat(e, s, a[1:]); err != nil {
+		return a[0], err
+	}
+	return e.text(s)
+}
+
+func toJSONStyle(a []Value, named *box) jsonStyle {
+	style := compactJSON
+	style.ascii = param(a, named, 1, "ensure_ascii").truth()
+	style.sorted = param(a, named, 3, "sort_keys").truth()
+	if style.ascii { // Python's own encoder is used then
+		style.comma, style.colon = ", ", ": "
+	}
+	return style
+}
+
+func toJSON(e *env, v Value, style jsonStyle) (Value, error) {
+	p := printer{limit: maxOutput}
+	p.json(v, style, 0)
+	if p.err != nil {
+		return v, p.err
+	}
+	return e.text(string(p.buf))
+}
+
+func filterFromJSON(e *env, a []Value, named *box) (Value, error) {
+	if a[0].kind != String || len(a[0].text) > maxOutput {
+		return a[0], errArguments
+	}
+	v, err := Decode(a[0].text)
+	if err != nil {
+		return orDefault(a, named, 1, "from_json")
+	}
+	return v, e.charge(1 + len(a[0].text)/16)
+}
+
+func filterLength(e *env, a []Value, _ *box) (Value, error) {
+	switch a[0].kind {
+	case Undefined:
+		return FromInt(0), nil
+	case String:
+		return FromInt(int64(len([]rune(a[0].text)))), nil
+	case List, Tuple, Dict:
+		return FromInt(int64(len(a[0].box.items))), nil
+	}
+	return a[0], fmt.Errorf("%s has no length", kindName(a[0]))
+}
+
+func filterAbs(e *env, a []Value, _ *box) (Value, error) {
+	switch a[0].kind {
+	case Int, Bool:
+		if n := int64(a[0].bits); n < 0 {
+			return integers("-", 0, n)
+		}
+		return FromInt(int64(a[0].bits)), nil
+	case Float:
+		return FromFloat(math.Abs(a[0].float())), nil
+	}
+	return a[0], errArguments
+}
+
+func end(e *env, v Value, last bool) (Value, error) {
+	items, err := iterate(e, v)
+	if err != nil || len(items) == 0 {
+		return Value{}, err
+	}
+	if last {
+		return items[len(items)-1], nil
+	}
+	return items[0], nil
+}
+
+func filterList(e *env, a []Value, _ *box) (Value, error) {
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	return e.list(slices.Clone(items))
+}
+
+func filterDictSort(e *env, a []Value, _ *box) (Value, error) {
+	if a[0].kind != Dict {
+		return a[0], errArguments
+	}
+	var pairs []Value
+	for _, i := range a[0].box.order(true) {
+		pairs = append(pairs, tuple([]Value{a[0].box.keys[i], a[0].box.items[i]}))
+	}
+	if err := e.charge(len(pairs)); err != nil {
+		return a[0], err
+	}
+	return e.list(pairs)
+}
+
+func filterJoin(e *env, a []Value, named *box) (Value, error) {
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	sep, err := e.str(param(a, named, 1, "d"))
+	if err != nil {
+		return a[0], err
+	}
+	attr := param(a, named, 2, "attribute")
+	var b strings.Builder
+	for i, v := range items {
+		if i > 0 {
+			b.WriteString(sep)
+		}
+		if attr.kind != Undefined {
+			if v, err = attribute(v, attr); err != nil {
+				return a[0], err
+			}
+		}
+		s, err := e.str(v)
+		if err != nil {
+			return a[0], err
+		}
+		if b.WriteString(s); b.Len() > maxOutput {
+			return a[0], errLong
+		}
+	}
+	if err := e.charge(len(items) / 8); err != nil {
+		return a[0], err
+	}
+	return e.text(b.String())
+}
+
+func filterReverse(e *env, a []Value, _ *box) (Value, error) {
+	if a[0].kind == String {
+		r := []rune(a[0].text)
+		slices.Reverse(r)
+		return e.text(string(r))
+	}
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	items = slices.Clone(items)
+	slices.Reverse(items)
+	return e.list(items)
+}
+
+// attribute is v.a.b or v[0], as filters name it.
+func attribute(v, attr Value) (Value, error) {
+	if attr.kind != String {
+		if v.kind == Undefined {
+			return v, errUndefined
+		}
+		return subscript(v, attr), nil
+	}
+	for part := range strings.SplitSeq(attr.text, ".") {
+		if v.kind == Undefined {
+			return v, errUndefined
+		}
+		key := FromString(part)
+		if n, err := strconv.Atoi(part); err == nil {
+			key = FromInt(int64(n))
+		}
+		v = subscript(v, key)
+	}
+	return v, nil
+}
+
+func filterSort(e *env, a []Value, named *box) (Value, error) {
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	items = slices.Clone(items)
+	reverse := param(a, named, 1, "reverse").truth()
+	exact := param(a, named, 2, "case_sensitive").truth()
+	attr := param(a, named, 3, "attribute")
+	key := func(v Value) Value {
+		if attr.kind != Undefined {
+			if v, err = attribute(v, attr); err != nil {
+				return Value{}
+			}
+		}
+		if v.kind == String && !exact {
+			return FromString(strings.ToLower(v.text))
+		}
+		return v
+	}
+	slices.SortStableFunc(items, func(x, y Value) int {
+		if err != nil {
+			return 0
+		}
+		if err = e.charge(1); err != nil {
+			return 0
+		}
+		kx, ky := key(x), key(y)
+		if err != nil {
+			return 0
+		}
+		var n int
+		if n, _, err = compare(e, kx, ky, 0); reverse {
+			n = -n
+		}
+		return n
+	})
+	if err != nil {
+		return a[0], err
+	}
+	return e.list(items)
+}
+
+func filterUnique(e *env, a []Value, _ *box) (Value, error) {
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	seen := map[string]bool{}
+	var out []Value
+	for _, v := range items {
+		folded := v
+		if v.kind == String {
+			folded.text = strings.ToLower(v.text)
+		}
+		h, ok := hashKey(folded)
+		if !ok {
+			return a[0], errKey
+		}
+		if !seen[h] {
+			seen[h] = true
+			out = append(out, v)
+		}
+	}
+	if err := e.charge(len(items)); err != nil {
+		return a[0], err
+	}
+	return e.list(out)
+}
+
+func filterSum(e *env, a []Value, named *box) (Value, error) {
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	sum := param(a, named, 2, "start")
+	if sum.kind == Undefined {
+		sum = FromInt(0)
+	}
+	attr := param(a, named, 1, "attribute")
+	for _, v := range items {
+		if attr.kind != Undefined && attr.kind != None {
+			if v, err = attribute(v, attr); err != nil {
+				return a[0], err
+			}
+		}
+		if sum, err = arithmetic(e, "+", sum, v); err != nil {
+			return a[0], err
+		}
+		if err := e.charge(1); err != nil {
+			return a[0], err
+		}
+	}
+	return sum, nil
+}
+
+func filterAverage(e *env, a []Value, named *box) (Value, error) {
+	sum, err := filterSum(e, a[:1], &box{})
+	if err != nil {
+		return a[0], err
+	}
+	items, _ := iterate(e, a[0])
+	return arithmetic(e, "/", sum, FromInt(int64(len(items))))
+}
+
+// filterMap is |map(attribute='x') or |map('filter', args).
+func filterMap(e *env, a []Value, named *box) (Value, error) {
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	if err := e.charge(len(items)); err != nil {
+		return a[0], err
+	}
+	attr := param(nil, named, 0, "attribute")
+	var fn function
+	if attr.kind == Undefined {
+		if len(a) < 2 || a[1].kind != String || e.filters[a[1].text] == nil {
+			return a[0], errors.New("no such filter")
+		}
+		fn = e.filters[a[1].text]
+	}
+	out := make([]Value, len(items))
+	for i, v := range items {
+		if err := e.charge(1 + len(v.text)/64); err != nil {
+			return a[0], err
+		}
+		if fn != nil {
+			args := append([]Value{v}, a[2:]...)
+			v, err = fn(e, args, named)
+		} else if v, err = attribute(v, attr); err == nil && v.kind == Undefined {
+			v = param(nil, named, 0, "default")
+		}
+		if err != nil {
+			return a[0], err
+		}
+		out[i] = v
+	}
+	return e.list(out)
+}
+
+// choose keeps the elements, or those with an attribute, of which a test says
+// what is wanted.
+func choose(e *env, a []Value, byAttribute, want bool) (Value, error) {
+	items, err := iterate(e, a[0])
+	if err != nil {
+		return a[0], err
+	}
+	rest := a[1:]
+	var attr Value
+	if byAttribute {
+		if len(rest) == 0 {
+			return a[0], errArguments
+		}
+		attr, rest = rest[0], rest[1:]
+	}
+	check := func(_ *env, a []Value) (bool, error) { return a[0].truth(), nil }
+	if len(rest) > 0 {
+		fn := tests[rest[0].text]
+		if rest[0].kind != String || fn == nil {
+			return a[0], errors.New("no such test")
+		}
+		check, rest = fn, rest[1:]
+	}
+	var out []Value
+	for _, item := range items {
+		if err := e.charge(1 + len(item.text)/64); err != nil {
+			return a[0], err
+		}
+		v := item
+		if byAttribute {
+			if v, err = attribute(item, attr); err != nil {
+				return a[0], err
+			}
+		}
+		ok, err := check(e, append([]Value{v}, rest...))
+		if err != nil {
+			return a[0], err
+		}
+		if ok == want {
+			out = append(out, item)
+		}
+	}
+	return e.list(out)
+}
+
+// filterFindAll is Python's re.findall: texts, or tuples of groups.
+func filterFindAll(e *env, a []Value, named *box) (Value, error) {
+	find := param(a, named, 1, "find")
+	if a[0].kind != String || find.kind != String {
+		return a[0], errArguments
+	}
+	re, err := e.pattern(find.text, param(a, named, 2, "ignorecase").truth())
+	if err != nil {
+		return a[0], err
+	}
+	if err := e.charge(1 + len(a[0].text)/16); err != nil {
+		return a[0], err
+	}
+	var out []Value
+	for _, m := range re.FindAllStringSubmatch(a[0].text, maxItems+1) {
+		switch len(m) {
+		case 1, 2:
+			out = append(out, FromString(m[len(m)-1]))
+		default:
+			groups := make([]Value, len(m)-1)
+			for i, g := range m[1:] {
+				groups[i] = FromString(g)
+			}
+			out = append(out, tuple(groups))
+		}
+	}
+	return e.list(out)
+}
+
+func filterFindAllIndex(e *env, a []Value, named *box) (Value, error) {
+	at, err := intParam(a, named, 2, "index", 0)
+	if err != nil {
+		return a[0], err
+	}
+	all, err := filterFindAll(e, a[:min(len(a), 2)], named)
+	if err != nil {
+		return a[0], err
+	}
+	i, ok := place(FromInt(int64(at)), len(all.box.items))
+	if !ok {
+		return a[0], errors.New("no such match")
+	}
+	return all.box.items[i], nil
+}
+
+// backReference is \1 or \g<name> in Python's replacements.
+var backReference = regexp.MustCompile(`\\(\d|g<(\w+)>)`)
+
+func filterRegexReplace(e *env, a []Value, named *box) (Value, error) {
+	find, to := param(a, named, 1, "find"), param(a, named, 2, "replace")
+	if a[0].kind != String {
+		return a[0], errArguments
+	}
+	re, err := e.pattern(find.text, param(a, named, 3, "ignorecase").truth())
+	if err != nil {
+		return a[0], err
+	}
+	if err := e.charge(1 + len(a[0].text)/16); err != nil {
+		return a[0], err
+	}
+	with := strings.ReplaceAll(to.text, "$", "$$")
+	with = backReference.ReplaceAllStringFunc(with, func(s string) string {
+		return "${" + strings.Trim(s, `\g<>`) + "}"
+	})
+	if n := len(re.FindAllStringIndex(a[0].text, -1)); n*(len(with)+len(a[0].text)) > 16*maxOutput && n > 1 {
+		return a[0], errLong
+	}
+	return e.text(re.ReplaceAllString(a[0].text, with))
+}
+
+func filterIif(e *env, a []Value, named *box) (Value, error) {
+	yes, no, null := FromBool(true), FromBool(false), Value{}
+	if v := param(a, named, 1, "if_true"); v.kind != Undefined {
+		yes = v
+	}
+	if v := param(a, named, 2, "if_false"); v.kind != Undefined {
+		no = v
+	}
+	if null = param(a, named, 3, "if_none"); a[0].kind == None && null.kind != Undefined {
+		return null, nil
+	}
+	if a[0].truth() {
+		return yes, nil
+	}
+	return no, nil
+}
+
+func numeric(op string) function {
+	return func(e *env, a []Value, named *box) (Value, error) {
+		if len(a) < 2 {
+			return a[0], errArguments
+		}
+		f, ok := toFloat(a[0])
+		if !ok {
+			return orDefault(a, named, 2, "arithmetic")
+		}
+		l := a[0]
+		if !isNumber(l) {
+			l = FromFloat(f)
+		}
+		return arithmetic(e, op, l, a[1])
+	}
+}
+
+func bitwise(fn func(a, b int64) int64) function {
+	return func(_ *env, a []Value, _ *box) (Value, error) {
+		if len(a) < 2 || a[0].kind != Int || a[1].kind != Int {
+			return a[0], errArguments
+		}
+		return FromInt(fn(int64(a[0].bits), int64(a[1].bits))), nil
+	}
+}

@@ -1,0 +1,275 @@
+package template
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// A reference is a template, what it was given, and what Python's Jinja 3.1.6
+// with Home Assistant's filters makes of it. ok false: it raises.
+type reference struct {
+	Template, Payload, Want string
+	OK                      bool
+	Named                   map[string]any
+}
+
+func references(t testing.TB) []reference {
+	usual, err := os.ReadFile("testdata/payload.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("testdata/cases.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var out []reference
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var r reference
+		if err := json.Unmarshal(s.Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Payload == "P" {
+			r.Payload = strings.TrimSpace(string(usual))
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func (r reference) render() (string, error) {
+	t, err := Compile(r.Template)
+	if err != nil {
+		return "", err
+	}
+	return t.Render(r.input())
+}
+
+func (r reference) input() *Input {
+	in := &Input{Value: FromString(r.Payload), Named: map[string]Value{}}
+	in.JSON, _ = Decode(r.Payload)
+	for k, v := range r.Named {
+		if f, ok := v.(float64); ok {
+			in.Named[k] = FromNumber(f)
+		}
+	}
+	return in
+}
+
+// TestReferences compares with Python.
+func TestReferences(t *testing.T) {
+	for _, r := range references(t) {
+		got, err := r.render()
+		switch {
+		case r.OK && err != nil:
+			t.Errorf("%s\non %.60s: %v, want %q", r.Template, r.Payload, err, r.Want)
+		case !r.OK && err == nil:
+			t.Errorf("%s\non %.60s: %q, want an error", r.Template, r.Payload, got)
+		case r.OK && got != r.Want:
+			t.Errorf("%s\non %.60s:\n got %q\nwant %q", r.Template, r.Payload, got, r.Want)
+		}
+	}
+}
+
+// TestPlainPath holds the fast way to the general one.
+func TestPlainPath(t *testing.T) {
+	for _, r := range references(t) {
+		fast, err := Compile(r.Template)
+		if err != nil || fast.kind != plain && fast.kind != whole {
+			continue
+		}
+		slow, err := compile(r.Template)
+		if err != nil {
+			t.Errorf("%s: %v", r.Template, err)
+			continue
+		}
+		a, errA := fast.Render(r.input())
+		b, errB := slow.Render(r.input())
+		if a != b || (errA == nil) != (errB == nil) {
+			t.Errorf("%s: %q %v fast, %q %v slow", r.Template, a, errA, b, errB)
+		}
+	}
+}
+
+// TestUnsupported: what is refused is named.
+func TestUnsupported(t *testing.T) {
+	for text, part := range map[string]string{
+		"{{ states('light.x') }}":       "states()",
+		"{{ now().year }}":              "now()",
+		"{{ value|frobnicate }}":        "|frobnicate",
+		"{% macro x() %}{% endmacro %}": "macro",
+		"{{ value.__class__() }}":       "__class__",
+		"{{ value is strange }}":        "strange",
+		"{{ value":                      "does not end",
+		"{% if value %}":                "endif",
+		"{% endif %}":                   "did not begin",
+		"{{ 1 + }}":                     "end of the tag",
+		"{{ (1 }}":                      "unexpected",
+		"{{ 'x }}":                      "does not end",
+		"{% for x in y %}{{ x }}":       "endfor",
+		"{% break %}":                   "outside a loop",
+		"{{ " + strings.Repeat("(", 100) + "1" + strings.Repeat(")", 100) + " }}": "nested",
+		"{{ 1 }}" + strings.Repeat(" ", MaxSource):                                "longer",
+	} {
+		if _, err := Compile(text); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%.60s: %v, want %q in it", text, err, part)
+		}
+	}
+}
+
+// TestBounds: what a hostile template may use up is bounded.
+func TestBounds(t *testing.T) {
+	big := strings.Repeat("x", 60<<10)
+	for _, text := range []string{
+		"{% for i in range(1000) %}{% for j in range(1000) %}{{ j }}{% endfor %}{% endfor %}",
+		"{{ range(1000000) }}",
+		"{{ 'x' * 1000000000 }}",
+		"{{ [1] * 1000000000 }}",
+		"{% set ns = namespace(a='x') %}{% for i in range(100) %}{% set ns.a = ns.a + ns.a %}{% endfor %}",
+		"{% set ns = namespace(a=[1]) %}{% for i in range(100) %}{% set ns.a = ns.a + ns.a %}{% endfor %}",
+		"{% set ns = namespace(a=[1]) %}{% for i in range(100) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a }}",
+		"{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(30) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}",
+		"{% set ns = namespace(a=[1]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a|to_json }}",
+		"{% for i in range(4000) %}{{ value|lower|length }}{% endfor %}",
+		"{% for i in range(4000) %}{{ 'y' in value }}{% endfor %}",
+		"{% for i in range(4000) %}{{ value|regex_findall('x*y') }}{% endfor %}",
+		"{{ '%100000d'|format(1) }}",
+		"{{ 9223372036854775807 + 1 }}",
+		"{{ value|replace('x', 'xxxxxxxx') }}",
+		"{{ 10 ** 400 }}",
+		"{% for i in range(9) %}{{ value }}{% endfor %}",
+	} {
+		tpl, err := Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := tpl.Render(&Input{Value: FromString(big)}); err == nil {
+			t.Errorf("%s gave %d bytes, want an error", text, len(got))
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	for text, want := range map[string]string{
+		` {"b":1, "a":[true,null,-1.50,1E2]} `: `{"b":1,"a":[true,null,-1.5,100.0]}`,
+		`{"a":1,"b":2,"a":3}`:                  `{"a":3,"b":2}`,
+		`"\u00e9\ud83d\ude00\n\/"`:             `"é😀\n/"`,
+		`12345678901234567890`:                 `12345678901234567890`,
+		`"\ud800"`:                             "\"\ufffd\"",
+		`[]`:                                   `[]`, `{}`: `{}`, `0`: `0`, `-0`: `0`,
+	} {
+		v, err := Decode(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		got, err := v.AppendJSON(nil, false)
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %s %v, want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", " ", "{", "[1,]", `{"a"}`, `{"a":}`, "01", "1.", ".5", "+1", "nul", "NaN", `"\x"`, `"` + "\n" + `"`, "1 2", `{a:1}`, "'a'", `"\u12"`, strings.Repeat("[", 40) + strings.Repeat("]", 40)} {
+		if v, err := Decode(text); err == nil {
+			t.Errorf("%s: %s, want an error", text, v.Text())
+		}
+	}
+}
+
+// FuzzDecode holds the decoder to encoding/json.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{`{"a":[1,2.5,"x\u00e9",null,true]}`, `[[],{}]`, `"\ud83d\ude00"`, `1e400`, `{"a":1,"a":2}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		v, err := Decode(s)
+		valid := json.Valid([]byte(s))
+		if err == nil && !valid {
+			t.Fatalf("%q decoded, but is no JSON", s)
+		}
+		if err == errJSON && valid {
+			t.Fatalf("%q is JSON", s)
+		}
+		if err != nil {
+			return
+		}
+		text, err := v.AppendJSON(nil, true)
+		if err != nil || strings.Contains(string(text), "inf") {
+			return // numbers beyond JSON
+		}
+		again, err := Decode(string(text))
+		if err != nil {
+			t.Fatalf("%q became %q: %v", s, text, err)
+		}
+		if second, _ := again.AppendJSON(nil, true); string(second) != string(text) {
+			t.Fatalf("%q became %q and then %q", s, text, second)
+		}
+	})
+}
+
+// FuzzRender: no template on no payload panics, runs long or gives more than
+// the bound.
+func FuzzRender(f *testing.F) {
+	for _, r := range references(f) {
+		f.Add(r.Template, r.Payload)
+	}
+	f.Fuzz(func(t *testing.T, text, payload string) {
+		tpl, err := Compile(text)
+		if err != nil {
+			return
+		}
+		in := &Input{Value: FromString(payload), Named: map[string]Value{"position": FromInt(5)}}
+		in.JSON, _ = Decode(payload)
+		got, err := tpl.Render(in)
+		if err == nil && len(got) > maxOutput+len(payload) {
+			t.Fatalf("%d bytes", len(got))
+		}
+		if err == nil && utf8.ValidString(text) && utf8.ValidString(payload) && !utf8.ValidString(got) {
+			t.Fatalf("%q on %q is no text: %q", text, payload, got)
+		}
+	})
+}
+
+func BenchmarkPlainPath(b *testing.B) {
+	tpl, err := Compile(`{{ value_json["battery"] }}`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	js, _ := Decode(`{"linkquality":96,"battery":87.5,"state":"ON"}`)
+	in := &Input{JSON: js}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := tpl.Render(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCondition(b *testing.B) {
+	tpl, err := Compile(`{% if value_json.state == 'ON' and value_json.power|float > 5 %}busy{% else %}idle{% endif %}`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	js, _ := Decode(`{"power":"41.5","state":"ON"}`)
+	in := &Input{JSON: js}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := tpl.Render(in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	const text = `{"battery":87,"linkquality":96,"state":"ON","brightness":254,"color":{"x":0.3,"y":0.4},"update":{"state":"idle","installed_version":1,"latest_version":2}}`
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
