@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -18,14 +19,32 @@ import (
 // A wire is a transport without a network: what the broker writes stays in it
 // until the client looks.
 type wire struct {
+	mu     sync.Mutex // guards the rest: a commit writes from elsewhere
 	out    []byte
 	killed bool
 }
 
-func (w *wire) Write(p []byte) (int, error) { w.out = append(w.out, p...); return len(p), nil }
-func (w *wire) WantWrite()                  {}
-func (w *wire) Kill()                       { w.killed = true }
-func (w *wire) Remote() string              { return "127.0.0.1:1" }
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out = append(w.out, p...)
+	return len(p), nil
+}
+
+func (w *wire) Kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.killed = true
+}
+
+func (w *wire) dead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.killed
+}
+
+func (w *wire) WantWrite()     {}
+func (w *wire) Remote() string { return "127.0.0.1:1" }
 
 // A link is a client's end of a wire.
 type link struct {
@@ -46,7 +65,7 @@ func dial(t *testing.T, b *mqtt.Broker) *link {
 }
 
 func (l *link) send(p packet.Packet) {
-	if l.wire.killed {
+	if l.wire.dead() {
 		return
 	}
 	err := l.b.Feed(l.c, packet.Append(nil, packet.V311, p), &l.t)
@@ -59,11 +78,13 @@ func (l *link) send(p packet.Packet) {
 func (l *link) close() {
 	l.b.Close(l.c, &l.t)
 	l.b.Flush(&l.t)
-	l.wire.killed = true
+	l.wire.Kill()
 }
 
 // next takes one packet off the wire, or nil.
 func (l *link) next(t *testing.T) packet.Packet {
+	l.wire.mu.Lock()
+	defer l.wire.mu.Unlock()
 	first, body, n, err := packet.Split(l.wire.out, 0)
 	if err != nil {
 		t.Fatalf("the broker sent %x: %v", l.wire.out, err)
@@ -96,6 +117,7 @@ type peer struct {
 	link        *link
 	everPresent bool // a CONNACK came: its session must be there
 	ready       bool // it came on this connection
+	subscribed  bool // a SUBACK came
 
 	outgoing []outgoing
 	nextID   uint16
@@ -187,6 +209,8 @@ func (p *peer) take(t *testing.T, in packet.Packet, lazyAck bool) {
 				p.link.send(o.packet(true))
 			}
 		}
+	case *packet.Suback:
+		p.subscribed = true
 	case *packet.Publish:
 		payload := string(in.Payload)
 		switch in.QoS {
@@ -236,8 +260,10 @@ func (p *peer) take(t *testing.T, in packet.Packet, lazyAck bool) {
 // sameAsBefore checks that a resend carries the identifier it had.
 func (p *peer) sameAsBefore(t *testing.T, in *packet.Publish) {
 	payload := string(in.Payload)
-	if before, ok := p.seen[in.PacketID]; ok && in.Dup && before != payload {
-		t.Fatalf("%s: %q came again under identifier %d, which was %q", p.id, payload, in.PacketID, before)
+	if before, ok := p.seen[in.PacketID]; ok && before != payload {
+		t.Fatalf("%s: %q came under identifier %d, which was %q", p.id, payload, in.PacketID, before)
+	} else if ok && !in.Dup {
+		t.Fatalf("%s: %q came again without DUP", p.id, payload)
 	}
 	p.seen[in.PacketID] = payload
 }
@@ -260,6 +286,7 @@ type world struct {
 	store    *mqtttest.Store
 	b        *mqtt.Broker
 	pub, sub *peer
+	others   []*peer           // made on the way
 	retained map[string]string // acknowledged state of retained topics; "" cleared
 	n        int
 	trace    []string
@@ -325,10 +352,22 @@ func (w *world) check(why string) {
 		t.Fatalf("%s: handshakes without end: %+v", why, pub.outgoing)
 	}
 	// Subscription and session are alive: a probe arrives.
+	var others []*peer
+	for _, o := range w.others {
+		if o.everPresent {
+			o = o.clone()
+			o.connect(t, b)
+			others = append(others, o)
+		}
+	}
+	settle(t, others...)
 	pub.publish("t/probe", "1sub-probe", mqtt.AtLeastOnce, false)
-	settle(t, pub, sub)
-	if !slices.Contains(sub.delivered, "1sub-probe") {
-		t.Fatalf("%s: the subscription is lost", why)
+	settle(t, append(others, pub, sub)...)
+	for _, p := range append(others, sub) {
+		if (p == sub || p.subscribed) && !slices.Contains(p.delivered, "1sub-probe") {
+			t.Fatalf("%s: the subscription of %s is lost", why, p.id)
+		}
+		defer p.cut()
 	}
 	// Retained messages are what was acknowledged last.
 	fresh := dial(t, b)
@@ -347,7 +386,6 @@ func (w *world) check(why string) {
 		}
 	}
 	fresh.close()
-	sub.cut()
 	pub.cut()
 }
 
@@ -360,7 +398,7 @@ func stop(t *testing.T, b *mqtt.Broker) {
 // step does one thing at random.
 func (w *world) step(r *rand.Rand) string {
 	w.n++
-	switch k := r.IntN(12); k {
+	switch k := r.IntN(13); k {
 	case 0, 1, 2, 3:
 		qos := mqtt.QoS(r.IntN(3))
 		payload := fmt.Sprintf("%dsub-%d", qos, w.n)
@@ -402,6 +440,17 @@ func (w *world) step(r *rand.Rand) string {
 		}
 		w.pub.cut()
 		return "publisher's connection breaks"
+	case 11:
+		if len(w.others) == 0 || w.others[len(w.others)-1].subscribed {
+			o := newPeer(fmt.Sprintf("other%d", w.n))
+			w.others = append(w.others, o)
+			o.connect(w.t, w.b)
+			o.link.send(&packet.Subscribe{PacketID: 9, Filters: []packet.Subscription{{Filter: "t/#", QoS: 1}}})
+			return o.id + " connects and subscribes"
+		}
+		o := w.others[len(w.others)-1]
+		o.read(w.t, 100, true)
+		return o.id + " reads"
 	default:
 		w.sub.ack()
 		return "subscriber acknowledges"
@@ -455,8 +504,9 @@ func runCuts(t *testing.T, seed uint64) {
 		w.retained = after
 		w.check("after the commit")
 	}
-	settle(t, w.sub, w.pub)
+	settle(t, append(w.others, w.sub, w.pub)...)
 	w.check("at the end")
-	w.sub.cut()
-	w.pub.cut()
+	for _, p := range append(w.others, w.sub, w.pub) {
+		p.cut()
+	}
 }
