@@ -34,8 +34,9 @@ type Config struct {
 // methods that take a turn, are called under the house's lock; all others may
 // be called from anywhere at any time.
 //
-// After New, and before anything else happens in the house, Wake must be
-// called once in a turn: it puts the deadlines of runs that wait back in place.
+// The first Wake after New only puts the deadlines of runs that wait back in
+// place. What is overdue is done in a turn of its own after it, when the
+// devices have been found again.
 type Engine struct {
 	scan     func(prefix, from []byte, fn func(key, value []byte) bool) error
 	model    Model
@@ -45,6 +46,7 @@ type Engine struct {
 	// Under the house's lock.
 	rules     map[string]*rule
 	damaged   map[string]bool // IDs in the store that could not be read
+	started   bool            // there was a Wake
 	deadlines deadlines
 	unplaced  []*deadline   // from before this start
 	offset    time.Duration // of the wall clock to Run, as deadlines were last written
@@ -63,12 +65,14 @@ type Engine struct {
 type turnState struct {
 	number  uint64
 	known   bool
-	ordinal int              // of the runs that began
-	bytes   int              // written by runs
-	runs    map[*rule]int    // that began, by rule
-	again   bool             // there is more to do, in a turn of its own
-	depth   int              // of calls into the engine that are under way
-	changes []devices.Change // told while a call was under way
+	ordinal int      // of the runs that began
+	bytes   int      // written by runs
+	again   bool     // there is more to do, in a turn of its own
+	depth   int      // of calls into the engine that are under way
+	changes []change // told while a call was under way
+	acting  *link    // the run that is being carried out
+	made    map[*mqtt.Message]*link
+	loops   map[*rule]int // runs that the same rule has set off
 }
 
 // A rule is what the engine keeps of a Rule.
@@ -171,8 +175,6 @@ func (e *Engine) Prepare(topic string, payload []byte) any {
 
 // Accept implements mqtt.Consumer. A retained message is the past, not news.
 func (e *Engine) Accept(t *mqtt.Turn, m *mqtt.Message, given any) {
-	e.enter(t)
-	defer e.leave(t)
 	if m.Retained {
 		return
 	}
@@ -180,6 +182,11 @@ func (e *Engine) Accept(t *mqtt.Turn, m *mqtt.Message, given any) {
 	if p == nil || p.index != e.index.Load() {
 		p = e.index.Load().prepare(m.Topic, m.Payload)
 	}
+	if len(p.refs) == 0 {
+		return
+	}
+	e.enter(t)
+	defer e.leave(t)
 	for _, f := range p.refs {
 		e.message(t, f, m, p.parts)
 	}
@@ -197,12 +204,9 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 			return
 		}
 	}
-	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic}, durable: m.QoS > mqtt.AtMostOnce, hop: m.Hop(), topic: m.Topic}
-	if m.QoS == mqtt.AtLeastOnce && m.Origin.Session != 0 {
-		o.origin = origin{Origin: m.Origin, hash: hashOf(m.Topic, m.Payload)}
-		if m.Dup && slices.Contains(f.rule.origins, o.origin) {
-			return // it had its run
-		}
+	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic}, by: e.madeBy(m), topic: m.Topic}
+	if o.repeats(f.rule, m) {
+		return // it had its run
 	}
 	if p := trigger.Payload; p != nil && p.Path != "" {
 		o.value = parts[p.Path]
@@ -212,37 +216,61 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	e.trigger(t, f.rule, &o)
 }
 
-// Changed implements devices.Watcher.
-func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool) {
-	e.enter(t)
-	defer e.leave(t)
-	if e.now.depth > 1 {
-		// A command of a run that is being carried out changed this. It is
-		// decided after that run, as everything that follows from it is.
-		e.now.changes = append(e.now.changes, changes...)
-		return
+// repeats tells whether a rule has run for a message already, and notes what
+// is needed to know it again.
+func (o *event) repeats(r *rule, m *mqtt.Message) bool {
+	if m == nil {
+		return false
 	}
-	e.changed(t, changes)
+	o.durable = o.durable || m.QoS > mqtt.AtMostOnce
+	if m.QoS != mqtt.AtLeastOnce || m.Origin.Session == 0 {
+		return false
+	}
+	o.origin = origin{Origin: m.Origin, hash: hashOf(m.Topic, m.Payload)}
+	return m.Dup && slices.Contains(r.origins, o.origin)
 }
 
-func (e *Engine) changed(t *mqtt.Turn, changes []devices.Change) {
+// A change is a devices.Change that concerns a trigger.
+type change struct {
+	devices.Change
+	ref *ref
+	by  *link
+}
+
+// Changed implements devices.Watcher.
+func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool) {
 	x := e.index.Load()
+	var found []change
 	for i := range changes {
 		c := &changes[i]
-		if c.Entity == nil {
-			continue
-		}
-		if c.Aspect != "" {
+		switch {
+		case c.Entity == nil:
+		case c.Aspect != "":
 			for _, f := range x.aspects[aspectKey{c.Entity.ID, c.Aspect}] {
-				e.state(t, f, c, Value(c.Old), Value(c.New))
+				found = append(found, change{Change: *c, ref: f, by: e.madeBy(c.Message)})
 			}
-			continue
-		}
-		for _, f := range x.entities[c.Entity.ID] {
-			value, _ := reading(c.Entity, f.def.Triggers[f.trigger].State.Aspect)
-			e.state(t, f, c, value, value)
+		default: // the availability: the value is what it was
+			for _, f := range x.entities[c.Entity.ID] {
+				value, _ := reading(c.Entity, f.def.Triggers[f.trigger].State.Aspect)
+				of := change{Change: *c, ref: f, by: e.madeBy(c.Message)}
+				of.Old, of.New = devices.Value(value), devices.Value(value)
+				found = append(found, of)
+			}
 		}
 	}
+	if len(found) == 0 {
+		return
+	}
+	e.enter(t)
+	defer e.leave(t)
+	if e.now.acting != nil {
+		for i := range found {
+			found[i].by = e.now.acting
+		}
+	}
+	// What a command of a run changes while that run is carried out is decided
+	// after it, as everything that follows from a run is.
+	e.now.changes = append(e.now.changes, found...)
 }
 
 // Wake implements mqtt.Consumer: what is due is done, in the order of the
@@ -252,6 +280,10 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	defer e.leave(t)
 	e.asked = -1
 	e.place(t)
+	if !e.started {
+		e.started = true
+		return
+	}
 	e.followClock(t)
 	e.purge(t)
 	e.keepDue(t)
@@ -270,22 +302,25 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 }
 
 // enter begins a call within a turn, and leave ends it: the outermost one
-// decides what has changed meanwhile and asks for the next deadline.
+// decides what has changed meanwhile and asks for the next deadline. A turn
+// that neither wrote nor sent may leave its number to the next one; then there
+// is nothing of it to be forgotten either.
 func (e *Engine) enter(t *mqtt.Turn) {
-	if !e.now.known || e.now.number != t.Number {
-		e.now = turnState{number: t.Number, known: true, runs: e.now.runs}
-		clear(e.now.runs)
+	if e.now.depth == 0 && (!e.now.known || e.now.number != t.Number) {
+		clear(e.now.made)
+		clear(e.now.loops)
+		e.now = turnState{number: t.Number, known: true, changes: e.now.changes[:0], made: e.now.made, loops: e.now.loops}
 	}
 	e.now.depth++
 }
 
 func (e *Engine) leave(t *mqtt.Turn) {
 	if e.now.depth == 1 {
-		for len(e.now.changes) > 0 {
-			changes := e.now.changes
-			e.now.changes = nil
-			e.changed(t, changes)
+		for i := 0; i < len(e.now.changes); i++ {
+			e.state(t, &e.now.changes[i])
 		}
+		clear(e.now.changes)
+		e.now.changes = e.now.changes[:0]
 		next := time.Duration(-1)
 		if d := e.deadlines.first(); d != nil {
 			next = max(d.due, t.Now.Run)

@@ -16,9 +16,9 @@ import (
 type event struct {
 	scene          scene
 	cause          Cause
-	durable        bool // the run must be on disk before what it sends leaves
-	unconditional  bool // by hand: conditions are not asked
-	hop            int
+	durable        bool   // the run must be on disk before what it sends leaves
+	unconditional  bool   // by hand: conditions are not asked
+	by             *link  // the run of this turn that set it off
 	origin         origin // zero unless a repetition must be known again
 	topic          string
 	value          string
@@ -32,6 +32,7 @@ type waiting struct {
 	rule     *rule
 	def      *Rule // the version it follows to its end
 	step     int   // the action that comes next
+	link     *link // of this turn
 	deadline *deadline
 	durable  bool
 	kept     bool // there is a record of it
@@ -46,18 +47,10 @@ var errTooBig = fmt.Errorf("the payload that triggered the run was longer than %
 // trigger decides on a rule whose trigger has come true, and carries it out up
 // to its end or its first wait.
 func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
-	if o.hop >= MaxHops {
-		e.pause(t, r, fmt.Sprintf("Paused: messages set each other off %d times in a row, this automation among them.", MaxHops))
+	if why := e.looping(r, o.by); why != "" {
+		e.pause(t, r, why)
 		return nil
 	}
-	if e.now.runs == nil {
-		e.now.runs = map[*rule]int{}
-	}
-	if e.now.runs[r]++; e.now.runs[r] > MaxRunsInTurn {
-		e.pause(t, r, fmt.Sprintf("Paused: it set itself off more than %d times at once.", MaxRunsInTurn))
-		return nil
-	}
-
 	o.scene.house = e.house()
 	o.scene.location = e.location
 	o.scene.now = t.Now
@@ -99,7 +92,7 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 		}
 	}
 
-	w := &waiting{run: run, rule: r, def: r.def, durable: o.durable, topic: o.topic, entity: o.entity, payload: o.scene.payload, value: []byte(o.value)}
+	w := &waiting{run: run, rule: r, def: r.def, link: &link{rule: r, by: o.by}, durable: o.durable, topic: o.topic, entity: o.entity, payload: o.scene.payload, value: []byte(o.value)}
 	if o.valueIsPayload {
 		w.value = w.payload
 	}
@@ -184,7 +177,8 @@ func (e *Engine) advance(t *mqtt.Turn, w *waiting) {
 		step := Step{At: t.Now.Wall.Round(0)}
 		before := len(t.Published())
 		err := e.act(t, w, a, &step)
-		for _, m := range t.Published()[min(before, len(t.Published())):] {
+		for _, m := range t.Published()[before:] {
+			e.makes(m, w.link)
 			if m.QoS > mqtt.AtMostOnce || m.Retain {
 				w.durable = true
 			}
@@ -204,7 +198,9 @@ func (e *Engine) advance(t *mqtt.Turn, w *waiting) {
 // run's alone.
 func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error) {
 	step.Text = a.String()
+	e.now.acting = w.link
 	defer func() {
+		e.now.acting = nil
 		if p := recover(); p != nil {
 			e.log.Error("action panicked", "rule", w.rule.id, "err", p, "stack", string(debug.Stack()))
 			err = errors.New("of an error in Lar, which was logged")
@@ -270,7 +266,7 @@ func (e *Engine) resume(t *mqtt.Turn, w *waiting) {
 	if n := len(run.Actions); n > 0 {
 		run.Actions[n-1].Ended = t.Now.Wall.Round(0)
 	}
-	w.run, w.deadline, w.durable = &run, nil, true
+	w.run, w.deadline, w.durable, w.link = &run, nil, true, &link{rule: w.rule}
 	e.advance(t, w)
 }
 

@@ -2,7 +2,6 @@ package automations
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,15 +9,20 @@ import (
 	"testing"
 	"time"
 
+	"lar.home/devices"
 	"lar.home/mqtt"
 )
 
-// A kit is a house for tests: an engine on bare turns, a map for a disk, and
-// a clock that is moved by hand. It stands for the broker: what a turn
+// A kit is a house for tests: the devices and an engine on bare turns, a map
+// for a disk, and a clock that is moved by hand. It stands for the broker: what a turn
 // publishes comes back within it, a kill loses what was not on disk.
 type kit struct {
 	t      testing.TB
 	engine *Engine
+	model  *devices.Model
+
+	retained []*mqtt.Message // the broker's, on disk at once
+	shown    map[*mqtt.Message]bool
 
 	disk   map[string][]byte
 	lazies map[string][]byte // given, not on disk yet
@@ -29,7 +33,7 @@ type kit struct {
 	trusted bool
 	boot    time.Time
 	off     bool
-	wakeAt  time.Duration
+	wakes   map[mqtt.Consumer]time.Duration
 
 	sent  []string // all that was published by rules
 	log   []string // of the turns since it was last read
@@ -62,15 +66,46 @@ func (k *kit) scan(prefix, from []byte, fn func(key, value []byte) bool) error {
 	return nil
 }
 
-// start is the start of the hub: New and the first Wake.
+// start is the start of the hub, as the broker has it: one Wake each, then the
+// retained messages, then what is due.
 func (k *kit) start() {
-	k.off, k.boot, k.wakeAt = false, k.wall, -1
-	engine, err := New(Config{Scan: k.scan, Location: time.UTC, Log: slog.New(slog.NewTextHandler(logTo{k}, &slog.HandlerOptions{Level: slog.LevelError}))})
+	k.off, k.boot = false, k.wall
+	k.wakes, k.shown = map[mqtt.Consumer]time.Duration{}, map[*mqtt.Message]bool{}
+	log := slog.New(slog.NewTextHandler(logTo{k}, &slog.HandlerOptions{Level: slog.LevelError}))
+	model, err := devices.New(devices.Options{Scan: k.scan, Log: log})
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	k.engine = engine
-	k.turn(func(t *mqtt.Turn) { k.engine.Wake(t) })
+	engine, err := New(Config{Scan: k.scan, Model: model, Location: time.UTC, Log: log})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	model.Watch(engine)
+	k.model, k.engine = model, engine
+	k.turn(func(t *mqtt.Turn) {
+		for _, c := range k.consumers() {
+			c.Wake(t)
+		}
+	})
+	k.show()
+	k.until(k.wall)
+}
+
+func (k *kit) consumers() []mqtt.Consumer { return []mqtt.Consumer{k.model, k.engine} }
+
+// show brings retained messages to those that have come to want them.
+func (k *kit) show() {
+	for again := true; again; {
+		again = false
+		for _, m := range k.retained {
+			if k.shown[m] || !k.model.Wants(m.Topic) && !k.engine.Wants(m.Topic) {
+				continue
+			}
+			k.shown[m], again = true, true
+			past := &mqtt.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: true, Retained: true}
+			k.turn(func(t *mqtt.Turn) { k.deliver(t, past) })
+		}
+	}
 }
 
 // logTo shows errors in the script.
@@ -86,7 +121,7 @@ func (l logTo) Write(b []byte) (int, error) {
 // kill is kill -9: what was lazily given is lost. The hub is off until start.
 func (k *kit) kill() {
 	k.lazies = map[string][]byte{}
-	k.off, k.engine = true, nil
+	k.off = true
 }
 
 // flush is what the store does every few seconds.
@@ -110,13 +145,15 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 	k.number++
 	k.turns++
 	t := &mqtt.Turn{Number: k.number, Now: mqtt.Now{Wall: k.wall.Add(k.step), Trusted: k.trusted, Run: k.wall.Sub(k.boot)}}
-	before := k.states()
+	b := k.states()
 	fn(t)
 	for i := 0; i < len(t.Published()) && i < 256; i++ {
 		k.deliver(t, t.Published()[i])
 	}
-	if at, ok := t.NextWake(k.engine); ok {
-		k.wakeAt = at
+	for _, c := range k.consumers() {
+		if at, ok := t.NextWake(c); ok {
+			k.wakes[c] = at
+		}
 	}
 	k.lost = false
 	if k.turns == k.cut && k.early && len(t.Writes()) > 0 {
@@ -132,7 +169,7 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 	for _, w := range t.Lazies() {
 		k.lazies[string(w.Key)] = w.Value
 	}
-	k.report(before)
+	k.report(b)
 	for _, m := range t.Published() {
 		line := (&PublishAction{QoS: m.QoS, Retain: m.Retain}).text(m.Topic, string(m.Payload))
 		k.sent = append(k.sent, line)
@@ -145,45 +182,42 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 
 // deliver brings a message to the house.
 func (k *kit) deliver(t *mqtt.Turn, m *mqtt.Message) {
-	if k.engine.Wants(m.Topic) {
-		k.engine.Accept(t, m, k.engine.Prepare(m.Topic, m.Payload))
+	for _, c := range k.consumers() {
+		if c.Wants(m.Topic) {
+			c.Accept(t, m, c.Prepare(m.Topic, m.Payload))
+		}
 	}
 }
 
-// states returns the runs of all rules by what they are identified by.
-func (k *kit) states() map[string]Outcome {
-	all := map[string]Outcome{}
+// before is what pages show at the begin of a turn.
+type before struct {
+	runs   map[*Run]bool
+	paused map[string]bool
+}
+
+func (k *kit) states() before {
+	b := before{map[*Run]bool{}, map[string]bool{}}
 	for _, r := range append(k.engine.Rules(), k.engine.Deleted()...) {
+		b.paused[r.ID] = r.Status.Paused != ""
 		for _, run := range k.engine.Runs(r.ID) {
-			all[fmt.Sprint(r.ID, run.Seq)] = run.Outcome
+			b.runs[run] = true
 		}
 	}
-	return all
+	return b
 }
 
 // report says which runs are new or have come further.
-func (k *kit) report(before map[string]Outcome) {
+func (k *kit) report(b before) {
 	for _, r := range append(k.engine.Rules(), k.engine.Deleted()...) {
-		runs := k.engine.Runs(r.ID)
-		slices.Reverse(runs)
-		for _, run := range runs {
-			old, known := before[fmt.Sprint(r.ID, run.Seq)]
-			if known && (old != Waiting || run.Outcome == Waiting && !k.movedOn(run)) {
-				continue
+		for _, run := range slices.Backward(k.engine.Runs(r.ID)) {
+			if !b.runs[run] {
+				k.log = append(k.log, r.ID+": "+k.outcome(run))
 			}
-			k.log = append(k.log, r.ID+": "+k.outcome(run))
 		}
-		if r.Status.Paused != "" {
-			if line := r.ID + " " + r.Status.Paused; !slices.Contains(k.log, line) {
-				k.log = append(k.log, line)
-			}
+		if r.Status.Paused != "" && !b.paused[r.ID] {
+			k.log = append(k.log, r.ID+" "+r.Status.Paused)
 		}
 	}
-}
-
-// movedOn tells whether a run that waits began this wait just now.
-func (k *kit) movedOn(run *Run) bool {
-	return run.Actions[len(run.Actions)-1].At.Equal(k.wall.Add(k.step))
 }
 
 func (k *kit) outcome(run *Run) string {
@@ -201,12 +235,22 @@ func (k *kit) until(at time.Time) {
 	if at.Before(k.wall) {
 		k.t.Fatalf("%v is before %v", at, k.wall)
 	}
-	for !k.off && k.wakeAt >= 0 && !k.boot.Add(k.wakeAt).After(at) {
-		if due := k.boot.Add(k.wakeAt); due.After(k.wall) {
+	for !k.off {
+		var next mqtt.Consumer
+		for _, c := range k.consumers() {
+			due, ok := k.wakes[c]
+			if ok && due >= 0 && !k.boot.Add(due).After(at) && (next == nil || due < k.wakes[next]) {
+				next = c
+			}
+		}
+		if next == nil {
+			break
+		}
+		if due := k.boot.Add(k.wakes[next]); due.After(k.wall) {
 			k.wall = due
 		}
-		k.wakeAt = -1
-		k.turn(func(t *mqtt.Turn) { k.engine.Wake(t) })
+		delete(k.wakes, next)
+		k.turn(func(t *mqtt.Turn) { next.Wake(t) })
 		k.cutNow()
 	}
 	k.wall = at
@@ -226,6 +270,11 @@ func (k *kit) cutNow() (lost bool) {
 // publish is a message from a client. One whose turn was lost with QoS 1 comes
 // again after the start, as does one that a client never saw acknowledged.
 func (k *kit) publish(m mqtt.Message) {
+	if m.Retain {
+		k.retained = slices.DeleteFunc(k.retained, func(old *mqtt.Message) bool { return old.Topic == m.Topic })
+		k.retained = append(k.retained, &m)
+		k.shown[&m] = true
+	}
 	atCut := k.cut != 0 && k.turns+1 == k.cut
 	k.turn(func(t *mqtt.Turn) { k.deliver(t, &m) })
 	k.cutNow()
@@ -233,6 +282,7 @@ func (k *kit) publish(m mqtt.Message) {
 		m.Dup = true
 		k.turn(func(t *mqtt.Turn) { k.deliver(t, &m) })
 	}
+	k.until(k.wall)
 }
 
 // do is a form.
@@ -268,4 +318,28 @@ func (k *kit) save(name, text string) error {
 func (k *kit) fresh() *mqtt.Turn {
 	k.number++
 	return &mqtt.Turn{Number: k.number, Now: mqtt.Now{Wall: k.wall, Trusted: true, Run: k.wall.Sub(k.boot)}}
+}
+
+// device announces a device of one entity, whose topics are dev/NAME/state,
+// dev/NAME/set and dev/NAME/available.
+func (k *kit) device(kind, name, more string) {
+	config := map[string]any{
+		"name":        strings.ReplaceAll(name, "_", " "),
+		"unique_id":   name,
+		"state_topic": "dev/" + name + "/state",
+	}
+	switch kind {
+	case "switch", "light":
+		config["command_topic"] = "dev/" + name + "/set"
+	case "button":
+		config = map[string]any{"name": name, "unique_id": name, "state_topic": "dev/" + name + "/state", "event_types": []string{"press", "hold"}}
+		kind = "event"
+	}
+	if more != "" {
+		if err := json.Unmarshal([]byte(more), &config); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+	payload, _ := json.Marshal(config)
+	k.publish(mqtt.Message{Topic: "homeassistant/" + kind + "/" + name + "/config", Payload: payload, Retain: true})
 }

@@ -22,15 +22,22 @@ type memory struct {
 }
 
 // state feeds a change to a state trigger.
-func (e *Engine) state(t *mqtt.Turn, f *ref, c *devices.Change, old, value Value) {
-	r := f.rule
+func (e *Engine) state(t *mqtt.Turn, c *change) {
+	f, r, value := c.ref, c.ref.rule, Value(c.New)
 	if !r.live() || r.def != f.def {
 		return
 	}
 	s, m := r.def.Triggers[f.trigger].State, &r.memory[f.trigger]
-	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, From: clip(old.String()), To: clip(value.String())}
+	if c.Event {
+		// The message is the point: a button pressed once more. There is
+		// nothing to remember but that it had its run.
+		if c.News && (s.Change() || s.holds(value, true) == Holds) {
+			e.fire(t, c, false)
+		}
+		return
+	}
 	if s.Change() {
-		e.stateChanges(t, f, m, c, value, cause)
+		e.stateChanges(t, c, m)
 		return
 	}
 	switch s.holds(value, c.Available) {
@@ -57,13 +64,14 @@ func (e *Engine) state(t *mqtt.Turn, f *ref, c *devices.Change, old, value Value
 		}
 		e.keepMemory(t, r, f.trigger)
 		if s.For == 0 && c.News {
-			e.fire(t, r, cause, value, true)
+			e.fire(t, c, true)
 		}
 	}
 }
 
 // stateChanges feeds a trigger for any change of a value.
-func (e *Engine) stateChanges(t *mqtt.Turn, f *ref, m *memory, c *devices.Change, value Value, cause Cause) {
+func (e *Engine) stateChanges(t *mqtt.Turn, c *change, m *memory) {
+	r, trigger, value := c.ref.rule, c.ref.trigger, Value(c.New)
 	if !c.Available || !value.known() || m.known && m.value == value.String() {
 		return
 	}
@@ -71,13 +79,30 @@ func (e *Engine) stateChanges(t *mqtt.Turn, f *ref, m *memory, c *devices.Change
 	*m = memory{known: true, value: value.String()}
 	number := value.Type == devices.Number
 	if number {
-		k, v := memoryRecordOf(f.rule, f.trigger)
-		t.Lazy(k, v)
+		t.Lazy(memoryRecordOf(r, trigger))
 	} else {
-		e.keepMemory(t, f.rule, f.trigger)
+		e.keepMemory(t, r, trigger)
 	}
 	if !first && c.News {
-		e.fire(t, f.rule, cause, value, !number)
+		e.fire(t, c, !number)
+	}
+}
+
+// fire triggers a rule by a change.
+func (e *Engine) fire(t *mqtt.Turn, c *change, durable bool) {
+	s, value := c.ref.def.Triggers[c.ref.trigger].State, Value(c.New)
+	o := &event{
+		cause: Cause{
+			Kind: ByState, Entity: s.Entity, Aspect: s.Aspect,
+			From: clip(Value(c.Old).String()), To: clip(value.String()), Value: clip(value.String()),
+		},
+		durable: durable,
+		by:      c.by,
+		value:   value.String(),
+		entity:  s.Entity,
+	}
+	if !o.repeats(c.ref.rule, c.Message) {
+		e.trigger(t, c.ref.rule, o)
 	}
 }
 
@@ -86,26 +111,18 @@ func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
 	s, m := r.def.Triggers[trigger].State, &r.memory[trigger]
 	m.deadline, m.fired = nil, true
 	e.keepMemory(t, r, trigger)
-	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, Held: s.For}
 	var value Value
 	if h := e.house(); h != nil {
 		if entity := h.Entity(s.Entity); entity != nil {
 			value, _ = reading(entity, s.Aspect)
 		}
 	}
+	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, To: thresholds(s), Value: clip(value.String()), Held: s.For}
 	if s.To != nil {
 		value = *s.To
+		cause.To, cause.Value = clip(value.String()), clip(value.String())
 	}
-	cause.To = clip(value.String())
-	if s.To == nil {
-		cause.To = thresholds(s)
-	}
-	e.fire(t, r, cause, value, true)
-}
-
-func (e *Engine) fire(t *mqtt.Turn, r *rule, cause Cause, value Value, durable bool) {
-	cause.Value = clip(value.String())
-	e.trigger(t, r, &event{cause: cause, durable: durable, hop: t.Hop(), value: value.String(), entity: cause.Entity})
+	e.trigger(t, r, &event{cause: cause, durable: true, value: value.String(), entity: s.Entity})
 }
 
 // baseline sets what a trigger remembers to what there is now: only what

@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "write what the scripts in testdata answ
 // answered is indented below it:
 //
 //	rule NAME                   save a rule; lines that begin with | are its JSON
+//	device KIND NAME JSON       a device appears; see kit.device
 //	12:00:00 TOPIC PAYLOAD      a message; the time may be 12:00:00+1d
 //	12:00:00 [qos1 dup] TOPIC   … of a kept session with QoS 1, or retained
 //	12:00:00                    time passes
@@ -132,6 +133,11 @@ func (s *script) command(k *kit, line string) {
 			k.log = append(k.log, describe(r)...)
 		}
 		return
+	case "device":
+		kind, rest, _ := strings.Cut(rest, " ")
+		name, more, _ := strings.Cut(rest, " ")
+		k.device(kind, name, more)
+		return
 	case "trace":
 		for _, run := range k.engine.Runs(rest) {
 			k.log = append(k.log, trace(run)...)
@@ -164,7 +170,11 @@ func (s *script) command(k *kit, line string) {
 			s.t.Fatalf("%q: %v", line, err)
 		}
 		if !k.off {
-			k.turn(func(t *mqtt.Turn) { k.engine.Wake(t) })
+			k.turn(func(t *mqtt.Turn) {
+				for _, c := range k.consumers() {
+					c.Wake(t)
+				}
+			})
 			k.cutNow()
 		}
 		return
@@ -201,6 +211,8 @@ func (s *script) message(text string) mqtt.Message {
 				m.Dup = true
 			case "retained":
 				m.Retained = true
+			case "retain":
+				m.Retain = true
 			case "id":
 				id, err := strconv.Atoi(value)
 				if err != nil {

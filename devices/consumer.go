@@ -71,7 +71,8 @@ type Model struct {
 	flushAt  time.Duration
 	reporter reporter
 
-	c changeSet // of the turn being decided
+	c       changeSet // of the turn being decided
+	telling bool      // watchers are being told of changes
 }
 
 // A wiring says who reads which topic. It is immutable; Prepare works on it.
@@ -247,6 +248,7 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 	last.long = len(msg.Payload) > maxKept
 	last.payload = append(last.payload[:0], msg.Payload[:min(len(msg.Payload), maxKept)]...)
 
+	m.c.message = msg
 	start := 0
 	for i, b := range p.route.reads {
 		m.apply(t, b.node, p.updates[start:p.ends[i]], msg.Retained)
@@ -260,7 +262,7 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 			m.heard(a.group, a.source, p.avail[i] == availYes)
 		}
 	}
-	m.c.old = false
+	m.c.old, m.c.message = false, nil
 }
 
 // Wake does what is due.
@@ -290,11 +292,13 @@ func (m *Model) Birth(t *mqtt.Turn) {
 // finish ends the model's part of a turn: readers get the new house, watchers
 // the changes, and the next deadline is asked for.
 func (m *Model) finish(t *mqtt.Turn) {
-	structure := m.publish()
-	if changes := m.c.take(); len(changes) > 0 || structure {
-		for _, w := range m.watchers {
-			w.Changed(t, changes, structure)
+	for !m.telling {
+		structure := m.publish()
+		changes := m.c.take()
+		if len(changes) == 0 && !structure {
+			break
 		}
+		m.tell(t, changes, structure)
 	}
 	next := time.Duration(-1)
 	if at, ok := m.agenda.next(); ok {
@@ -306,5 +310,15 @@ func (m *Model) finish(t *mqtt.Turn) {
 	if next != m.asked {
 		m.asked = next
 		t.WakeAt(m, next)
+	}
+}
+
+// tell tells the watchers. A command that one of them gives meanwhile may
+// change more: that is told to all of them next, by finish.
+func (m *Model) tell(t *mqtt.Turn, changes []Change, structure bool) {
+	m.telling = true
+	defer func() { m.telling = false }()
+	for _, w := range m.watchers {
+		w.Changed(t, changes, structure)
 	}
 }

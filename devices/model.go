@@ -206,6 +206,9 @@ type Change struct {
 	// Event tells that the message itself is the point, not the value: a
 	// button was pressed, once more perhaps, so Old and New may be equal.
 	Event bool
+	// Message is the message that brought it, to tell a repetition; nil when
+	// a deadline, a form or a command did. It is lent.
+	Message *mqtt.Message
 }
 
 // A Watcher is told what has changed, in the same turn, whether a message,

@@ -34,9 +34,11 @@ func (n *node) due() time.Duration {
 
 // A changeSet collects what a turn changes.
 type changeSet struct {
-	old       bool // what is being applied was known before
+	old       bool          // what is being applied was known before
+	message   *mqtt.Message // that is being applied
 	changes   []Change
-	nodes     []*node // parallel to changes
+	lent      []Change // to watchers
+	nodes     []*node  // parallel to changes
 	touched   []*device
 	structure bool
 }
@@ -46,12 +48,13 @@ func (c *changeSet) take() []Change {
 	for i := range c.changes {
 		c.changes[i].Entity = c.nodes[i].public
 	}
-	changes := c.changes
-	c.changes, c.nodes = c.changes[:0], c.nodes[:0]
-	return changes
+	c.changes, c.lent = c.lent[:0], c.changes
+	c.nodes = c.nodes[:0]
+	return c.lent
 }
 
 func (c *changeSet) add(n *node, ch Change) {
+	ch.Message = c.message
 	c.changes = append(c.changes, ch)
 	c.nodes = append(c.nodes, n)
 }

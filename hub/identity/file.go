@@ -7,10 +7,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 
+	"lar.home/hub/store"
 	"lar.home/mqtt"
 )
 
@@ -43,32 +43,7 @@ func (s *state) writeFile(name string) error {
 	if old, err := os.ReadFile(name); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	return replaceFile(name, data)
-}
-
-func replaceFile(name string, data []byte) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".new-") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(temp.Name())
-		}
-	}()
-	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Sync(), temp.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temp.Name(), name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return store.Snapshot(name, data)
 }
 
 // recover adds to s what only the file still knows, and returns the writes

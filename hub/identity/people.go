@@ -69,8 +69,8 @@ func (d *Directory) FirstRun(ctx context.Context, home, name, password string) (
 	return token, nil
 }
 
-// AddPerson makes an account. The first owner also names the home; home is
-// left alone if it is empty.
+// AddPerson makes an account. With home it also names the home; a home that
+// gets an owner and has no name is called "Home".
 func (d *Directory) AddPerson(ctx context.Context, home, name, password string, role ui.Role) error {
 	switch role {
 	case ui.Owner, ui.Adult, ui.Child, ui.Guest:
@@ -90,8 +90,12 @@ func (d *Directory) AddPerson(ctx context.Context, home, name, password string, 
 			return nil, err
 		}
 		writes := []mqtt.Write{p.write()}
-		if home != "" {
-			s.home = home
+		name := home
+		if name == "" && s.home == "" && role == ui.Owner {
+			name = "Home"
+		}
+		if name != "" {
+			s.home = name
 			writes = append(writes, s.homeWrite())
 		}
 		return writes, nil

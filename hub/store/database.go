@@ -1,23 +1,29 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // opensTried is how often an open may be begun and not finished before the
-// database is held to be what ends the process. A power cut may do it too, so
+// database is held to be what ends the process. Power cuts may do it too, so
 // once is not enough.
 const opensTried = 3
 
-// openDatabase opens the database. One that cannot be opened is set aside, and
-// a fresh one takes its place.
+// openDatabase opens the database. A damaged one is set aside, and a fresh one
+// with what could be read of it takes its place.
 func (s *Store) openDatabase() error {
 	dir := filepath.Join(s.options.Dir, "db")
+	if err := finishRescue(dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make database folder: %w", err)
 	}
@@ -27,7 +33,7 @@ func (s *Store) openDatabase() error {
 	var err error
 	if tries.begun() >= opensTried {
 		err = fmt.Errorf("the process ended %d times while opening it", opensTried)
-	} else {
+	} else if err = errors.Join(s.sweep(dir), inspect(dir, options)); err == nil {
 		tries.begin()
 		s.db, err = openBadger(options)
 	}
@@ -35,16 +41,14 @@ func (s *Store) openDatabase() error {
 		tries.end()
 		return nil
 	}
+	err = brief(err)
+	if outside(err) {
+		return fmt.Errorf("data folder %s: %w", s.options.Dir, err)
+	}
 	if err := writable(s.options.Dir); err != nil {
 		return fmt.Errorf("data folder %s cannot be written: %w", s.options.Dir, err)
 	}
-	aside, asideErr := setAside(dir, time.Now())
-	if asideErr != nil {
-		return fmt.Errorf("database is damaged (%w) and could not be set aside: %w", brief(err), asideErr)
-	}
-	s.setAside = append(s.setAside, aside)
-	s.log.Error("store: database could not be opened, set aside", "err", brief(err), "as", aside)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := s.rescue(dir, options, err); err != nil {
 		return err
 	}
 	if s.db, err = openBadger(options); err != nil {
@@ -54,8 +58,93 @@ func (s *Store) openDatabase() error {
 	return nil
 }
 
-// setAside renames a damaged database. Nothing is ever deleted here: somebody
-// may be able to read more of it than we are.
+// sweep removes logs and value logs that are empty. A process that is killed
+// as it makes one leaves it so, and also as it removes one (Badger empties it
+// first); then Badger never opens the database again.
+func (s *Store) sweep(dir string) error {
+	for _, ext := range []string{".mem", ".vlog"} {
+		files, err := numberedFiles(dir, ext)
+		if err != nil {
+			return err
+		}
+		for _, path := range files {
+			if info, err := os.Stat(path); err != nil || info.Size() > 0 {
+				continue
+			}
+			s.log.Warn("store: empty log removed", "file", filepath.Base(path))
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rescue copies what can be read of the database into a fresh one and lets the
+// two change places. A cut leaves either the old one or the finished new one.
+func (s *Store) rescue(dir string, options badger.Options, why error) error {
+	s.log.Error("store: database is damaged, reading what can be read", "err", why)
+	fresh := dir + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	if err := os.Mkdir(fresh, 0o700); err != nil {
+		return err
+	}
+	options.Dir, options.ValueDir = fresh, fresh
+	db, err := openBadger(options)
+	if err != nil {
+		return fmt.Errorf("make a fresh database: %w", brief(err))
+	}
+	salvage := salvage{dir: dir, log: s.log}
+	if err := salvage.run(options, db); err != nil {
+		salvage.loses("the rest cannot be read", "err", brief(err))
+	}
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("close the fresh database: %w", brief(err))
+	}
+	aside, err := setAside(dir, time.Now())
+	if err != nil {
+		return fmt.Errorf("database is damaged (%w) and could not be set aside: %w", why, err)
+	}
+	if err := finishRescue(dir); err != nil {
+		return err
+	}
+	s.setAside = append(s.setAside, aside)
+	s.rescued, s.lost = salvage.records, salvage.lost
+	s.log.Error("store: damaged database set aside", "as", aside, "records kept", s.rescued, "places lost", s.lost)
+	return nil
+}
+
+// finishRescue puts the fresh database in place if the old one is out of it.
+func finishRescue(dir string) error {
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := os.Rename(dir+".new", dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// outside tells whether an error is none of the database's: it would meet a
+// fresh one too. Badger hands on the text of errors only.
+func outside(err error) bool {
+	for _, text := range []string{
+		"permission denied", "operation not permitted", "read-only file system", "no space left",
+		"too many open files", "cannot allocate memory", "disk quota exceeded",
+	} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// setAside renames a damaged database. Nothing of it is ever deleted here:
+// somebody may be able to read more of it than we are.
 func setAside(dir string, now time.Time) (string, error) {
 	base := dir + ".broken-" + now.UTC().Format("20060102-150405")
 	for i := 1; ; i++ {

@@ -3,6 +3,12 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -12,6 +18,33 @@ import (
 
 // LeaseSize is how many numbers a lease holds.
 const LeaseSize = 1_000_000
+
+// The next number is kept twice, in the database and in a file beside it: a
+// database that lost it must not give numbers out again.
+
+func (s *Store) leasePath(name string) string {
+	return filepath.Join(s.options.Dir, "lease-"+url.PathEscape(name))
+}
+
+func (s *Store) leaseFile(name string) uint64 {
+	text, err := os.ReadFile(s.leasePath(name))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return n
+}
+
+func (s *Store) leaseRecord(key []byte) uint64 {
+	value, err := s.own(key)
+	if err != nil || len(value) != 8 {
+		if !errors.Is(err, badger.ErrKeyNotFound) {
+			s.damaged.add(key, errDamaged)
+		}
+		return 0
+	}
+	return binary.BigEndian.Uint64(value)
+}
 
 // leases remember, for each name, the first number not leased yet.
 type leases struct {
@@ -31,17 +64,10 @@ func (s *Store) Lease(name string) (first uint64, err error) {
 	key := append([]byte{reserved, 'l', '/'}, name...)
 	first, ok := s.leases.next[name]
 	if !ok {
-		value, err := s.own(key)
-		switch {
-		case errors.Is(err, badger.ErrKeyNotFound):
-			first = 1
-		case err != nil:
-			return 0, err
-		case len(value) != 8:
-			return 0, errDamaged
-		default:
-			first = binary.BigEndian.Uint64(value)
-		}
+		first = max(1, s.leaseFile(name), s.leaseRecord(key))
+	}
+	if err := Snapshot(s.leasePath(name), strconv.AppendUint(nil, first+LeaseSize, 10)); err != nil {
+		return 0, fmt.Errorf("lease numbers: %w", err)
 	}
 	done := make(chan struct{})
 	s.committer.submit(turn{

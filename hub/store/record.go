@@ -10,8 +10,8 @@ import (
 
 // A record is a value as it lies on disk:
 //
-//	format 1: 1, CRC32C of key and value, value
-//	format 2: 2, CRC32C of key and value, length of the key's tail, tail, value
+//	format 1: 1, CRC32C of both, value
+//	format 2: 2, CRC32C of both, length of the key's tail, tail, value
 //
 // Badger returns rotten bytes without an error, so every value carries its own
 // sum. It is taken over the key too: a value under a wrong key is as bad.
@@ -92,6 +92,12 @@ func decodeRecord(onDisk, record []byte) (key, value []byte, err error) {
 	return key, value, nil
 }
 
+// recordSum covers the length of the key too, or a byte could move between key
+// and value unnoticed.
 func recordSum(key, value []byte) uint32 {
-	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+	var n [4]byte
+	binary.LittleEndian.PutUint32(n[:], uint32(len(key)))
+	sum := crc32.Update(0, castagnoli, n[:])
+	sum = crc32.Update(sum, castagnoli, key)
+	return crc32.Update(sum, castagnoli, value)
 }

@@ -65,6 +65,8 @@ type Store struct {
 	space      *spaceGuard
 	leases     leases
 	setAside   []string
+	rescued    int
+	lost       int
 	damaged    damageLog
 	io         ioCounter
 
@@ -218,6 +220,11 @@ func (s *Store) Low() bool { return s.space.low.Load() }
 // SetAside returns what Open set aside because it could not be read, as paths
 // in the data folder.
 func (s *Store) SetAside() []string { return s.setAside }
+
+// Rescued returns how many records Open copied out of a database that it set
+// aside, and how many records, or blocks and files of records, it could not
+// read. Both are 0 if nothing was set aside.
+func (s *Store) Rescued() (records, lost int) { return s.rescued, s.lost }
 
 // Close commits what waits, lazy writes too, and closes the folder. If the
 // disk does not answer until ctx is done, it leaves the folder as a power cut

@@ -1,0 +1,55 @@
+package automations
+
+import (
+	"fmt"
+
+	"lar.home/mqtt"
+)
+
+// A link tells which run of a turn set off which: a rule that sets itself off
+// is found by it, and others that merely see what it does are left alone.
+type link struct {
+	rule *rule
+	by   *link // nil: something from outside, or a deadline
+}
+
+// makes notes that a run has made a message in this turn.
+func (e *Engine) makes(m *mqtt.Message, by *link) {
+	if e.now.made == nil {
+		e.now.made = map[*mqtt.Message]*link{}
+	}
+	e.now.made[m] = by
+}
+
+// madeBy returns the run of this turn that made a message, or nil.
+func (e *Engine) madeBy(m *mqtt.Message) *link {
+	if m == nil || len(e.now.made) == 0 {
+		return nil
+	}
+	return e.now.made[m]
+}
+
+// looping tells why a rule must not be triggered once more in this turn, or
+// nothing: it has set itself off, and the chain from one to the next is as
+// long as a turn allows, or there were too many of them.
+func (e *Engine) looping(r *rule, by *link) string {
+	length, own := 0, false
+	for l := by; l != nil; l = l.by {
+		length++
+		own = own || l.rule == r
+	}
+	if !own {
+		return ""
+	}
+	if e.now.loops == nil {
+		e.now.loops = map[*rule]int{}
+	}
+	e.now.loops[r]++
+	switch {
+	case length >= MaxHops:
+		return fmt.Sprintf("Paused: it sets itself off, without end: %d times in a row.", length)
+	case e.now.loops[r] > MaxRunsInTurn:
+		return fmt.Sprintf("Paused: it set itself off more than %d times at once.", MaxRunsInTurn)
+	}
+	return ""
+}

@@ -1,0 +1,186 @@
+// Lar runs a house: an MQTT broker, the devices that speak to it, automations
+// and pages, in one process. See lar --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"lar.home/hub"
+)
+
+const usage = `Lar runs a house: MQTT broker, devices, automations and pages in one process.
+
+Usage:
+
+  lar [flags]                            run the hub until it is told to stop
+  lar mqtt add NAME                      make a credential for a device and print it
+  lar mqtt remove NAME                   end a credential
+  lar mqtt list                          list the credentials
+  lar user add NAME --role owner         make an account; the password is read
+                                         from standard input. With --home NAME
+                                         it also names the home.
+  lar version                            print the version
+
+The commands talk to the hub that runs on the data folder, or change the
+folder when none does.
+
+Flags:
+
+  --data DIR          data folder (./lar-data)
+  --mqtt ADDR         where clients connect (:1883); port 0 picks a free one
+  --http ADDR         where pages are served (:8080); port 0 picks a free one
+  --mdns=false        do not make the hub known on the local network
+  --allow-anonymous   let clients of the local network connect without a
+                      credential, also when the home has an owner
+  --log-level LEVEL   debug, info, warn or error (info)
+`
+
+// memoryLimit is what the runtime tries to stay under if GOMEMLIMIT does not
+// say otherwise: it leaves a Pi with 512 MB room for all else.
+const memoryLimit = 160 << 20
+
+func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// flags are all that lar knows; each command uses some.
+type flags struct {
+	hub      hub.Config
+	logLevel slog.Level
+	role     string
+	home     string
+}
+
+// run carries out one call of lar and returns its exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	f, words, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	if err == nil {
+		log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: f.logLevel}))
+		f.hub.Log = log
+		if len(words) == 0 {
+			err = serve(f, stdout, log)
+		} else {
+			err = command(f, words, stdin, stdout)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "lar: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return 1
+	}
+	return 0
+}
+
+// parse reads flags, wherever they stand among the words of a command.
+func parse(args []string) (flags, []string, error) {
+	var f flags
+	set := flag.NewFlagSet("lar", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&f.hub.Dir, "data", "lar-data", "")
+	set.StringVar(&f.hub.MQTT, "mqtt", ":1883", "")
+	set.StringVar(&f.hub.HTTP, "http", ":8080", "")
+	set.BoolVar(&f.hub.MDNS, "mdns", true, "")
+	set.BoolVar(&f.hub.AllowAnonymous, "allow-anonymous", false, "")
+	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "")
+	set.StringVar(&f.role, "role", "", "")
+	set.StringVar(&f.home, "home", "", "")
+	var words []string
+	for {
+		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return f, nil, err
+		} else if err != nil {
+			return f, nil, fmt.Errorf("%w: see lar --help", err)
+		}
+		if set.NArg() == 0 {
+			break
+		}
+		words = append(words, set.Arg(0))
+		args = set.Args()[1:]
+	}
+	if len(words) > 0 && words[0] == "help" {
+		return f, nil, flag.ErrHelp
+	}
+	dir, err := filepath.Abs(f.hub.Dir)
+	if err != nil || f.hub.Dir == "" {
+		return f, nil, errors.New("--data wants the name of a folder: see lar --help")
+	}
+	f.hub.Dir = dir
+	f.hub.Version = version()
+	return f, words, nil
+}
+
+// serve runs the hub until a signal comes; a second one ends it at once.
+func serve(f flags, stdout io.Writer, log *slog.Logger) error {
+	if f.role != "" || f.home != "" {
+		return errors.New("--role and --home belong to lar user add: see lar --help")
+	}
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(log) // libraries that use package log are heard at debug
+
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go func() {
+		<-signals
+		stop()
+		<-signals
+		os.Exit(1)
+	}()
+
+	h, err := hub.New(f.hub)
+	if err != nil {
+		return err
+	}
+	greet(h, f.hub.Dir, stdout)
+	return h.Run(ctx)
+}
+
+// greet says where to go.
+func greet(h *hub.Hub, dir string, w io.Writer) {
+	fmt.Fprintln(w, "Lar is running.")
+	labels := map[string]string{"web": "Open in a browser", "mqtt": "MQTT address"}
+	for _, kind := range []string{"web", "mqtt"} {
+		label := labels[kind]
+		for _, a := range h.Addresses() {
+			if a.Kind == kind {
+				fmt.Fprintf(w, "  %-18s %s\n", label, a.Text)
+				label = ""
+			}
+		}
+	}
+	fmt.Fprintf(w, "  %-18s %s\n", "Data folder", dir)
+	if open, why := h.Open(); open {
+		fmt.Fprintln(w, why)
+	}
+}
+
+// version is the version of the module, or the commit the binary was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	if v == "" || v == "(devel)" {
+		v = "devel"
+	}
+	return v
+}

@@ -1,0 +1,329 @@
+// Package hub puts the house together: it opens the data folder, makes the
+// broker, the model of the devices, the rules and the pages, joins them, and
+// starts and stops them in an order that loses nothing.
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lar.home/automations"
+	"lar.home/devices"
+	"lar.home/hub/control"
+	"lar.home/hub/identity"
+	"lar.home/hub/mdns"
+	"lar.home/hub/store"
+	"lar.home/mqtt"
+	"lar.home/mqtt/packet"
+	"lar.home/ui"
+)
+
+const (
+	// stopWithin bounds a stop, so that whoever waits for it (a person, or
+	// the system that goes down) need not kill the hub.
+	stopWithin = 4500 * time.Millisecond
+	// pagesWithin is the part of it that answers under way may take.
+	pagesWithin = time.Second
+	// localWithin is how long a start waits for somebody to answer for the
+	// machine's .local name, and localEvery how often it is asked later.
+	localWithin = 250 * time.Millisecond
+	localEvery  = time.Minute
+	// birthAgain is how long after the start clients have come back: the
+	// libraries try again after 1 to 5 s.
+	birthAgain = 10 * time.Second
+)
+
+// A Config says how a hub is to run. Its errors name the flags of lar that
+// these fields are set by.
+type Config struct {
+	Dir            string // the data folder
+	MQTT           string // where clients connect, ":1883"
+	HTTP           string // where pages are served, ":8080"
+	MDNS           bool   // make the hub known on the local network
+	AllowAnonymous bool   // let clients of the local network in without a credential
+	Version        string
+	Log            *slog.Logger
+}
+
+// A Hub is one house. Several fit in one process.
+type Hub struct {
+	cfg       Config
+	log       *slog.Logger
+	store     *store.Store
+	clock     *clock
+	people    *identity.Directory
+	model     *devices.Model
+	rules     *automations.Engine
+	pages     *ui.Server
+	broker    *mqtt.Broker
+	control   *control.Server
+	mqttLn    net.Listener
+	httpLn    net.Listener
+	localName atomic.Pointer[string] // ".local" name that is answered for
+}
+
+// New returns a hub that is ready to Run: what the data folder holds has been
+// taken up and the ports are open, but nobody is served yet. Its errors are
+// sentences for people.
+func New(cfg Config) (_ *Hub, err error) {
+	h := &Hub{cfg: cfg, log: cfg.Log}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			h.abandon()
+		}
+	}()
+	asked := make(chan struct{})
+	go func() { defer close(asked); h.askLocalName() }()
+
+	if h.mqttLn, err = listen(cfg.MQTT, "--mqtt"); err != nil {
+		return nil, err
+	}
+	if h.httpLn, err = listen(cfg.HTTP, "--http"); err != nil {
+		return nil, err
+	}
+	if h.store, err = store.Open(store.Options{Dir: cfg.Dir, Log: h.log}); err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	if h.clock, err = newClock(h.store.Scan); err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	h.people, err = identity.Load(identity.Config{
+		Store:          h.store,
+		Do:             h.doDurable,
+		File:           peopleFile(cfg.Dir),
+		AllowAnonymous: cfg.AllowAnonymous,
+		Log:            h.log,
+	})
+	if err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	if h.model, err = devices.New(devices.Options{Scan: h.store.Scan, Log: h.log}); err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	if h.rules, err = automations.New(automations.Config{Scan: h.store.Scan, Model: h.model, Log: h.log}); err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	h.pages, err = ui.New(ui.Config{
+		House:     h,
+		People:    h.people,
+		Model:     h.model,
+		Rules:     h.rules,
+		Log:       h.log,
+		Version:   cfg.Version,
+		Addresses: h.Addresses,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Rules decide on a change before pages show it, and what they change in
+	// turn comes after it.
+	h.model.Watch(h.rules)
+	h.model.Watch(h.pages)
+	h.broker, err = mqtt.New(mqtt.Config{
+		Store:        h.store,
+		Clock:        h.clock.now,
+		Authenticate: h.authenticate,
+		Consumers:    []mqtt.Consumer{h.model, h.rules},
+		Log:          h.log,
+	})
+	if err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	if err := h.people.Save(context.Background()); err != nil {
+		// A disk that is full now will have room again; the house goes on.
+		h.log.Error("people not saved", "err", err)
+	}
+	if h.control, err = control.Serve(cfg.Dir, h.people, h.log); err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
+	<-asked
+	return h, nil
+}
+
+// Run serves the house until ctx ends, then stops it: whoever is connected is
+// told, and what was promised is on disk. A hub runs once.
+func (h *Hub) Run(ctx context.Context) error {
+	web := h.pages.HTTPServer()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	var beside sync.WaitGroup
+	beside.Go(func() { h.clock.watch(ctx, h.Do) })
+	beside.Go(func() { h.watchLocalName(ctx) })
+	go func() {
+		if err := h.broker.Serve(h.mqttLn); err != nil {
+			cancel(fmt.Errorf("serve clients: %w", err))
+		}
+	}()
+	go func() {
+		if err := web.Serve(h.httpLn); !errors.Is(err, http.ErrServerClosed) {
+			cancel(fmt.Errorf("serve pages: %w", err))
+		}
+	}()
+	var announcer *mdns.Announcer
+	if h.cfg.MDNS {
+		announcer = mdns.Announce(mdns.Config{Name: h.name, Services: h.services(), Log: h.log})
+	}
+	if open, why := h.people.Open(); open {
+		h.log.Warn("clients may connect without a credential", "why", why)
+	}
+	beside.Go(func() { h.announceBirth(ctx) })
+
+	<-ctx.Done()
+	h.log.Info("stopping")
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		cause = nil
+	}
+	beside.Wait()
+	return errors.Join(cause, h.stop(web, announcer))
+}
+
+// announceBirth asks devices to announce themselves and to say their states:
+// at once, and again for those who needed some time to come back.
+func (h *Hub) announceBirth(ctx context.Context) {
+	for _, wait := range []time.Duration{0, birthAgain} {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		err := h.Do(ctx, func(t *mqtt.Turn) error { h.model.Birth(t); return nil })
+		if err != nil && ctx.Err() == nil {
+			h.log.Error("birth message not sent", "err", err)
+		}
+	}
+}
+
+// stop ends the parts in the order in which they depend on each other.
+func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	var errs []error
+	failed := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	h.mqttLn.Close()
+	failed("stop commands", h.control.Close())
+
+	h.pages.Close() // ends the live streams, which would go on for ever
+	pagesCtx, cancelPages := context.WithTimeout(ctx, pagesWithin)
+	if web.Shutdown(pagesCtx) != nil {
+		web.Close()
+	}
+	cancelPages()
+
+	failed("store the time", h.Do(ctx, h.clock.store))
+	failed("stop the broker", h.broker.Shutdown(ctx))
+	if announcer != nil {
+		announcer.Close()
+	}
+	failed("close the store", h.store.Close(ctx))
+	return errors.Join(errs...)
+}
+
+// abandon closes what a New that fails has opened.
+func (h *Hub) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	for _, ln := range []net.Listener{h.mqttLn, h.httpLn} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+	if h.pages != nil {
+		h.pages.Close()
+	}
+	if h.broker != nil {
+		h.broker.Shutdown(ctx)
+	}
+	if h.store != nil {
+		h.store.Close(ctx)
+	}
+}
+
+// Do runs fn as one turn and returns when what it wrote is on disk. The parts
+// that are made before the broker reach it by this.
+func (h *Hub) Do(ctx context.Context, fn func(t *mqtt.Turn) error) error {
+	return h.broker.Do(ctx, fn)
+}
+
+// doDurable is Do for turns that always write: they are refused while the disk
+// is full or stuck, before anything is decided.
+func (h *Hub) doDurable(ctx context.Context, fn func(t *mqtt.Turn) error) error {
+	if err := h.store.Ready(); err != nil {
+		return err
+	}
+	return h.Do(ctx, fn)
+}
+
+func (h *Hub) authenticate(l mqtt.Login) (string, packet.Reason) {
+	return h.people.Authenticate(l.HasUsername, l.Username, l.Password, l.Remote.Addr())
+}
+
+// Open tells whether clients without a credential may connect now, and why.
+func (h *Hub) Open() (open bool, why string) { return h.people.Open() }
+
+// Addresses says where clients reach the hub now, for people to type.
+func (h *Hub) Addresses() []ui.Address {
+	local := ""
+	if name := h.localName.Load(); name != nil {
+		local = *name
+	}
+	return addresses(h.httpLn, h.mqttLn, local)
+}
+
+// name is what the hub is called on the network.
+func (h *Hub) name() string {
+	if home := h.people.Home(); home != "" {
+		return home
+	}
+	return "Lar " + h.people.Installation()
+}
+
+func (h *Hub) services() []mdns.Service {
+	return []mdns.Service{
+		{Type: "_mqtt._tcp", Port: h.mqttLn.Addr().(*net.TCPAddr).Port},
+		{Type: "_http._tcp", Port: h.httpLn.Addr().(*net.TCPAddr).Port, Text: []string{"path=/"}},
+	}
+}
+
+// askLocalName finds out whether the machine's .local name is answered for.
+// Where nothing is to be announced, nothing is asked either.
+func (h *Hub) askLocalName() {
+	if !h.cfg.MDNS {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), localWithin)
+	defer cancel()
+	name := mdns.Answered(ctx)
+	h.localName.Store(&name)
+}
+
+// watchLocalName asks again: at boot, who answers may start after us.
+func (h *Hub) watchLocalName(ctx context.Context) {
+	tick := time.NewTicker(localEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			h.askLocalName()
+		}
+	}
+}

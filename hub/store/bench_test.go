@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"testing"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// benchOptions open a folder without logging.
+func benchOptions(b *testing.B) Options {
+	return Options{Dir: b.TempDir(), Space: Space{Ballast: -1}, Log: slog.New(slog.DiscardHandler)}
+}
+
+// queueRecord is a turn that puts a message of 64 bytes into the queue of a
+// kept session, as the broker does.
+func queueRecord(session uint32, number uint64) []mqtt.Write {
+	key := make([]byte, 0, 13)
+	key = append(key, 'q')
+	key = binary.BigEndian.AppendUint32(key, session)
+	key = binary.BigEndian.AppendUint64(key, number)
+	value := make([]byte, 100) // topic, properties and flags beside the payload
+	binary.BigEndian.PutUint64(value, number)
+	return []mqtt.Write{{Key: key, Value: value}}
+}
+
+// BenchmarkCommitterFloor is the bare committer on a real disk, under the load
+// that a broker makes of it: window messages are on their way, and each one
+// that becomes durable lets the next one in. It is printed beside every
+// durable figure of the broker: no broker on this store is faster.
+func BenchmarkCommitterFloor(b *testing.B) {
+	for _, bb := range []struct {
+		name   string
+		sync   Sync
+		window int
+	}{
+		{"always/window=1", SyncAlways, 1},
+		{"always/window=80", SyncAlways, 80},
+		{"always/window=1000", SyncAlways, 1000},
+		{"never/window=80", SyncNever, 80},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			o := benchOptions(b)
+			o.Sync = bb.sync
+			s, err := Open(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close(context.Background())
+			freed := make(chan uint64, 1)
+			s.Durable(func(number uint64) {
+				select {
+				case <-freed:
+				default:
+				}
+				freed <- number
+			})
+			b.ReportAllocs()
+			b.ResetTimer()
+			durable := uint64(0)
+			for number := uint64(1); durable < uint64(b.N); {
+				for number <= uint64(b.N) && number <= durable+uint64(bb.window) {
+					s.Submit(number, queueRecord(uint32(number%50), number), true)
+					number++
+				}
+				durable = <-freed
+			}
+			b.StopTimer()
+			st := s.Stats()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+			b.ReportMetric(float64(st.Turns)/float64(st.Groups), "msg/commit")
+			b.ReportMetric(float64(st.Disk)/float64(b.N), "disk-B/msg")
+		})
+	}
+}
+
+// BenchmarkSubmit is what a turn pays under the house's lock.
+func BenchmarkSubmit(b *testing.B) {
+	d := &sink{}
+	c := newCommitter(d, slog.New(slog.DiscardHandler))
+	defer c.close(context.Background())
+	turns := make([][]mqtt.Write, 1024)
+	for i := range turns {
+		turns[i] = queueRecord(uint32(i%50), uint64(i))
+	}
+	b.ReportAllocs()
+	for i := range b.N {
+		c.submit(turn{number: uint64(i + 1), writes: turns[i%len(turns)], soon: true})
+	}
+}
+
+// A sink is a backend that forgets, half a millisecond later.
+type sink struct{}
+
+func (d *sink) Apply(g group, done func(error)) {
+	time.AfterFunc(500*time.Microsecond, func() { done(nil) })
+}
+
+// BenchmarkScan reads a backlog back.
+func BenchmarkScan(b *testing.B) {
+	s, err := Open(benchOptions(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	const records = 100_000
+	durable := make(chan struct{})
+	s.Durable(func(n uint64) {
+		if n == records {
+			close(durable)
+		}
+	})
+	for n := range uint64(records) {
+		s.Submit(n+1, queueRecord(1, n), n+1 == records)
+	}
+	<-durable
+	b.ResetTimer()
+	n := 0
+	for range b.N {
+		s.Scan([]byte{'q'}, nil, func(k, v []byte) bool { n++; return true })
+	}
+	if n != b.N*records {
+		b.Fatalf("%d records, want %d", n, b.N*records)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/record")
+}

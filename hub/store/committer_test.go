@@ -1,0 +1,484 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// A fakeDisk is a backend in memory: it takes as long as it is told to, or
+// for ever, and may fail.
+type fakeDisk struct {
+	mu     sync.Mutex
+	takes  time.Duration
+	fail   error
+	hang   chan struct{}           // if not nil, answers come after it is closed
+	groups []group                 // applied, in order
+	failed []group                 // refused, in order
+	state  map[string]string       // after groups
+	after  func(map[string]string) // called after each group
+}
+
+func (d *fakeDisk) Apply(g group, done func(error)) {
+	go func() {
+		d.mu.Lock()
+		hang, takes := d.hang, d.takes
+		d.mu.Unlock()
+		if hang != nil {
+			<-hang
+		}
+		time.Sleep(takes)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.fail != nil {
+			d.failed = append(d.failed, g)
+			done(d.fail)
+			return
+		}
+		d.groups = append(d.groups, g)
+		if d.state == nil {
+			d.state = map[string]string{}
+		}
+		for _, w := range g.writes {
+			if w.Value == nil {
+				delete(d.state, string(w.Key))
+			} else {
+				d.state[string(w.Key)] = string(w.Value)
+			}
+		}
+		if d.after != nil {
+			d.after(d.state)
+		}
+		done(nil)
+	}()
+}
+
+// now changes how the disk behaves.
+func (d *fakeDisk) now(change func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change()
+}
+
+// done returns the groups applied so far and what the disk shows.
+func (d *fakeDisk) done() ([]group, map[string]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.groups), maps.Clone(d.state)
+}
+
+// pass lets time pass and what is due happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// shows returns the value of a key on disk.
+func (d *fakeDisk) shows(key string) string {
+	_, state := d.done()
+	return state[key]
+}
+
+// text shows what was applied.
+func (d *fakeDisk) text() string {
+	groups, _ := d.done()
+	return text(groups)
+}
+
+// text shows groups as "1: a=1 b=2; 2: c".
+func text(groups []group) string {
+	var b strings.Builder
+	for i, g := range groups {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "%d:", g.number)
+		for _, w := range g.writes {
+			fmt.Fprintf(&b, " %s", w.Key)
+			if w.Value != nil {
+				fmt.Fprintf(&b, "=%s", w.Value)
+			}
+		}
+	}
+	return b.String()
+}
+
+// bubble runs a test on a committer over a fake disk.
+func bubble(t *testing.T, fn func(t *testing.T, c *committer, d *fakeDisk)) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDisk{takes: 10 * time.Millisecond}
+		c := newCommitter(d, slog.New(slog.DiscardHandler))
+		fn(t, c, d)
+		c.close(t.Context())
+	})
+}
+
+func (c *committer) give(number uint64, soon bool, writes ...mqtt.Write) {
+	c.submit(turn{number: number, writes: writes, soon: soon})
+}
+
+func TestGroupsGatherDuringACommit(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		start := time.Now()
+		var told []string
+		c.durableFn = func(n uint64) { told = append(told, fmt.Sprint(n, " at ", time.Since(start))) }
+		c.give(1, true, set("a", "1"))
+		synctest.Wait() // the first commit is under way
+		c.give(2, true, set("b", "2"))
+		c.give(4, false, set("a", "4"))
+		c.give(5, true, del("b"))
+		pass(time.Second)
+		if got, want := d.text(), "1: a=1; 2: b=2 a=4 b"; got != want {
+			t.Errorf("groups %q, want %q", got, want)
+		}
+		if want := []string{"1 at 10ms", "5 at 20ms"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+	})
+}
+
+func TestRideAlong(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		c.give(1, false, set("a", "1"))
+		pass(500 * time.Millisecond)
+		c.give(2, false, set("b", "2"))
+		pass(499 * time.Millisecond)
+		if d.text() != "" {
+			t.Errorf("groups %q after 999 ms, want none", d.text())
+		}
+		pass(20 * time.Millisecond)
+		c.give(3, false, set("c", "3"))
+		pass(100 * time.Millisecond)
+		c.give(4, true, set("d", "4"))
+		pass(20 * time.Millisecond)
+		if got, want := d.text(), "1: a=1 b=2; 2: c=3 d=4"; got != want {
+			t.Errorf("groups %q, want %q", got, want)
+		}
+	})
+}
+
+func TestGroupLimits(t *testing.T) {
+	writes := func(n, size int) []mqtt.Write {
+		return slices.Repeat([]mqtt.Write{set("k", strings.Repeat("x", size))}, n)
+	}
+	tests := []struct {
+		name  string
+		turns [][]mqtt.Write
+		want  []int // writes of each group after the first
+	}{
+		{"writes", [][]mqtt.Write{writes(2000, 1), writes(1999, 1), writes(1, 1), writes(1, 1)}, []int{4000, 1}},
+		{"bytes", [][]mqtt.Write{writes(100, 2500), writes(100, 2500), writes(10, 2500)}, []int{200, 10}},
+		{"big values", [][]mqtt.Write{writes(3, 4<<20), writes(2, 4<<20), writes(1, 1)}, []int{3, 3}},
+		{"a turn over the limit goes alone", [][]mqtt.Write{writes(1, 1), writes(9000, 1), writes(1, 1)}, []int{1, 9000, 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+				c.give(1, true, set("first", ""))
+				synctest.Wait()
+				for i, turn := range tt.turns {
+					c.give(uint64(i+2), true, turn...)
+				}
+				pass(time.Second)
+				var got []int
+				for _, g := range d.groups[1:] {
+					got = append(got, len(g.writes))
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("groups of %v writes, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAFullGroupDoesNotWait(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		for i := range 60 {
+			c.give(uint64(i+1), false, set(fmt.Sprint(i), strings.Repeat("x", 10_000)))
+		}
+		pass(20 * time.Millisecond)
+		if len(d.groups) != 1 || len(d.groups[0].writes) < 50 {
+			t.Errorf("%d groups after 20 ms, want a full one", len(d.groups))
+		}
+	})
+}
+
+func TestLazy(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		c.giveLazy([]mqtt.Write{set("a", "1"), set("b", "1"), set("c", "1")})
+		pass(time.Second)
+		c.giveLazy([]mqtt.Write{set("a", "2"), del("c")})
+		c.give(1, true, set("b", "of a turn"))
+		pass(3900 * time.Millisecond)
+		if got, want := d.text(), "1: b=of a turn"; got != want {
+			t.Errorf("groups %q before the lazies are due, want %q", got, want)
+		}
+		pass(200 * time.Millisecond)
+		if want := map[string]string{"a": "2", "b": "of a turn"}; !maps.Equal(d.state, want) {
+			t.Errorf("disk shows %v, want %v", d.state, want)
+		}
+		if len(d.groups) != 2 || len(d.groups[1].writes) != 2 {
+			t.Errorf("groups %q, want one of two lazies", d.text())
+		}
+		pass(time.Minute)
+		if len(d.groups) != 2 || c.lazy.bytes != 0 {
+			t.Errorf("%d groups and %d bytes of lazies a minute later", len(d.groups), c.lazy.bytes)
+		}
+	})
+}
+
+// TestLazyNeverBeforeItsTurn fills the line, so that lazies fall due while the
+// turn that gave them still waits.
+func TestLazyNeverBeforeItsTurn(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		d.now(func() { d.takes = 4 * time.Second })
+		d.after = func(state map[string]string) {
+			if state["lazy"] != "" && state["lazy"] > state["turn"] {
+				t.Errorf("the lazy write of turn %s is on disk before it, after turn %s", state["lazy"], state["turn"])
+			}
+		}
+		for n := uint64(1); n < 30; n++ {
+			c.give(n, true, set("turn", fmt.Sprintf("%02d", n)), set(fmt.Sprint(n), strings.Repeat("x", 400_000)))
+			c.giveLazy([]mqtt.Write{set("lazy", fmt.Sprintf("%02d", n))})
+			pass(2 * time.Second)
+		}
+		pass(5 * time.Minute)
+		if d.shows("lazy") != "29" {
+			t.Errorf("in the end the lazy write of turn %s is on disk, want 29", d.shows("lazy"))
+		}
+	})
+}
+
+// TestLazyUnderLoad keeps every group full: lazies must get through.
+func TestLazyUnderLoad(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		c.giveLazy([]mqtt.Write{set("lazy", "1")})
+		start := time.Now()
+		for n := uint64(1); d.shows("lazy") == "" && time.Since(start) < time.Minute; n++ {
+			c.give(n, true, slices.Repeat([]mqtt.Write{set("k", "v")}, 1000)...)
+			pass(2 * time.Millisecond) // a group of 4,000 takes 10 ms
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("a lazy write took %v under load", took)
+		}
+	})
+}
+
+func TestLazyBound(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		d.now(func() { d.hang = make(chan struct{}) })
+		big := strings.Repeat("x", 10_000)
+		for i := range 2000 {
+			c.giveLazy([]mqtt.Write{set(fmt.Sprint(i), big)})
+		}
+		synctest.Wait()
+		c.mu.Lock()
+		bytes, lost := c.lazy.bytes, c.lazy.lost
+		c.mu.Unlock()
+		if bytes > lazyBound+20_000 || lost == 0 {
+			t.Errorf("%d bytes of lazies are kept, %d lost", bytes, lost)
+		}
+		close(d.hang)
+	})
+}
+
+func TestFailedCommit(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		start := time.Now()
+		var told []uint64
+		c.durableFn = func(n uint64) { told = append(told, n) }
+		d.now(func() { d.fail = errors.New("disk full") })
+		c.give(1, true, set("a", "1"))
+		pass(time.Millisecond)
+		c.give(2, true, set("b", "2"))
+		pass(4 * time.Second)
+		if err := c.ready(); err != nil {
+			t.Errorf("not ready after 4 s: %v", err)
+		}
+		pass(2 * time.Second)
+		if c.ready() == nil {
+			t.Error("ready although a turn has waited for 6 s")
+		}
+		if n := len(d.failed); n < 5 || n > 10 {
+			t.Errorf("tried %d times in %v", n, time.Since(start))
+		}
+		for _, g := range d.failed {
+			if got, want := text([]group{g}), "1: a=1"; got != want {
+				t.Fatalf("tried %q, want %q", got, want)
+			}
+		}
+		if len(told) > 0 {
+			t.Errorf("told %v while commits fail", told)
+		}
+		if c.stats.LastError != d.fail {
+			t.Errorf("last error %v, want %v", c.stats.LastError, d.fail)
+		}
+		d.now(func() { d.fail = nil })
+		pass(3 * time.Second)
+		if got, want := d.text(), "1: a=1; 2: b=2"; got != want {
+			t.Errorf("groups %q, want %q", got, want)
+		}
+		if want := []uint64{1, 2}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		if err := c.ready(); err != nil {
+			t.Errorf("not ready after recovery: %v", err)
+		}
+	})
+}
+
+// TestHangingDisk: inside a bubble, a call that blocked would be a deadlock.
+func TestHangingDisk(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		hang := make(chan struct{})
+		d.now(func() { d.hang = hang })
+		var told uint64
+		c.durableFn = func(n uint64) { told = n }
+		value := strings.Repeat("x", 100_000)
+		number := uint64(0)
+		for c.ready() == nil {
+			number++
+			for i := range 4 {
+				c.give(number*4+uint64(i), true, set(fmt.Sprint(number, i), value[:60_000]))
+			}
+			c.giveLazy([]mqtt.Write{set("lazy", fmt.Sprint(number))})
+		}
+		if waiting := c.waiting.Load(); waiting < waitingBytes || waiting > waitingBytes+waitingBytes/8 {
+			t.Errorf("not ready with %d bytes waiting", waiting)
+		}
+		pass(30 * time.Second)
+		close(hang)
+		pass(time.Second)
+		if err := c.ready(); err != nil {
+			t.Errorf("not ready after the disk came back: %v", err)
+		}
+		if want := number*4 + 3; told != want {
+			t.Errorf("told %d, want %d", told, want)
+		}
+	})
+}
+
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDisk{takes: 10 * time.Millisecond}
+		c := newCommitter(d, slog.New(slog.DiscardHandler))
+		var told uint64
+		c.durableFn = func(n uint64) { told = n }
+		for n := range uint64(100) {
+			c.give(n+1, false, set(fmt.Sprint(n+1), strings.Repeat("x", 50_000)))
+		}
+		c.giveLazy([]mqtt.Write{set("lazy", "1")})
+		if err := c.close(t.Context()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if len(d.state) != 101 || told != 100 {
+			t.Errorf("%d records on disk and told %d after close, want 101 and 100", len(d.state), told)
+		}
+		c.give(101, true, set("late", "1"))
+		c.giveLazy([]mqtt.Write{set("late", "1")})
+		pass(time.Minute)
+		if len(d.state) != 101 {
+			t.Error("something was written after close")
+		}
+	})
+}
+
+func TestCloseGivesUp(t *testing.T) {
+	tests := []struct {
+		name string
+		disk func(hang chan struct{}) *fakeDisk
+	}{
+		{"hangs", func(hang chan struct{}) *fakeDisk { return &fakeDisk{hang: hang} }},
+		{"fails", func(chan struct{}) *fakeDisk { return &fakeDisk{fail: errors.New("full")} }},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			hang := make(chan struct{})
+			c := newCommitter(tt.disk(hang), slog.New(slog.DiscardHandler))
+			c.give(1, true, set("a", "1"))
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			defer cancel()
+			start := time.Now()
+			if err := c.close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: close: %v, want a deadline", tt.name, err)
+			}
+			if took := time.Since(start); took != 4*time.Second {
+				t.Errorf("%s: close took %v", tt.name, took)
+			}
+			close(hang)
+			synctest.Wait()
+		})
+	}
+}
+
+// TestWholeTurns gives random turns and lazies and checks that the disk always
+// shows the records after some whole turn, in their order, and the last lazy
+// writes in the end.
+func TestWholeTurns(t *testing.T) {
+	for seed := range uint64(20) {
+		bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			states := []map[string]string{{}} // of the keys of turns, after each turn
+			at := 0                           // what the disk shows
+			d.after = func(state map[string]string) {
+				shown := maps.Clone(state)
+				maps.DeleteFunc(shown, func(k, _ string) bool { return k[0] == 'l' })
+				for ; at < len(states); at++ {
+					if maps.Equal(shown, states[at]) {
+						return
+					}
+				}
+				t.Fatalf("seed %d: the disk shows no whole turn: %v", seed, shown)
+			}
+			lazies := map[string]string{}
+			for n := range uint64(400) {
+				state := maps.Clone(states[len(states)-1])
+				var writes []mqtt.Write
+				writes = append(writes, set("number", fmt.Sprint(n+1)))
+				state["number"] = fmt.Sprint(n + 1)
+				for range random.IntN(5) {
+					key := fmt.Sprint("k", random.IntN(8))
+					if random.IntN(3) == 0 {
+						writes = append(writes, del(key))
+						delete(state, key)
+					} else {
+						writes = append(writes, set(key, fmt.Sprint(n)))
+						state[key] = fmt.Sprint(n)
+					}
+				}
+				if random.IntN(4) == 0 { // a turn may write what is else lazy
+					key := fmt.Sprint("l", random.IntN(8))
+					writes = append(writes, set(key, fmt.Sprint("turn ", n)))
+					lazies[key] = fmt.Sprint("turn ", n)
+				}
+				states = append(states, state)
+				c.give(n+1, random.IntN(3) > 0, writes...)
+				for range random.IntN(3) {
+					key := fmt.Sprint("l", random.IntN(8))
+					c.giveLazy([]mqtt.Write{set(key, fmt.Sprint(n))})
+					lazies[key] = fmt.Sprint(n)
+				}
+				d.now(func() { d.takes = time.Duration(random.IntN(30)) * time.Millisecond })
+				pass(time.Duration(random.IntN(40)) * time.Millisecond)
+			}
+			pass(10 * time.Second)
+			want := maps.Clone(states[len(states)-1])
+			maps.Copy(want, lazies)
+			if !maps.Equal(d.state, want) {
+				t.Errorf("seed %d: in the end the disk shows %v, want %v", seed, d.state, want)
+			}
+		})
+	}
+}
