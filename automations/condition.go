@@ -182,8 +182,13 @@ func compareText(text string, op Op, with Value) Result {
 	}
 }
 
-// compareValues compares two values of one kind; of others nothing is known.
+// compareValues compares two values of one kind; of others nothing is known. A
+// text that is compared with a number is read as one: a sensor that names no
+// unit has a text for a value.
 func compareValues(a Value, op Op, b Value) Result {
+	if a.Type == devices.Text && b.Type == devices.Number {
+		return compareText(a.Str, op, b)
+	}
 	if a.Type != b.Type {
 		return Unknown
 	}

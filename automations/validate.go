@@ -140,7 +140,7 @@ func (c *checker) trigger(path string, t Trigger) {
 			continue
 		}
 		c.value(path+"."+limit.name, Number(*limit.at))
-		if a != nil && a.Type != devices.Number {
+		if a != nil && (a.Type == devices.Bool || a.Type == devices.Enum) {
 			c.bad(path+"."+limit.name, "%s is not a number: it has no threshold.", s.Aspect)
 		}
 	}
@@ -307,6 +307,10 @@ func (c *checker) fits(path string, a *devices.Aspect, op Op, v Value) {
 			c.bad(path, "%s is a text.", a.Name)
 		} else if len(a.Options) > 0 && !slices.Contains(a.Options, v.Str) {
 			c.warn(path, "%s is one of %s.", a.Name, list(a.Options))
+		}
+	case devices.Text: // or a number, of a sensor that names no unit
+		if v.Type == devices.Bool {
+			c.bad(path, "%s is a text.", a.Name)
 		}
 	default:
 		if v.Type != devices.Text {
