@@ -41,6 +41,8 @@ var order = []string{
 var outside = map[string][]string{
 	"github.com/dgraph-io/badger/v4":      {"hub/store"},
 	"github.com/a-h/templ":                {"ui"},
+	"github.com/klauspost/compress":       {"hub/store"},
+	"google.golang.org/protobuf":          {"hub/store"},
 	"github.com/grandcat/zeroconf":        {"hub"},
 	"github.com/miekg/dns":                {"hub"},
 	"golang.org/x/crypto":                 {"hub"},
