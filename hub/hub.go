@@ -102,6 +102,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Do:             h.doDurable,
 		File:           peopleFile(cfg.Dir),
 		AllowAnonymous: cfg.AllowAnonymous,
+		Revoked:        func(identity string) { h.broker.Revoke(identity) },
 		Log:            h.log,
 	})
 	if err != nil {

@@ -217,6 +217,68 @@ func TestTwoHubs(t *testing.T) {
 	}
 }
 
+// as connects with a credential and keeps its session.
+func as(t *testing.T, h *Hub, id, username, password string, lost chan<- string) (c mqttclient.Client, present bool, err error) {
+	t.Helper()
+	c = mqttclient.NewClient(mqttclient.NewClientOptions().
+		AddBroker("tcp://" + h.mqttLn.Addr().String()).SetClientID(id).SetCleanSession(false).
+		SetUsername(username).SetPassword(password).SetAutoReconnect(false).
+		SetConnectionLostHandler(func(mqttclient.Client, error) { lost <- id }))
+	token := c.Connect().(*mqttclient.ConnectToken)
+	if !token.WaitTimeout(patience) {
+		t.Fatal("the broker does not answer")
+	}
+	t.Cleanup(func() { c.Disconnect(0) })
+	return c, token.SessionPresent(), token.Error()
+}
+
+// A device that came while the house stood open goes on with its session when
+// it has been given a credential, and loses it with that.
+func TestCredentialAndSession(t *testing.T) {
+	h, _ := start(t, t.TempDir())
+	lost := make(chan string, 10)
+	device, _, err := as(t, h, "device", "", "", lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, device.Subscribe("x", 1, nil))
+	device.Disconnect(0)
+
+	if _, err := h.people.FirstRun(t.Context(), "Elm Street", "Jo", "correct horse"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := as(t, h, "device", "", "", lost); err == nil {
+		t.Fatal("a device without a credential is let in")
+	}
+	lamp, err := h.people.AddCredential(t.Context(), "lamp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plug, err := h.people.AddCredential(t.Context(), "plug")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, present, err := as(t, h, "device", "lamp", lamp, lost)
+	if err != nil || !present {
+		t.Fatalf("with its credential the device has a session: %v, %v", present, err)
+	}
+	if _, _, err := as(t, h, "device", "plug", plug, lost); err == nil {
+		t.Error("another credential takes the session over")
+	}
+
+	if err := h.people.RemoveCredential(t.Context(), "lamp"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-lost:
+	case <-time.After(patience):
+		t.Error("a client stays connected without its credential")
+	}
+	if _, present, err := as(t, h, "device", "plug", plug, lost); err != nil || present {
+		t.Errorf("the next credential finds a session: %v, %v", present, err)
+	}
+}
+
 // A New that fails leaves nothing behind: neither ports nor the folder.
 func TestFailedStart(t *testing.T) {
 	dir := t.TempDir()

@@ -69,7 +69,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 		ack.AssignedClientID = clientID
 	}
 	old := b.sessions[clientID]
-	if old != nil && old.owner != identity {
+	if old != nil && old.owner != identity && old.owner != "" {
 		return refused(packet.ClientIDNotValid) // a session belongs to the identity that made it
 	}
 	expiry := p.SessionExpiry
@@ -113,9 +113,12 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	s := old
 	present := s != nil
 	if s == nil {
-		s = &session{clientID: clientID, owner: identity}
+		s = &session{clientID: clientID}
 		b.sessions[clientID] = s
 	}
+	// One that was made while the house stood open belongs to nobody yet: a
+	// device that has been given a credential since goes on with its session.
+	s.owner = identity
 	b.cancel(s.expires)
 	s.expires = nil
 	if s.will != nil {
