@@ -177,7 +177,7 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 	}
 	s.inFlight++
 	sd := send{c: s.conn, lanes: messageLane, qos: e.qos, dup: n < s.again, retain: e.retain, id: packetID(n), subIDs: e.subIDs}
-	if e.qos == ExactlyOnce {
+	if pub.q2() {
 		sd.after = e.turn // every copy of a QoS 2 publish waits for its turn
 		sd.own = pub.p != nil
 	}
