@@ -18,6 +18,9 @@ import (
 func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, error) {
 	e.enter(t)
 	defer e.leave(t)
+	if err := e.ready(); err != nil {
+		return nil, err
+	}
 	r, err := e.forSave(&given, basedOn)
 	if err != nil {
 		return nil, err
@@ -151,6 +154,9 @@ func (e *Engine) Delete(t *mqtt.Turn, id, by string) error {
 func (e *Engine) Restore(t *mqtt.Turn, id, by string) error {
 	e.enter(t)
 	defer e.leave(t)
+	if err := e.ready(); err != nil {
+		return err
+	}
 	r := e.rules[id]
 	if r == nil {
 		return ErrNotFound
@@ -175,7 +181,11 @@ func (e *Engine) RunNow(t *mqtt.Turn, id, by string) (*Run, error) {
 	return e.trigger(t, r, &event{cause: Cause{Kind: ByHand, By: clip(by)}, durable: true, unconditional: true}), nil
 }
 
+// find returns the rule that is to be changed or run.
 func (e *Engine) find(id string) (*rule, error) {
+	if err := e.ready(); err != nil {
+		return nil, err
+	}
 	r := e.rules[id]
 	switch {
 	case r == nil:

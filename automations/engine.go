@@ -19,10 +19,17 @@ const (
 	maxBytesInTurn = 192 << 10 // written by runs; a turn holds 512 KiB in all
 )
 
+// retryAfter is how long the engine waits for a disk that takes nothing.
+const retryAfter = time.Second
+
 // Config is what an Engine needs.
 type Config struct {
 	// Scan reads the store, as mqtt.Store has it; nil is an empty store.
 	Scan func(prefix, from []byte, fn func(key, value []byte) bool) error
+	// Ready says why nothing can be written now, as mqtt.Store has it; nil is
+	// always ready. Until it is again, runs that would need the disk do not
+	// begin, what is due stays due, and changes of rules are refused.
+	Ready func() error
 	// Model is what rules see and command; nil is a house without devices.
 	Model Model
 	// Location is where times of day are taken; nil is time.Local.
@@ -39,6 +46,7 @@ type Config struct {
 // devices have been found again.
 type Engine struct {
 	scan     func(prefix, from []byte, fn func(key, value []byte) bool) error
+	ready    func() error
 	model    Model
 	location *time.Location
 	log      *slog.Logger
@@ -53,12 +61,15 @@ type Engine struct {
 	asked     time.Duration // the time Wake was last asked for; -1 none
 	traced    []*rule       // with traces yet to be written
 	keepAt    time.Duration // when they are; -1 while there are none
+	retryAt   time.Duration // not before is the disk tried again
+	unwritten []memoryOf    // memory that could not be written when it flipped
 	purgeAt   time.Duration // when rules deleted long ago are looked for next
 	now       turnState
 
 	// For everyone.
-	index atomic.Pointer[index]
-	view  atomic.Pointer[view]
+	index    atomic.Pointer[index]
+	view     atomic.Pointer[view]
+	revision atomic.Uint64
 }
 
 // turnState is what the engine counts within one turn.
@@ -118,12 +129,16 @@ var (
 func New(c Config) (*Engine, error) {
 	e := &Engine{
 		scan:     c.Scan,
+		ready:    c.Ready,
 		model:    c.Model,
 		location: c.Location,
 		log:      c.Log,
 		rules:    map[string]*rule{},
 		damaged:  map[string]bool{},
 		asked:    -1,
+	}
+	if e.ready == nil {
+		e.ready = func() error { return nil }
 	}
 	if e.location == nil {
 		e.location = time.Local
@@ -204,7 +219,7 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 			return
 		}
 	}
-	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic}, by: e.madeBy(m), topic: m.Topic}
+	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic}, by: e.madeBy(m), hop: m.Hop(), topic: m.Topic}
 	if o.repeats(f.rule, m) {
 		return // it had its run
 	}
@@ -284,6 +299,11 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 		e.started = true
 		return
 	}
+	if e.ready() != nil {
+		e.retryAt = t.Now.Run + retryAfter
+		return
+	}
+	e.writeMemory(t)
 	e.followClock(t)
 	e.purge(t)
 	e.keepDue(t)
@@ -328,8 +348,11 @@ func (e *Engine) leave(t *mqtt.Turn) {
 		if e.keepAt >= 0 && (next < 0 || e.keepAt < next) {
 			next = max(e.keepAt, t.Now.Run)
 		}
-		if e.now.again {
+		if e.now.again || next < 0 && len(e.unwritten) > 0 {
 			next = t.Now.Run
+		}
+		if next >= 0 {
+			next = max(next, e.retryAt)
 		}
 		if next != e.asked {
 			t.WakeAt(e, next)

@@ -19,6 +19,7 @@ type event struct {
 	durable        bool   // the run must be on disk before what it sends leaves
 	unconditional  bool   // by hand: conditions are not asked
 	by             *link  // the run of this turn that set it off
+	hop            int    // messages of this turn that led to it
 	origin         origin // zero unless a repetition must be known again
 	topic          string
 	value          string
@@ -47,7 +48,7 @@ var errTooBig = fmt.Errorf("the payload that triggered the run was longer than %
 // trigger decides on a rule whose trigger has come true, and carries it out up
 // to its end or its first wait.
 func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
-	if why := e.looping(r, o.by); why != "" {
+	if why := e.looping(r, o); why != "" {
 		e.pause(t, r, why)
 		return nil
 	}
@@ -82,7 +83,7 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 			return run
 		}
 	}
-	if why := e.refuse(r); why != "" {
+	if why := e.refuse(r, o); why != "" {
 		e.notRun(t, r, run, why)
 		return run
 	}
@@ -104,7 +105,10 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 }
 
 // refuse tells why no further run of a rule can begin now, or nothing.
-func (e *Engine) refuse(r *rule) string {
+func (e *Engine) refuse(r *rule, o *event) string {
+	if err := e.ready(); err != nil && (o.durable || r.def.needsDisk()) {
+		return "Nothing can be written to the disk now: " + clip(err.Error()) + "."
+	}
 	if n := len(r.waiting); n > 0 {
 		switch {
 		case r.def.Mode == Single:
@@ -121,6 +125,14 @@ func (e *Engine) refuse(r *rule) string {
 		return "Too much was to be done at once."
 	}
 	return ""
+}
+
+// needsDisk tells whether a run is to be on disk before what it sends leaves,
+// as far as the rule itself says.
+func (r *Rule) needsDisk() bool {
+	return slices.ContainsFunc(r.Actions, func(a Action) bool {
+		return a.Wait != nil || a.Publish != nil && (a.Publish.QoS > mqtt.AtMostOnce || a.Publish.Retain)
+	})
 }
 
 func (e *Engine) countWaiting() int {

@@ -33,6 +33,7 @@ type kit struct {
 	trusted bool
 	boot    time.Time
 	off     bool
+	full    error // the disk is
 	wakes   map[mqtt.Consumer]time.Duration
 
 	sent  []string // all that was published by rules
@@ -76,7 +77,7 @@ func (k *kit) start() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	engine, err := New(Config{Scan: k.scan, Model: model, Location: time.UTC, Log: log})
+	engine, err := New(Config{Scan: k.scan, Ready: func() error { return k.full }, Model: model, Location: time.UTC, Log: log})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -162,6 +163,9 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 	}
 	writes := map[string][]byte{}
 	for _, w := range t.Writes() {
+		if k.full != nil && w.Key[0] == prefix {
+			k.t.Errorf("record %q was written to a full disk", w.Key)
+		}
 		writes[string(w.Key)] = w.Value
 		delete(k.lazies, string(w.Key))
 	}

@@ -114,6 +114,9 @@ func (e *Engine) adopt(id string, s *stored) error {
 	if r.def == nil {
 		return fmt.Errorf("its version %d is missing", s.head.Version)
 	}
+	if problems := r.def.Validate(nil); invalid(problems) {
+		return &InvalidError{problems} // written by a later Lar, perhaps
+	}
 	r.memory = make([]memory, len(r.def.Triggers))
 	if r.live() {
 		for i := range r.memory {
@@ -131,8 +134,8 @@ func (e *Engine) adopt(id string, s *stored) error {
 	slices.SortFunc(s.waiting, func(a, b *waitingRecord) int { return cmp.Compare(a.Run.Seq, b.Run.Seq) })
 	for _, record := range s.waiting {
 		def := r.version(record.Run.Version)
-		if def == nil || record.Step < 0 || record.Step > len(def.Actions) {
-			e.log.Error("waiting run left out", "rule", id, "err", "its version is missing")
+		if def == nil || record.Step < 0 || record.Step > len(def.Actions) || invalid(def.Validate(nil)) {
+			e.log.Error("waiting run left out", "rule", id, "err", "its version is missing or cannot be used")
 			continue
 		}
 		w := &waiting{

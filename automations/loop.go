@@ -32,9 +32,9 @@ func (e *Engine) madeBy(m *mqtt.Message) *link {
 // looping tells why a rule must not be triggered once more in this turn, or
 // nothing: it has set itself off, and the chain from one to the next is as
 // long as a turn allows, or there were too many of them.
-func (e *Engine) looping(r *rule, by *link) string {
+func (e *Engine) looping(r *rule, o *event) string {
 	length, own := 0, false
-	for l := by; l != nil; l = l.by {
+	for l := o.by; l != nil; l = l.by {
 		length++
 		own = own || l.rule == r
 	}
@@ -46,8 +46,8 @@ func (e *Engine) looping(r *rule, by *link) string {
 	}
 	e.now.loops[r]++
 	switch {
-	case length >= MaxHops:
-		return fmt.Sprintf("Paused: it sets itself off, without end: %d times in a row.", length)
+	case length >= MaxHops || o.hop >= MaxHops: // what it sends now is dropped by the broker
+		return "Paused: it sets itself off without end."
 	case e.now.loops[r] > MaxRunsInTurn:
 		return fmt.Sprintf("Paused: it set itself off more than %d times at once.", MaxRunsInTurn)
 	}

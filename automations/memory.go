@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"slices"
 	"time"
 
 	"lar.home/devices"
@@ -98,6 +99,7 @@ func (e *Engine) fire(t *mqtt.Turn, c *change, durable bool) {
 		},
 		durable: durable,
 		by:      c.by,
+		hop:     t.Hop(),
 		value:   value.String(),
 		entity:  s.Entity,
 	}
@@ -160,9 +162,34 @@ func (e *Engine) forget(t *mqtt.Turn, r *rule) {
 	}
 }
 
+// keepMemory writes what a trigger remembers with the turn; while the disk
+// takes nothing, as soon as it does again.
 func (e *Engine) keepMemory(t *mqtt.Turn, r *rule, trigger int) {
+	if of := (memoryOf{r, trigger}); e.ready() != nil {
+		if !slices.Contains(e.unwritten, of) {
+			e.unwritten = append(e.unwritten, of)
+		}
+		return
+	}
 	k, v := memoryRecordOf(r, trigger)
 	e.write(t, k, v)
+}
+
+// A memoryOf names the memory of a trigger.
+type memoryOf struct {
+	rule    *rule
+	trigger int
+}
+
+// writeMemory writes what could not be written when it flipped.
+func (e *Engine) writeMemory(t *mqtt.Turn) {
+	for _, of := range e.unwritten {
+		if e.rules[of.rule.id] == of.rule && of.trigger < len(of.rule.memory) {
+			k, v := memoryRecordOf(of.rule, of.trigger)
+			e.write(t, k, v)
+		}
+	}
+	e.unwritten = nil
 }
 
 func memoryRecordOf(r *rule, trigger int) (k, v []byte) {

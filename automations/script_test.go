@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,6 +30,7 @@ var update = flag.Bool("update", false, "write what the scripts in testdata answ
 //	12:00:00 clock -1h          the hub's clock is set wrong by so much
 //	12:00:00 trusted no         the hub's clock is not to be trusted
 //	12:00:00 on|off|delete|restore|run RULE
+//	12:00:00 disk full|ok       whether anything can be written
 //	12:00:00 flush              lazy writes reach the disk
 //	rules, trace RULE           what pages show
 //
@@ -162,6 +164,11 @@ func (s *script) command(k *kit, line string) {
 		return
 	case "flush":
 		k.flush()
+		return
+	case "disk":
+		if k.full = nil; arg == "full" {
+			k.full = errors.New("the disk is full")
+		}
 		return
 	case "clock", "trusted":
 		if word == "trusted" {

@@ -82,6 +82,10 @@ func (e *Engine) Run(id, runID string) *Run {
 	return nil
 }
 
+// Revision changes with everything that readers can see but for problems,
+// which follow the house: who asks often can see that nothing has happened.
+func (e *Engine) Revision() uint64 { return e.revision.Load() }
+
 func (e *Engine) shownOf(id string) *shown {
 	if r := e.view.Load().byID[id]; r != nil {
 		return r.shown.Load()
@@ -112,6 +116,7 @@ func (e *Engine) show(r *rule) {
 	versions := slices.Clone(r.versions)
 	slices.Reverse(versions)
 	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, notRuns: r.notRuns})
+	e.revision.Add(1)
 }
 
 // showAll lets readers see which rules there are.
@@ -124,6 +129,7 @@ func (e *Engine) showAll() {
 		return cmp.Or(strings.Compare(strings.ToLower(a.def.Name), strings.ToLower(b.def.Name)), strings.Compare(a.id, b.id))
 	})
 	e.view.Store(v)
+	e.revision.Add(1)
 }
 
 // showRun lets readers see a run as it is now.
@@ -141,6 +147,7 @@ func (e *Engine) showTraces(r *rule) {
 	s := *r.shown.Load()
 	s.runs, s.notRuns = r.runs, r.notRuns
 	r.shown.Store(&s)
+	e.revision.Add(1)
 }
 
 // insert returns runs with one more, or with it in the place of what was shown

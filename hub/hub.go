@@ -111,7 +111,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	if h.model, err = devices.New(devices.Options{Scan: h.store.Scan, Log: h.log}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
-	if h.rules, err = automations.New(automations.Config{Scan: h.store.Scan, Model: h.model, Log: h.log}); err != nil {
+	if h.rules, err = automations.New(automations.Config{Scan: h.store.Scan, Ready: h.store.Ready, Model: h.model, Log: h.log}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
 	h.pages, err = ui.New(ui.Config{
