@@ -17,8 +17,9 @@ const (
 	// that a clock which shows an earlier one is wrong.
 	storeTime = 10 * time.Minute
 	// settle is how long a machine without a clock that runs on a battery
-	// gets to set it by the network before it is believed all the same: a
-	// house without internet has to go on.
+	// gets from its start to set it by the network before it is believed all
+	// the same: a house without internet has to go on, and a hub that comes
+	// back on a machine which has run for hours needs to wait for nothing.
 	settle = 2 * time.Minute
 )
 
@@ -32,15 +33,16 @@ var timeKey = []byte("xt")
 // A clock tells the house the time.
 type clock struct {
 	started time.Time
-	stored  time.Time // when the last hub was last known to run
-	battery bool      // the machine has a clock that runs while it is off
+	up      time.Duration // how long the machine had run by then
+	stored  time.Time     // when the last hub was last known to run
+	battery bool          // the machine has a clock that runs while it is off
 	synced  func() bool
 	trusted atomic.Bool
 }
 
 // newClock returns a clock that knows the last time the store has seen.
 func newClock(scan func(prefix, from []byte, fn func(key, value []byte) bool) error) (*clock, error) {
-	c := &clock{started: time.Now(), synced: clockSynced}
+	c := &clock{started: time.Now(), up: uptime(), synced: clockSynced}
 	_, err := os.Stat("/dev/rtc0")
 	c.battery = err == nil
 	err = scan(timeKey, nil, func(_, value []byte) bool {
@@ -65,7 +67,7 @@ func (c *clock) now() mqtt.Now {
 func (c *clock) look() {
 	now := time.Now()
 	plausible := !now.Before(c.stored) && now.After(madeIn)
-	c.trusted.Store(c.synced() || plausible && (c.battery || now.Sub(c.started) >= settle))
+	c.trusted.Store(c.synced() || plausible && (c.battery || c.up+now.Sub(c.started) >= settle))
 }
 
 // watch looks at the clock and stores the time until ctx ends. The broker

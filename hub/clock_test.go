@@ -15,22 +15,24 @@ func TestClockIsTrusted(t *testing.T) {
 		name            string
 		synced, battery bool
 		stored          time.Duration // before now
-		ran             time.Duration
+		up, ran         time.Duration // the machine before the hub, and the hub
 		want            bool
 	}{
-		{"synchronised", true, false, time.Hour, 0, true},
-		{"synchronised, to an earlier time", true, false, -time.Hour, 0, true},
-		{"battery", false, true, time.Hour, 0, true},
-		{"battery, but it runs late", false, true, -time.Hour, 0, false},
-		{"no battery, just started", false, false, time.Hour, 0, false},
-		{"no battery, no network for long", false, false, time.Hour, settle, true},
-		{"no battery, shows an earlier time", false, false, -time.Hour, settle, false},
+		{"synchronised", true, false, time.Hour, 0, 0, true},
+		{"synchronised, to an earlier time", true, false, -time.Hour, 0, 0, true},
+		{"battery", false, true, time.Hour, 0, 0, true},
+		{"battery, but it runs late", false, true, -time.Hour, 0, 0, false},
+		{"no battery, just started", false, false, time.Hour, 0, 0, false},
+		{"no battery, no network for long", false, false, time.Hour, 0, settle, true},
+		{"no battery, on a machine that has run for long", false, false, time.Hour, settle, 0, true},
+		{"no battery, both together", false, false, time.Hour, settle / 2, settle / 2, true},
+		{"no battery, shows an earlier time", false, false, -time.Hour, 0, settle, false},
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
 			time.Sleep(time.Until(madeIn.AddDate(1, 0, 0)))
 			c := &clock{
-				started: time.Now(), stored: time.Now().Add(-tt.stored),
+				started: time.Now(), up: tt.up, stored: time.Now().Add(-tt.stored),
 				battery: tt.battery, synced: func() bool { return tt.synced },
 			}
 			time.Sleep(tt.ran)
