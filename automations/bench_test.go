@@ -83,3 +83,26 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSave is a form that changes one of 1,000 rules.
+func BenchmarkSave(b *testing.B) {
+	e := thousand(b)
+	r := *e.Rule("rule-500")
+	n := uint64(1)
+	for b.Loop() {
+		n++
+		saved, err := e.Save(&mqtt.Turn{Number: n}, r, "Anna", r.Version)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Version = saved.Version
+	}
+}
+
+// BenchmarkList is the page that shows 1,000 rules.
+func BenchmarkList(b *testing.B) {
+	e := thousand(b)
+	for b.Loop() {
+		e.Rules()
+	}
+}

@@ -41,7 +41,6 @@ func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, 
 			def.ID = e.freeID(def.Name)
 		}
 		r = &rule{id: def.ID}
-		e.rules[r.id] = r
 	}
 	old := r.def
 	def.ID, def.Version, def.Saved = r.id, basedOn+1, Saved{By: clip(by), At: t.Now.Wall.Round(0)}
@@ -56,7 +55,12 @@ func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, 
 	}
 	e.keepHead(t, r)
 	e.show(r)
-	e.showAll()
+	if old == nil {
+		e.add(r)
+	}
+	if old == nil || old.Name != def.Name {
+		e.showAll()
+	}
 	e.rewire(t)
 	return r.shown.Load().rule(e.house()), nil
 }
@@ -272,7 +276,7 @@ func (e *Engine) purge(t *mqtt.Turn) {
 		t.Write(key(recOrigin, id, byte(slot)), nil)
 	}
 	e.dropTraces(oldest)
-	delete(e.rules, id)
+	e.remove(oldest)
 	e.showAll()
 	e.purgeAt, e.now.again = t.Now.Run, true // there may be another
 }

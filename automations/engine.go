@@ -53,6 +53,7 @@ type Engine struct {
 
 	// Under the house's lock.
 	rules     map[string]*rule
+	order     []*rule         // by ID: the order in which they see what happens
 	damaged   map[string]bool // IDs in the store that could not be read
 	started   bool            // there was a Wake
 	deadlines deadlines
@@ -151,23 +152,29 @@ func New(c Config) (*Engine, error) {
 			return nil, fmt.Errorf("load automations: %w", err)
 		}
 	}
-	for _, r := range e.rules {
+	for _, r := range e.order {
 		e.show(r)
 	}
 	e.showAll()
-	e.index.Store(newIndex(e.sorted()))
+	e.index.Store(newIndex(e.order))
 	return e, nil
 }
 
-// sorted returns all rules by ID: the order in which they see what happens.
-func (e *Engine) sorted() []*rule {
-	list := make([]*rule, 0, len(e.rules))
-	for _, r := range e.rules {
-		list = append(list, r)
-	}
-	slices.SortFunc(list, func(a, b *rule) int { return strings.Compare(a.id, b.id) })
-	return list
+// add takes a rule in, and remove takes it out.
+func (e *Engine) add(r *rule) {
+	e.rules[r.id] = r
+	i, _ := slices.BinarySearchFunc(e.order, r.id, byID)
+	e.order = slices.Insert(e.order, i, r)
 }
+
+func (e *Engine) remove(r *rule) {
+	delete(e.rules, r.id)
+	if i, ok := slices.BinarySearchFunc(e.order, r.id, byID); ok {
+		e.order = slices.Delete(e.order, i, i+1)
+	}
+}
+
+func byID(r *rule, id string) int { return strings.Compare(r.id, id) }
 
 // house returns what is known of the devices; nil without a model.
 func (e *Engine) house() House {

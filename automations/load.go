@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -41,7 +42,8 @@ func (e *Engine) load() error {
 	if err != nil {
 		return err
 	}
-	for id, s := range found {
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		s := found[id]
 		if err := e.adopt(id, s); err != nil {
 			e.damaged[id] = true
 			e.log.Error("automation left out", "rule", id, "err", err)
@@ -153,7 +155,7 @@ func (e *Engine) adopt(id string, s *stored) error {
 		}
 		r.origins[slot] = o
 	}
-	e.rules[id] = r
+	e.add(r)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"lar.home/mqtt"
 )
@@ -19,6 +20,27 @@ type shown struct {
 	def           *Rule // with Enabled and the Status but for Problems and Last
 	versions      []*Rule
 	runs, notRuns []*Run
+	checked       *checkedRule
+}
+
+// A checkedRule keeps what is not right in a rule, as long as it and the house
+// are the same: lists are looked at far more often than either changes.
+type checkedRule struct {
+	last atomic.Pointer[verdict]
+}
+
+type verdict struct {
+	house    House
+	problems []Problem
+}
+
+func (c *checkedRule) problems(def *Rule, h House) []Problem {
+	if v := c.last.Load(); v != nil && v.house == h {
+		return v.problems
+	}
+	v := &verdict{h, def.Validate(h)}
+	c.last.Store(v)
+	return v.problems
 }
 
 // Rules returns the automations that are not deleted, by name, then ID.
@@ -96,7 +118,7 @@ func (e *Engine) shownOf(id string) *shown {
 // rule returns the Rule a reader gets.
 func (s *shown) rule(h House) *Rule {
 	r := *s.def
-	r.Status.Problems = s.def.Validate(h)
+	r.Status.Problems = s.checked.problems(s.def, h)
 	for _, run := range s.runs {
 		if run.Outcome == Waiting {
 			r.Status.Waiting++
@@ -115,19 +137,18 @@ func (e *Engine) show(r *rule) {
 	def.Status = Status{Paused: r.paused, Deleted: r.deleted}
 	versions := slices.Clone(r.versions)
 	slices.Reverse(versions)
-	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, notRuns: r.notRuns})
+	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, notRuns: r.notRuns, checked: &checkedRule{}})
 	e.revision.Add(1)
 }
 
 // showAll lets readers see which rules there are.
 func (e *Engine) showAll() {
-	v := &view{list: e.sorted(), byID: make(map[string]*rule, len(e.rules))}
-	for id, r := range e.rules {
-		v.byID[id] = r
+	v := &view{list: slices.Clone(e.order), byID: make(map[string]*rule, len(e.rules))}
+	names := make(map[*rule]string, len(e.rules))
+	for _, r := range v.list {
+		v.byID[r.id], names[r] = r, strings.ToLower(r.def.Name)
 	}
-	slices.SortStableFunc(v.list, func(a, b *rule) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.def.Name), strings.ToLower(b.def.Name)), strings.Compare(a.id, b.id))
-	})
+	slices.SortStableFunc(v.list, func(a, b *rule) int { return strings.Compare(names[a], names[b]) })
 	e.view.Store(v)
 	e.revision.Add(1)
 }
@@ -180,6 +201,6 @@ func newestFirst(a, b *Run) int { return cmp.Compare(b.Seq, a.Seq) }
 
 // rewire makes the index follow the rules.
 func (e *Engine) rewire(t *mqtt.Turn) {
-	e.index.Store(newIndex(e.sorted()))
+	e.index.Store(newIndex(e.order))
 	t.Rewire()
 }
