@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,9 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"lar.home/ui/view"
 )
 
 var shots = flag.String("shots", "", "a folder to put screenshots of the pages in")
@@ -132,14 +136,21 @@ func (b *tab) open(path string) *tab {
 	return b
 }
 
-// until waits for an expression to hold, at most for some time.
+// until waits for an expression to hold, at most for some time; the page may
+// give way to another meanwhile.
 func (b *tab) until(within time.Duration, expression string) *tab {
 	b.t.Helper()
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(within), chromedp.WithPollingInterval(10*time.Millisecond))); err != nil {
-		html := eval[string](b, `document.body.innerText`)
-		b.t.Fatalf("not within %v: %s (%v)\nthe page says:\n%s", within, expression, err, html)
+	for end := time.Now().Add(within); ; {
+		_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](`!!document.body && (`+expression+`)`,
+			chromedp.WithPollingTimeout(max(time.Until(end), time.Millisecond)), chromedp.WithPollingInterval(10*time.Millisecond)))
+		if err == nil {
+			return b
+		}
+		if time.Now().After(end) || b.ctx.Err() != nil {
+			says := eval[string](b, `document.body.innerText`)
+			b.t.Fatalf("not within %v: %s (%v)\nthe page says:\n%s", within, expression, err, says)
+		}
 	}
-	return b
 }
 
 // clean fails the test if the page broke the policy or a script failed.
@@ -229,4 +240,111 @@ func TestLook(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLiveInBrowser follows a page in a real browser: states change without a
+// reload, a click reaches the device, what fails rolls back.
+func TestLiveInBrowser(t *testing.T) {
+	h, _ := furnished(t)
+	b := newTab(t, h, 412, "light")
+	const (
+		kettle = `document.querySelector("[data-e='switch.kettle']")`
+		button = `document.querySelector("[data-e='switch.kettle'] .switch")`
+	)
+	b.open("/").until(5*time.Second, `document.readyState === "complete"`)
+	eval[bool](b, `window.same = true`) // gone after a reload
+
+	h.publish("home/kettle/state", "ON")
+	b.until(time.Second, button+`.getAttribute("aria-checked") === "true" && `+kettle+`.dataset.state === "on" && `+kettle+`.innerText.includes("On")`)
+	h.publish("home/window/state", "ON")
+	b.until(time.Second, `document.body.innerText.includes("Open")`)
+
+	b.do(chromedp.Click(chromedp.CSS("[data-e='switch.kettle'] .switch")))
+	b.until(time.Second, button+`.getAttribute("aria-checked") === "false" && `+kettle+`.dataset.state === "off" && `+kettle+`.dataset.pending === undefined`)
+	if got := h.gear.heard(); len(got) != 1 || got[0] != "home/kettle/set OFF" {
+		t.Errorf("after a click the kettle heard %v", got)
+	}
+
+	h.gear.deafen("home/kettle", true)
+	b.do(chromedp.Click(chromedp.CSS("[data-e='switch.kettle'] .switch")))
+	b.until(time.Second, button+`.getAttribute("aria-checked") === "true" && `+kettle+`.dataset.pending === ""`)
+	b.until(9*time.Second, button+`.getAttribute("aria-checked") === "false" && document.getElementById("notices").innerText.includes("Kettle did not answer")`)
+	h.gear.deafen("home/kettle", false)
+	b.do(chromedp.Click(chromedp.CSS("#notices button")))
+	b.until(time.Second, kettle+`.dataset.state === "on"`)
+
+	h.announce("switch", "fan", "", "Fan", "Kitchen", map[string]any{"command_topic": "home/fan/set"})
+	b.until(time.Second, `document.querySelector("[data-e='switch.fan'] .switch") !== null`)
+	h.publish("home/fan/state", "ON")
+	b.until(time.Second, `document.querySelector("[data-e='switch.fan']").dataset.state === "on"`)
+	if !eval[bool](b, `window.same === true`) {
+		t.Error("the page was loaded again")
+	}
+	b.clean()
+}
+
+// TestDialsInBrowser moves the brightness of a lamp by the keys.
+func TestDialsInBrowser(t *testing.T) {
+	h, _ := furnished(t)
+	b := newTab(t, h, 412, "light")
+	b.open("/devices/"+h.model.House().Entity("light.hall_lamp").Device.ID).until(5*time.Second, `document.readyState === "complete"`)
+	const slider = `document.querySelector("input.brightness")`
+	b.do(chromedp.Focus(chromedp.CSS("input.brightness")), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowRight))
+	b.until(2*time.Second, slider+`.value === "64" && `+slider+`.form.querySelector("output").textContent.startsWith("64")`)
+	h.until(func() bool {
+		r, _ := view.Reading(h.model.House().Entity("light.hall_lamp"), h.model.House().Entity("light.hall_lamp").State(), "brightness")
+		return r.Value.Num == 64
+	})
+	eval[bool](b, slider+`.blur(), true`)
+	b.until(2*time.Second, `document.querySelector("[data-pending]") === null`)
+	h.publish("home/hall_lamp/state", `{"state":"ON","brightness":255}`)
+	b.until(time.Second, slider+`.value === "100"`)
+	b.clean()
+}
+
+// TestReconnect stops the server under an open page and starts it again.
+func TestReconnect(t *testing.T) {
+	h, _ := furnished(t)
+	b := newTab(t, h, 412, "light")
+	b.open("/").until(5*time.Second, `document.readyState === "complete"`)
+	h.publish("home/kettle/state", "ON")
+	b.until(time.Second, `document.querySelector("[data-e='switch.kettle']").dataset.state === "on"`)
+
+	addr := h.ts.Listener.Addr().String()
+	h.ui.Close()
+	h.ts.Close()
+	b.until(10*time.Second, `!document.getElementById("stale").hidden && document.querySelector("main").dataset.stale === ""`)
+	h.publish("home/kettle/state", "OFF")
+
+	s, err := New(h.ui.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := s.HTTPServer()
+	go again.Serve(ln)
+	t.Cleanup(func() {
+		s.Close()
+		again.Close()
+	})
+	b.until(20*time.Second, `document.getElementById("stale").hidden && document.querySelector("[data-e='switch.kettle']").dataset.state === "off"`)
+}
+
+// TestEditorInBrowser holds that a choice which decides what else is asked
+// draws the form anew by itself.
+func TestEditorInBrowser(t *testing.T) {
+	h, _ := furnished(t)
+	b := newTab(t, h, 412, "light")
+	b.open("/automations/new").until(5*time.Second, `document.readyState === "complete"`)
+	eval[bool](b, `document.getElementById("name").value = "Night", true`)
+	eval[bool](b, `setTimeout(() => {
+		const what = document.getElementById("t-what");
+		what.value = "sensor.bath_sensor_temperature|value";
+		what.dispatchEvent(new Event("change", {bubbles: true}));
+	}), true`)
+	b.until(5*time.Second, `document.body.innerText.includes("Value, °C") && document.getElementById("name")?.value === "Night"`)
+	b.clean()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -195,4 +196,15 @@ func (h *home) automate() *automations.Rule {
 	h.publish("home/hall_motion/state", "OFF")
 	h.publish("home/hall_motion/state", "ON")
 	return saved
+}
+
+// until waits for something to hold in the house, at most 5 s.
+func (h *home) until(holds func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(5 * time.Second); !holds(); {
+		if time.Now().After(end) {
+			h.t.Fatal("it does not hold after 5 s")
+		}
+		runtime.Gosched()
+	}
 }

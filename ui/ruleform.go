@@ -256,7 +256,7 @@ type reader struct {
 func ruleOf(f *view.RuleForm) (r automations.Rule, ok bool) {
 	f.Errors = map[string]string{}
 	rd := reader{f, f.House}
-	r = automations.Rule{ID: f.ID, Name: f.Name, Mode: automations.Mode(f.Mode)}
+	r = automations.Rule{ID: f.ID, Name: f.Name, Mode: automations.Mode(cmp.Or(f.Mode, "restart"))}
 	if r.Mode == automations.Parallel {
 		r.Max = automations.MaxParallel
 	}

@@ -344,7 +344,7 @@ document.addEventListener("change", (e) => {
 		send(el.form, new FormData(el.form));
 	}
 	if (el.matches("[data-show]")) document.getElementById(el.dataset.show).type = el.checked ? "text" : "password";
-	if (el.matches("[data-submit]")) el.form.requestSubmit();
+	if (el.matches("[data-submit]")) el.form.requestSubmit(el.closest(".block")?.querySelector("[value=refresh]"));
 });
 
 // ---- times

@@ -471,6 +471,13 @@ func resultWords(r automations.Result) string {
 	return "Unknown"
 }
 
+func seenRemark(s automations.Seen) string {
+	if s.Value == "" {
+		return resultWords(s.Result)
+	}
+	return resultWords(s.Result) + ": it was " + s.Value
+}
+
 // Clock writes a time as precisely as it is worth: to the second today, with
 // the date on other days.
 func Clock(now, at time.Time) string {
