@@ -56,6 +56,7 @@ type Conn struct {
 	flushing  bool // somebody is writing
 	full      bool // waiting for Writable
 	closing   bool // kill when all is written
+	greeted   bool // CONNACK is encoded: others may follow
 	dead      bool
 	stalled   time.Duration // Run time since which the socket takes nothing
 	ackedIn   int           // acknowledgements sent since the connection began
@@ -196,18 +197,28 @@ func (c *Conn) encode(s *send) {
 		}
 	default:
 		c.out = packet.Append(c.out, c.version, s.p)
+		c.greeted = c.greeted || s.p.Type() == packet.CONNACK
 	}
 	c.unflushed += len(c.out) - before
 }
 
 // sendNow queues a packet that waits for nothing: PINGRESP, or the last one.
+// Only a CONNACK that is held is never overtaken, [MQTT-3.2.0-1]: PINGRESP
+// follows it, DISCONNECT is left out [MQTT-3.14.0-1].
 func (c *Conn) sendNow(p packet.Packet, t *Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.dead && !c.closing {
-		c.encode(&send{p: p})
-		c.touch(t)
+	if c.dead || c.closing {
+		return
 	}
+	if !c.greeted && p.Type() != packet.CONNACK {
+		if p.Type() == packet.PINGRESP {
+			c.acks.push(&held{send: send{lanes: ackLane, p: p}})
+		}
+		return
+	}
+	c.encode(&send{p: p})
+	c.touch(t)
 }
 
 // end lets what is encoded go out, drops what is held, and then closes.

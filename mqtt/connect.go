@@ -106,6 +106,9 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	if old != nil && old.conn != nil {
 		b.takeOver(t, old, p.CleanStart)
 	}
+	if old != nil && old.conn == nil && !wasKept && old.will != nil {
+		b.cancelWill(t, old) // of before a power cut: the client is back in time
+	}
 	if old != nil && (p.CleanStart || !wasKept) {
 		b.removeSession(t, old) // its will goes out first, section 6.1 of 3.1.4
 		old = nil
