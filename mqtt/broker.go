@@ -296,7 +296,7 @@ func (b *Broker) finish(t *Turn) uint64 {
 	t.sends = t.sends[:0]
 	if number != 0 {
 		b.store.Submit(number, t.writes, t.soon)
-		t.writes = nil
+		t.writes, t.bytes = nil, 0
 	}
 	if len(t.lazies) > 0 {
 		b.store.Lazy(t.lazies)
@@ -319,9 +319,34 @@ func (b *Broker) finish(t *Turn) uint64 {
 	return number
 }
 
+// What a turn has gathered when split ends it: well below what the store takes
+// at once, and below maxMessages.
+const (
+	splitWrites   = 1000
+	splitBytes    = 128 << 10
+	splitMessages = 64
+)
+
+// heavy tells whether a turn has grown so large that what remains to be done
+// should be left to the next.
+func (t *Turn) heavy() bool {
+	return len(t.writes) >= splitWrites || t.bytes >= splitBytes || len(t.published) >= splitMessages
+}
+
+// split ends a turn that has grown large and begins the next one. It is for
+// work whose parts may reach the disk one after the other, because what
+// acknowledges it is sent in the last.
+func (b *Broker) split(t *Turn) {
+	if t.heavy() {
+		batch := t.batch
+		b.finish(t)
+		b.begin(batch)
+	}
+}
+
 // drop forgets what a turn has gathered.
 func (t *Turn) drop() {
-	t.writes, t.lazies = nil, nil
+	t.writes, t.lazies, t.bytes = nil, nil, 0
 	t.sends = t.sends[:0]
 	t.rewired, t.soon = false, false
 	clear(t.published)
@@ -355,7 +380,7 @@ func (b *Broker) setWake(w wake) {
 
 // durably writes a record for which somebody waits.
 func (t *Turn) durably(key, value []byte) {
-	t.writes = append(t.writes, Write{Key: key, Value: value})
+	t.alongside(key, value)
 	t.soon = true
 }
 
@@ -363,6 +388,7 @@ func (t *Turn) durably(key, value []byte) {
 // second.
 func (t *Turn) alongside(key, value []byte) {
 	t.writes = append(t.writes, Write{Key: key, Value: value})
+	t.bytes += len(key) + len(value)
 }
 
 // forget deletes a record; it rides along within a second.

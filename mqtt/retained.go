@@ -139,9 +139,9 @@ func (b *Broker) walk(t *Turn, s *session) {
 		next, done := b.retained.Match(w.sub.Filter, w.after, steps, func(name string, kept *retainedMessage) bool {
 			steps--
 			b.showTo(t, w, kept.m)
-			return room()
+			return room() && !t.heavy()
 		})
-		if w.after == next && !done {
+		if w.after == next && !done || t.heavy() {
 			steps = 0
 		}
 		w.after = next

@@ -167,6 +167,7 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 		notReady = b.store.Ready()
 	}
 	for _, f := range p.Filters {
+		b.split(t)
 		_, exists := s.subs[f.Filter]
 		if notReady != nil || !exists && len(s.subs) >= b.limits.Subscriptions {
 			ack.Reasons = append(ack.Reasons, packet.QuotaExceeded)
@@ -255,6 +256,7 @@ func (b *Broker) unsubscribe(t *Turn, c *Conn, p *packet.Unsubscribe) {
 	s := c.sess
 	ack := &packet.Unsuback{PacketID: p.PacketID}
 	for _, f := range p.Filters {
+		b.split(t)
 		sub := s.subs[f]
 		if sub == nil {
 			ack.Reasons = append(ack.Reasons, packet.NoSubscriptionExisted)

@@ -191,6 +191,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 			b.goodbye(t, c)
 		}
 		c.end(batch)
+		b.split(t)
 	}
 	b.finish(t)
 	number := b.submitted

@@ -138,11 +138,14 @@ func (b *Broker) takeUp() error {
 	t.durably(blockKey, blockRecord(b.block))
 	for _, s := range b.kept {
 		b.takeUpSession(t, s, connected[s])
+		b.split(t)
 	}
 	for _, w := range wills {
 		b.takeUpWill(t, w.w, w.owner)
+		b.split(t)
 	}
-	number := b.finish(t)
+	b.finish(t)
+	number := b.submitted
 	b.mu.Unlock()
 	for id := range orphans {
 		b.turnNow(func(t *Turn) { b.sweep(t, id) })

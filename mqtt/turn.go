@@ -27,6 +27,7 @@ type Turn struct {
 	Now    Now
 
 	writes    []Write
+	bytes     int // of writes, keys and values
 	lazies    []Write
 	published []*Message
 	wakes     []wake
