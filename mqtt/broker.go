@@ -83,6 +83,9 @@ type Broker struct {
 	heldMu sync.Mutex // taken after a connection's lock, or alone
 	held   []*Conn
 
+	attendMu   sync.Mutex // taken alone or after any other
+	unattended []*Conn
+
 	afterMu sync.Mutex // taken after the house's lock, or alone
 	after   []afterTurn
 

@@ -369,7 +369,7 @@ func (c *client) expectPublish(topic, payload string) *packet.Publish {
 	got := c.next()
 	p, ok := got.(*packet.Publish)
 	if !ok || string(p.Topic) != topic || string(p.Payload) != payload {
-		c.t.Fatalf("client %q:\n got %s\nwant PUBLISH of %q to %q", c.name, show(got), payload, topic)
+		c.t.Fatalf("client %q:\n got %s\nwant PUBLISH of %.60q to %q", c.name, show(got), payload, topic)
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lar.home/mqtt/packet"
@@ -27,7 +28,8 @@ type Conn struct {
 	remote string
 
 	// The reader's: only Feed touches these.
-	partial []byte // head of a packet that is not whole yet
+	partial []byte        // head of a packet that is not whole yet
+	begun   time.Duration // Run time when the partial one began
 	aliases map[uint16]string
 	limit   int // bytes of a packet
 
@@ -44,7 +46,9 @@ type Conn struct {
 	keepAlive time.Duration
 	check     *deadline
 
-	seen clockMark // when the last whole packet came
+	seen      clockMark   // when the last whole packet came
+	packetDue clockMark   // when the partial one has to be whole; 0: none is under way
+	attended  atomic.Bool // the keeper of deadlines knows of packetDue or stalled
 
 	mu        sync.Mutex // guards what follows; taken after the house's lock, never before
 	out       []byte     // encoded, to be written
@@ -111,6 +115,10 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 		c.touch(t)
 		return
 	}
+	if s.m != nil && s.qos == AtMostOnce && c.congested() {
+		c.b.stats.dropped.Add(1)
+		return
+	}
 	h := &held{send: s}
 	h.after = after
 	if s.lanes&messageLane != 0 {
@@ -128,6 +136,12 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 		c.release(now)
 		c.touch(t)
 	}
+}
+
+// congested tells whether so much waits on a connection that messages of QoS 0
+// are dropped. c.mu is held.
+func (c *Conn) congested() bool {
+	return c.unflushed > c.b.limits.QueueBytes || c.msgs.len() >= c.b.limits.QueueMessages
 }
 
 // touch lists the connection once to be flushed. c.mu is held.
@@ -198,6 +212,11 @@ func (c *Conn) encode(s *send) {
 	default:
 		c.out = packet.Append(c.out, c.version, s.p)
 		c.greeted = c.greeted || s.p.Type() == packet.CONNACK
+		if c.maxPacket > 0 && len(c.out)-before > c.maxPacket {
+			// It has to be sent and may not be [MQTT-3.1.2-24].
+			c.out = c.out[:before]
+			c.closing = true
+		}
 	}
 	c.unflushed += len(c.out) - before
 }
@@ -221,7 +240,8 @@ func (c *Conn) sendNow(p packet.Packet, t *Batch) {
 	c.touch(t)
 }
 
-// end lets what is encoded go out, drops what is held, and then closes.
+// end lets what is encoded go out, drops what is held, and then closes, soon
+// even if the other end takes nothing. The house's lock is held.
 func (c *Conn) end(t *Batch) {
 	c.mu.Lock()
 	c.closing = true
@@ -229,13 +249,19 @@ func (c *Conn) end(t *Batch) {
 	c.acks.clear()
 	c.touch(t)
 	c.mu.Unlock()
+	c.b.cancel(c.check)
+	c.check = c.b.at(c.b.clock().Run+lastWords, func(*Turn) {
+		c.check = nil
+		c.sink.Kill()
+	})
 }
 
-// backlog tells how many bytes wait to be written.
-func (c *Conn) backlog() int {
+// backlog tells how many bytes wait to be written, and whether the transport
+// is full: then Writable will be called.
+func (c *Conn) backlog() (bytes int, full bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.unflushed
+	return c.unflushed, c.full
 }
 
 // flush writes what is encoded. One goroutine writes at a time; whoever comes
@@ -248,7 +274,7 @@ func (c *Conn) flush() {
 		return
 	}
 	c.flushing = true
-	kill := false
+	kill, stuck := false, false
 	for !c.dead {
 		buf, fresh := c.rest, false
 		if buf == nil {
@@ -278,6 +304,7 @@ func (c *Conn) flush() {
 			if c.stalled == 0 {
 				c.stalled = max(1, c.b.clock().Run)
 			}
+			stuck = true
 			c.sink.WantWrite()
 			break
 		}
@@ -293,6 +320,8 @@ func (c *Conn) flush() {
 	c.mu.Unlock()
 	if kill {
 		c.sink.Kill()
+	} else if stuck {
+		c.b.attend(c)
 	}
 }
 

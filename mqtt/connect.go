@@ -20,7 +20,7 @@ type Login struct {
 
 // connect handles CONNECT, section 3.1, in the order of checks that lets a
 // refused client disturb nobody.
-func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
+func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) (err error) {
 	c.version = p.Version
 	if p.HasAuthenticationMethod {
 		return refused(packet.BadAuthenticationMethod)
@@ -43,8 +43,9 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer b.rescue(c, &err)
 	t := b.begin(batch)
-	err := b.admit(t, c, p, identity)
+	err = b.admit(t, c, p, identity)
 	b.finish(t)
 	return err
 }
@@ -126,6 +127,9 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	s.expires = nil
 	if s.will != nil {
 		b.cancelWill(t, s) // [MQTT-3.1.3-9]
+	}
+	if s.version != p.Version && len(s.subs) > 0 {
+		b.generation.Add(1) // what routes say of it depends on the version
 	}
 	s.version = p.Version
 	s.expiry = expiry

@@ -74,6 +74,31 @@ func (b *Broker) poke() {
 // passed, and a step found that nothing else brought to light.
 const clockCheck = 30 * time.Second
 
+// attend has a connection watched whose state has come to have a deadline: a
+// packet that is not whole, a socket that takes nothing.
+func (b *Broker) attend(c *Conn) {
+	if c.attended.Swap(true) {
+		return
+	}
+	b.attendMu.Lock()
+	b.unattended = append(b.unattended, c)
+	b.attendMu.Unlock()
+	b.poke()
+}
+
+// watchUnattended watches the connections that attend has named.
+func (b *Broker) watchUnattended() {
+	b.attendMu.Lock()
+	named := b.unattended
+	b.unattended = nil
+	b.attendMu.Unlock()
+	for _, c := range named {
+		if !c.ended {
+			b.watch(c)
+		}
+	}
+}
+
 // keepTime decides what is due, until the broker stops. It sleeps until the
 // earliest deadline.
 func (b *Broker) keepTime() {
@@ -91,6 +116,7 @@ func (b *Broker) keepTime() {
 		batch := batches.Get().(*Batch)
 		b.mu.Lock()
 		b.noticeClock(batch)
+		b.watchUnattended()
 		for len(b.deadlines) > 0 {
 			if wait = min(clockCheck, b.deadlines[0].at-b.clock().Run); wait > 0 {
 				break
@@ -152,6 +178,9 @@ func (b *Broker) watch(c *Conn) {
 	} else if c.keepAlive > 0 {
 		next = c.seen.get() + c.keepAlive*3/2 // [MQTT-3.1.2-22]
 	}
+	if due := c.packetDue.get(); due != 0 && c.connected {
+		next = min(next, due)
+	}
 	c.mu.Lock()
 	if c.stalled != 0 {
 		next = min(next, c.stalled+b.limits.WriteStall)
@@ -168,10 +197,12 @@ func (b *Broker) inspect(t *Turn, c *Conn) {
 	if c.ended {
 		return
 	}
+	c.attended.Store(false) // whatever begins from now on is told again
 	c.mu.Lock()
 	stalled := c.stalled != 0 && t.Now.Run >= c.stalled+b.limits.WriteStall
 	c.mu.Unlock()
 	quiet := t.Now.Run - c.seen.get()
+	due := c.packetDue.get()
 	switch {
 	case stalled:
 		b.log.Info("client takes nothing", "remote", c.remote)
@@ -180,6 +211,8 @@ func (b *Broker) inspect(t *Turn, c *Conn) {
 		c.sink.Kill()
 	case c.connected && c.keepAlive > 0 && quiet >= c.keepAlive*3/2:
 		b.drop(t, c, keepAliveTimeout)
+	case c.connected && due != 0 && t.Now.Run >= due:
+		b.drop(t, c, packetTimeout)
 	default:
 		b.watch(c)
 	}

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"lar.home/mqtt/packet"
 )
@@ -53,9 +54,10 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 		if r := recover(); r != nil {
 			b.panicked(r, "remote", c.remote)
 			err = errors.New("a packet could not be taken in")
+			b.fail(c, err, t)
 		}
 	}()
-	borrowed := true
+	borrowed, taken := true, false
 	if len(c.partial) > 0 {
 		c.partial = append(c.partial, p...)
 		p, borrowed = c.partial, false
@@ -68,25 +70,34 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 		if len(rest) == len(p) {
 			break // the head of a packet
 		}
-		p = rest
+		p, taken = rest, true
 	}
 	if err != nil {
 		c.partial = nil
 		b.fail(c, err, t)
 		return err
 	}
-	switch {
-	case len(p) == 0:
-		if cap(c.partial) > 0 {
+	if len(p) == 0 {
+		if c.partial != nil {
 			c.partial = nil
+			c.packetDue.set(0)
 		}
-	case borrowed:
-		c.partial = append(c.partial[:0], p...)
-	default:
-		c.partial = append(c.partial[:0], p...)
+		return nil
+	}
+	if borrowed || taken {
+		c.begun = b.clock().Run
+	}
+	c.partial = append(c.partial[:0], p...)
+	size, _, _ := packet.Size(p)
+	c.packetDue.set(c.begun + b.limits.PacketTimeout + time.Duration(size)*packetPace)
+	if c.connected {
+		b.attend(c)
 	}
 	return nil
 }
+
+// packetPace is how long a byte of a packet may take on its way.
+const packetPace = time.Second / 10_000
 
 // take parses whole packets from the head of p and decides them under one
 // lock. It returns what it left.
@@ -228,6 +239,7 @@ func (b *Broker) prepare(in *inbound) {
 // decide carries out the packets of a batch, each as a turn. The house's lock
 // is held.
 func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
+	defer b.rescue(c, &err)
 	for i := range batch.in {
 		if c.ended {
 			return errGoodbye // taken over or dropped meanwhile
@@ -240,6 +252,16 @@ func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
 		}
 	}
 	return nil
+}
+
+// rescue, deferred, ends a connection whose packet made the broker panic, for
+// the sake of all others: what the turn had gathered is dropped.
+func (b *Broker) rescue(c *Conn, err *error) {
+	if r := recover(); r != nil {
+		b.panicked(r, "remote", c.remote)
+		b.turn.drop()
+		*err = errors.New("a packet could not be decided")
+	}
 }
 
 // handle decides one packet.
@@ -287,6 +309,8 @@ func (b *Broker) fail(c *Conn, err error, t *Batch) {
 	if isProtocol && b.refusals.allow(b.clock().Run) {
 		b.log.Info("client refused", "remote", c.remote, "err", err)
 	}
+	b.mu.Lock() // somebody may be taking the session over
+	defer b.mu.Unlock()
 	if isProtocol {
 		switch {
 		case !c.connected && broken.Packet == "CONNECT" && answerable(c.version, broken.Reason):
@@ -315,6 +339,9 @@ func answerable(v packet.Version, r packet.Reason) bool {
 
 // keepAliveTimeout is the error of a client that fell silent.
 var keepAliveTimeout = &packet.Error{Packet: "PINGREQ", Field: "keep alive", Reason: packet.KeepAliveTimeout}
+
+// packetTimeout is the error of a client whose packet trickles in.
+var packetTimeout = &packet.Error{Packet: "packet", Field: "time", Reason: packet.UnspecifiedError}
 
 // drop ends a connection from the broker's side. The house's lock is held.
 func (b *Broker) drop(t *Turn, c *Conn, why *packet.Error) {
@@ -370,6 +397,7 @@ func (b *Broker) Close(c *Conn, t *Batch) {
 	c.mu.Unlock()
 	b.mu.Lock()
 	delete(b.conns, c)
+	b.cancel(c.check)
 	if !c.ended {
 		turn := b.begin(t)
 		b.lost(turn, c)

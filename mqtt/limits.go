@@ -23,6 +23,7 @@ type Limits struct {
 	SessionExpiry     time.Duration // of a client with a credential [1 year]
 	OpenSessionExpiry time.Duration // of a client without one [7 days]
 	ConnectTimeout    time.Duration // for CONNECT to come [10 s]
+	PacketTimeout     time.Duration // for a packet to be whole once it has begun, and 1 s for each 10 kB [10 s]
 	WriteStall        time.Duration // for a socket to take something [15 s]
 	KeepAlive         time.Duration // longest; 5.0 clients are told [3600 s]
 	WillGrace         time.Duration // after a kill, for clients to come back before their will goes out [60 s]
@@ -55,6 +56,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.SessionExpiry, 365*24*time.Hour)
 	or(&l.OpenSessionExpiry, 7*24*time.Hour)
 	or(&l.ConnectTimeout, 10*time.Second)
+	or(&l.PacketTimeout, 10*time.Second)
 	or(&l.WriteStall, 15*time.Second)
 	or(&l.KeepAlive, time.Hour)
 	or(&l.WillGrace, time.Minute)

@@ -71,13 +71,14 @@ func (p *publication) weight() int {
 
 // size is the length of the packet that a client gets.
 func (p *publication) size(v packet.Version, qos QoS, subIDs []uint32) int {
-	q := packet.Publish{QoS: qos, SubscriptionIDs: subIDs, HasExpiry: p.expires() != 0}
+	q := packet.Publish{QoS: qos, SubscriptionIDs: subIDs, HasExpiry: p.expires() != 0, Topic: []byte(p.topic)}
 	if p.p != nil {
 		q.Payload, q.Properties = p.p.Payload, p.p.Properties
 	} else {
+		q.Topic = []byte(p.m.Topic)
 		q.Payload, q.Properties = p.m.Payload, p.m.Properties
 	}
-	return packet.PublishSize(v, &q) + len(p.topic)
+	return packet.PublishSize(v, &q)
 }
 
 // publish routes a message to whoever gets it: sessions, the retained store,
@@ -96,7 +97,7 @@ func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxCons
 	for i := range r.to {
 		d := &r.to[i]
 		granted, subIDs := d.qos, d.subIDs
-		if pub.from == d.sess && d.noLocal {
+		if d.noLocal && pub.isFrom(d.sess) {
 			var any bool
 			if granted, subIDs, any = d.withoutLocal(); !any { // [MQTT-3.8.3-3]
 				continue
@@ -106,7 +107,7 @@ func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxCons
 	}
 	for _, g := range r.shares {
 		if d := g.choose(qos); d != nil {
-			b.deliver(t, d.sess, pub, min(qos, d.qos), retain && d.retainAsPublished, d.subIDs)
+			b.deliver(t, d.sess, pub, min(qos, d.qos), retain && d.retainAsPublished && d.sess.version >= packet.V5, d.subIDs)
 		}
 	}
 	if retain {
@@ -128,6 +129,11 @@ func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxCons
 			b.accept(t, c, m, pre)
 		}
 	}
+}
+
+// isFrom tells whether a session's client is the publisher, be it by its will.
+func (p *publication) isFrom(s *session) bool {
+	return p.from == s || p.from == nil && p.m.ClientID == s.clientID
 }
 
 func (p *publication) flags() (QoS, bool) {
@@ -188,13 +194,13 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 	if c.dead || c.closing {
 		return
 	}
+	if s.qos == AtMostOnce && c.congested() {
+		b.stats.dropped.Add(1)
+		return
+	}
 	if c.msgs.len() > 0 {
 		s.m = pub.message()
 		c.msgs.push(&held{send: s}) // in a lane nobody overtakes; it is listed already
-		return
-	}
-	if s.qos == AtMostOnce && c.unflushed > b.limits.QueueBytes {
-		b.stats.dropped.Add(1)
 		return
 	}
 	before := len(c.out)

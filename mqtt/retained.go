@@ -9,8 +9,9 @@ import (
 type retainedMessage struct {
 	m *Message
 	// shown says which consumers had it, or something newer of its topic.
-	shown uint8
-	turn  uint64 // that wrote it
+	shown   uint8
+	turn    uint64    // that wrote it
+	expires *deadline // nil: never
 }
 
 // retainRoom tells whether one more retained message fits.
@@ -31,6 +32,7 @@ func (b *Broker) retain(t *Turn, pub *publication, qos QoS) {
 	old, _ := b.retained.Get(pub.topic)
 	if old != nil {
 		b.retainedBytes -= len(old.m.Payload) + len(pub.topic)
+		b.cancel(old.expires)
 	}
 	var record []byte
 	if pub.empty() {
@@ -44,9 +46,7 @@ func (b *Broker) retain(t *Turn, pub *publication, qos QoS) {
 		b.retained.Set(m.Topic, kept)
 		b.retainedBytes += len(m.Payload) + len(m.Topic)
 		record = b.retainedRecord(t, m)
-		if m.Expires != 0 {
-			b.expireRetained(m)
-		}
+		b.expireRetained(kept)
 	}
 	if qos == AtMostOnce && !pub.held {
 		t.Lazy(retainedKey(pub.topic), record)
@@ -63,13 +63,15 @@ func (p *publication) empty() bool {
 }
 
 // expireRetained takes a retained message away when its time has come.
-func (b *Broker) expireRetained(m *Message) {
-	b.at(m.Expires, func(t *Turn) {
-		if kept, _ := b.retained.Get(m.Topic); kept != nil && kept.m == m {
-			b.retained.Delete(m.Topic)
-			b.retainedBytes -= len(m.Payload) + len(m.Topic)
-			t.Lazy(retainedKey(m.Topic), nil)
-		}
+func (b *Broker) expireRetained(kept *retainedMessage) {
+	m := kept.m
+	if m.Expires == 0 {
+		return
+	}
+	kept.expires = b.at(m.Expires, func(t *Turn) {
+		b.retained.Delete(m.Topic)
+		b.retainedBytes -= len(m.Payload) + len(m.Topic)
+		t.Lazy(retainedKey(m.Topic), nil)
 	})
 }
 
@@ -114,18 +116,18 @@ const (
 // walk sends retained messages of the session's cursors until the slice, the
 // window or the socket is full.
 func (b *Broker) walk(t *Turn, s *session) {
+	sent := 0
 	for steps := walkSlice; len(s.cursors) > 0 && s.conn != nil; {
 		w := s.cursors[0]
-		room := func() bool {
-			if w.sub.QoS > AtMostOnce {
-				return s.inFlight < s.conn.window && s.next == s.end()
-			}
-			return s.conn.backlog() < walkBacklog
+		window := func() bool {
+			return w.sub.QoS == AtMostOnce || s.inFlight < s.conn.window && s.next == s.end()
 		}
-		if !room() {
+		unwritten, full := s.conn.backlog()
+		if !window() || full {
 			return // pump or Writable comes here again
 		}
-		if steps <= 0 {
+		room := func() bool { return window() && unwritten+sent < walkBacklog && !t.heavy() }
+		if steps <= 0 || !room() {
 			conn := s.conn
 			t.Later(func() {
 				b.turnNow(func(t *Turn) {
@@ -139,9 +141,10 @@ func (b *Broker) walk(t *Turn, s *session) {
 		next, done := b.retained.Match(w.sub.Filter, w.after, steps, func(name string, kept *retainedMessage) bool {
 			steps--
 			b.showTo(t, w, kept.m)
-			return room() && !t.heavy()
+			sent += len(name) + len(kept.m.Payload) + len(kept.m.Properties)
+			return room()
 		})
-		if w.after == next && !done || t.heavy() {
+		if w.after == next && !done {
 			steps = 0
 		}
 		w.after = next

@@ -128,7 +128,7 @@ func (b *Broker) route(name string) *route {
 		}
 		d := &r.to[i]
 		d.qos = max(d.qos, sub.QoS)
-		d.retainAsPublished = d.retainAsPublished || sub.RetainAsPublished
+		d.retainAsPublished = d.retainAsPublished || sub.RetainAsPublished && sub.sess.version >= packet.V5
 		d.noLocal = d.noLocal || sub.NoLocal
 		if sub.id != 0 {
 			d.subIDs = append(d.subIDs, sub.id)

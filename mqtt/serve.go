@@ -130,6 +130,7 @@ func (s *stream) WantWrite() {
 }
 
 func (s *stream) Kill() {
+	s.nc.SetWriteDeadline(time.Now().Add(lastWords)) // for what is being written
 	s.mu.Lock()
 	s.ended = true
 	s.wake.Signal()
@@ -211,6 +212,11 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
+	b.mu.Lock()
+	for c := range b.conns {
+		c.sink.Kill() // who has not taken the last words by now
+	}
+	b.mu.Unlock()
 	close(b.stopping)
 	<-b.timeEnded
 	b.jobs.idle.Wait()

@@ -88,11 +88,10 @@ func (b *Broker) takeUp() error {
 			if m.Expires != 0 && m.Expires <= now.Run {
 				return nil // overwritten or swept with the next of its topic
 			}
-			b.retained.Set(m.Topic, &retainedMessage{m: m})
+			kept := &retainedMessage{m: m}
+			b.retained.Set(m.Topic, kept)
 			b.retainedBytes += len(m.Payload) + len(m.Topic)
-			if m.Expires != 0 {
-				b.expireRetained(m)
-			}
+			b.expireRetained(kept)
 			return nil
 		}},
 		{kindQueue, func(key, value []byte) error {
