@@ -472,10 +472,13 @@ func (w *world) step(r *rand.Rand) string {
 			o := newPeer(fmt.Sprintf("other%d", w.n))
 			w.others = append(w.others, o)
 			o.connect(w.t, w.b)
-			o.link.send(&packet.Subscribe{PacketID: 9, Filters: []packet.Subscription{{Filter: "t/#", QoS: 1}}})
-			return o.id + " connects and subscribes"
+			return o.id + " connects"
 		}
 		o := w.others[len(w.others)-1]
+		if o.everPresent && r.IntN(2) == 0 {
+			o.link.send(&packet.Subscribe{PacketID: 9, Filters: []packet.Subscription{{Filter: "t/#", QoS: 1}}})
+			return o.id + " subscribes"
+		}
 		o.read(w.t, 100, true)
 		return o.id + " reads"
 	default:
