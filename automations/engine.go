@@ -262,37 +262,35 @@ type change struct {
 // Changed implements devices.Watcher.
 func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool) {
 	x := e.index.Load()
-	var found []change
+	entered := false
 	for i := range changes {
 		c := &changes[i]
-		switch {
-		case c.Entity == nil:
-		case c.Aspect != "":
-			for _, f := range x.aspects[aspectKey{c.Entity.ID, c.Aspect}] {
-				found = append(found, change{Change: *c, ref: f, by: e.madeBy(c.Message)})
+		if c.Entity == nil {
+			continue
+		}
+		refs := x.entities[c.Entity.ID]
+		if c.Aspect != "" {
+			refs = x.aspects[aspectKey{c.Entity.ID, c.Aspect}]
+		}
+		if len(refs) > 0 && !entered {
+			entered = true
+			e.enter(t)
+			defer e.leave(t)
+		}
+		for _, f := range refs {
+			// What a command of a run changes while that run is carried out is
+			// decided after it, as everything that follows from a run is.
+			of := change{Change: *c, ref: f, by: e.now.acting}
+			if of.by == nil {
+				of.by = e.madeBy(c.Message)
 			}
-		default: // the availability: the value is what it was
-			for _, f := range x.entities[c.Entity.ID] {
+			if c.Aspect == "" { // the availability: the value is what it was
 				value, _ := reading(c.Entity, f.def.Triggers[f.trigger].State.Aspect)
-				of := change{Change: *c, ref: f, by: e.madeBy(c.Message)}
 				of.Old, of.New = devices.Value(value), devices.Value(value)
-				found = append(found, of)
 			}
+			e.now.changes = append(e.now.changes, of)
 		}
 	}
-	if len(found) == 0 {
-		return
-	}
-	e.enter(t)
-	defer e.leave(t)
-	if e.now.acting != nil {
-		for i := range found {
-			found[i].by = e.now.acting
-		}
-	}
-	// What a command of a run changes while that run is carried out is decided
-	// after it, as everything that follows from a run is.
-	e.now.changes = append(e.now.changes, found...)
 }
 
 // Wake implements mqtt.Consumer: what is due is done, in the order of the
@@ -344,7 +342,8 @@ func (e *Engine) enter(t *mqtt.Turn) {
 func (e *Engine) leave(t *mqtt.Turn) {
 	if e.now.depth == 1 {
 		for i := 0; i < len(e.now.changes); i++ {
-			e.state(t, &e.now.changes[i])
+			c := e.now.changes[i] // the list may grow meanwhile
+			e.state(t, &c)
 		}
 		clear(e.now.changes)
 		e.now.changes = e.now.changes[:0]

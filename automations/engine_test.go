@@ -371,7 +371,7 @@ func TestTracesSurvive(t *testing.T) {
 			k.until(k.wall.Add(keepTracesAfter))
 		}
 	}
-	k.until(k.wall.Add(time.Minute))
+	k.turn(k.engine.Flush)
 	before := k.engine.Runs("rule")
 	if len(before) != MaxRuns+MaxNotRuns {
 		t.Errorf("%d traces are kept, want %d", len(before), MaxRuns+MaxNotRuns)
@@ -393,4 +393,51 @@ func TestTracesSurvive(t *testing.T) {
 	if len(ids) != len(after) {
 		t.Error("runs share an ID")
 	}
+}
+
+// FuzzLoad states that whatever a record holds, the engine starts, and goes on
+// with whatever could be read.
+func FuzzLoad(f *testing.F) {
+	whole := newKit(f)
+	r := simple("Rule", "a", time.Minute)
+	r.Conditions = []Condition{{Payload: &Compare{Op: NotEqual, Value: Text("no")}}}
+	whole.mustSave(r, 0)
+	on := On()
+	r.Name, r.Conditions = "State", nil
+	r.Triggers = []Trigger{{State: &StateTrigger{Entity: "a.b", Aspect: "on", To: &on, For: Duration(time.Minute)}}}
+	whole.mustSave(r, 0)
+	entity := &devices.Entity{ID: "a.b"}
+	change := devices.Change{Entity: entity, Aspect: "on", New: devices.BoolValue(true), Available: true, News: true}
+	whole.turn(func(t *mqtt.Turn) { whole.engine.Changed(t, []devices.Change{change}, false) })
+	whole.publish(mqtt.Message{Topic: "a", Payload: []byte("x"), QoS: 1, Origin: mqtt.Origin{Session: 1, PacketID: 9}})
+	whole.publish(mqtt.Message{Topic: "a", Payload: []byte("no")})
+	whole.turn(whole.engine.Flush)
+	whole.flush()
+	for key, value := range whole.disk {
+		f.Add([]byte(key), value)
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		k := &kit{t: t, disk: cloneMap(whole.disk), lazies: map[string][]byte{}, wall: whole.wall.Add(time.Hour), trusted: true}
+		k.disk[prefixed(key)] = value
+		k.start()
+		for _, r := range k.engine.Rules() {
+			describe(r)
+			for _, run := range k.engine.Runs(r.ID) {
+				trace(run)
+			}
+		}
+		k.turn(func(t *mqtt.Turn) { k.engine.Changed(t, []devices.Change{change}, false) })
+		k.publish(mqtt.Message{Topic: "a", Payload: []byte("x")})
+		k.do(func(t *mqtt.Turn) error { _, err := k.engine.RunNow(t, "rule", "Anna"); return err })
+		k.do(func(t *mqtt.Turn) error { return k.engine.Delete(t, "rule", "Anna") })
+		k.until(k.wall.Add(time.Hour))
+	})
+}
+
+// prefixed makes any key one that the engine reads.
+func prefixed(key []byte) string {
+	if len(key) > 0 && key[0] == prefix {
+		return string(key)
+	}
+	return string(rune(prefix)) + string(key)
 }

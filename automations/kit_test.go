@@ -43,6 +43,7 @@ type kit struct {
 	// it fails before that turn is on disk.
 	cut   int
 	early bool
+	eager bool // lazy writes reach the disk after each turn
 	lost  bool // the turn just decided never was
 }
 
@@ -172,6 +173,9 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 	k.apply(writes)
 	for _, w := range t.Lazies() {
 		k.lazies[string(w.Key)] = w.Value
+	}
+	if k.eager {
+		k.flush()
 	}
 	k.report(b)
 	for _, m := range t.Published() {

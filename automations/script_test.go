@@ -296,7 +296,8 @@ func trace(run *Run) []string {
 }
 
 // TestSweep plays every script of messages with QoS 1, forms and time with a
-// power cut at each of its turns, just before and just after it is on disk.
+// power cut at each of its turns, just before and just after it is on disk, and
+// with all or none of the lazy writes before it.
 // What rules send must be the same as without: none lost, none doubled.
 func TestSweep(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/sweep-*.txt")
@@ -315,12 +316,13 @@ func TestSweep(t *testing.T) {
 				t.Fatal("the script sends nothing")
 			}
 			for cut := 2; cut <= whole.turns; cut++ {
-				for _, early := range []bool{false, true} {
+				for variant := range 4 {
+					early, eager := variant&1 != 0, variant&2 != 0
 					k := newKit(t)
-					k.cut, k.early = cut, early
+					k.cut, k.early, k.eager = cut, early, eager
 					newScript(t, string(b)).play(k)
 					if !slices.Equal(k.sent, whole.sent) {
-						t.Errorf("cut at turn %d (before it is on disk: %v) sends\n%s\nwant\n%s", cut, early,
+						t.Errorf("cut at turn %d (before it is on disk: %v, with lazy writes: %v) sends\n%s\nwant\n%s", cut, early, eager,
 							strings.Join(k.sent, "\n"), strings.Join(whole.sent, "\n"))
 					}
 				}

@@ -204,6 +204,9 @@ func slug(name string) string {
 func (c *Cause) String() string {
 	switch c.Kind {
 	case ByMessage:
+		if c.Payload == "" {
+			return "message on " + clip(c.Topic)
+		}
 		return "message on " + clip(c.Topic) + ": " + clip(c.Payload)
 	case ByState:
 		if c.Held != 0 {

@@ -58,6 +58,18 @@ func (e *Engine) keepDue(t *mqtt.Turn) {
 	e.traced, e.keepAt = nil, -1
 }
 
+// Flush gives the store every trace that was to be written in the next
+// seconds: the hub is about to stop.
+func (e *Engine) Flush(t *mqtt.Turn) {
+	e.enter(t)
+	defer e.leave(t)
+	for _, r := range e.traced {
+		e.keepTraces(t, r, false)
+		r.traced = false
+	}
+	e.traced, e.keepAt = nil, -1
+}
+
 // keepTraces writes the new traces of a rule lazily, or only those of runs.
 func (e *Engine) keepTraces(t *mqtt.Turn, r *rule, onlyRuns bool) {
 	for _, run := range r.newRuns {

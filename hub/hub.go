@@ -229,6 +229,11 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 	cancelPages()
 
 	failed("store the time", h.Do(ctx, h.clock.store))
+	failed("store the last values", h.Do(ctx, func(t *mqtt.Turn) error {
+		h.model.Flush(t)
+		h.rules.Flush(t)
+		return nil
+	}))
 	failed("stop the broker", h.broker.Shutdown(ctx))
 	if announcer != nil {
 		announcer.Close()
