@@ -3,7 +3,6 @@ package devices
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,10 +36,38 @@ type builder struct {
 
 // builders has what each component of the convention means.
 var builders = map[string]func(*builder){
-	"binary_sensor": buildBinarySensor,
-	"light":         buildLight,
-	"sensor":        buildSensor,
-	"switch":        buildSwitch,
+	"alarm_control_panel": buildAlarm,
+	"binary_sensor":       buildBinarySensor,
+	"button":              buildButton,
+	"camera":              buildCamera,
+	"climate":             buildClimate,
+	"cover":               buildCover,
+	"date":                buildDate,
+	"datetime":            buildDateTime,
+	"device_automation":   buildTrigger,
+	"device_tracker":      buildTracker,
+	"event":               buildEvent,
+	"fan":                 buildFan,
+	"humidifier":          buildHumidifier,
+	"image":               buildImage,
+	"infrared":            buildInfrared,
+	"lawn_mower":          buildLawnMower,
+	"light":               buildLight,
+	"lock":                buildLock,
+	"notify":              buildNotify,
+	"number":              buildNumber,
+	"scene":               buildScene,
+	"select":              buildSelect,
+	"sensor":              buildSensor,
+	"siren":               buildSiren,
+	"switch":              buildSwitch,
+	"tag":                 buildTag,
+	"text":                buildText,
+	"time":                buildTime,
+	"update":              buildUpdate,
+	"vacuum":              buildVacuum,
+	"valve":               buildValve,
+	"water_heater":        buildWaterHeater,
 }
 
 // kindOf returns the kind of a component.
@@ -294,19 +321,6 @@ func anyText(text string) (Value, bool) {
 
 // maxText is the longest text an aspect keeps.
 const maxText = 64 << 10
-
-// oneOf takes one of some texts; another is unknown.
-func oneOf(options []string) parser {
-	return func(text string) (Value, bool) {
-		if text == "" {
-			return Value{}, false
-		}
-		if !slices.Contains(options, text) {
-			return Value{}, true
-		}
-		return TextValue(text), true
-	}
-}
 
 // arg makes an argument of a command.
 func toTemplate(v Value) template.Value {

@@ -228,8 +228,7 @@ func (l *light) readJSON(in *input, out []update) []update {
 	}
 	mode, _ := js.Key("color_mode").Str()
 	if l.mode >= 0 && mode != "" {
-		v, _ := oneOf(l.spec.aspects[l.mode].Options)(mode)
-		out = append(out, update{aspect: l.mode, value: v})
+		out = append(out, update{aspect: l.mode, value: TextValue(cut(mode, maxName))})
 	}
 	if l.color >= 0 {
 		color := js.Key("color")

@@ -21,10 +21,7 @@ func buildSensor(b *builder) {
 		a.Type, parse = Time, day
 	case class == "enum" || c.Options.Key("options").Kind() == template.List:
 		a.Type, a.Options = Enum, c.Texts("options", maxOptions)
-		parse = anyText
-		if len(a.Options) > 0 {
-			parse = oneOf(a.Options)
-		}
+		parse = anyText // also what the list leaves out: new firmware, old list
 	case a.Unit != "" || c.Has("unit_of_measurement") || b.spec.stateClass != "" || class != "" || c.Has("suggested_display_precision"):
 		a.Type, parse = Number, number
 		if p := c.Number("suggested_display_precision", -1); p >= 0 && p <= 12 {

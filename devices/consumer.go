@@ -67,7 +67,8 @@ type Model struct {
 	asked    time.Duration // the deadline last asked for; negative for none
 	birth    time.Duration // Run time of our birth message
 	born     bool
-	dirty    []*node // readings changed since they were last kept
+	stale    []string // devices to be described again, some at a time
+	dirty    []*node  // readings changed since they were last kept
 	flushAt  time.Duration
 	reporter reporter
 
@@ -201,7 +202,7 @@ func (p *prepared) evaluate(r *route, payload []byte) {
 func (m *Model) discover(topic string, payload []byte) *discovery {
 	t, ok := homeassistant.ParseTopic(m.prefix, topic)
 	if !ok {
-		return &discovery{err: errors.New("not a discovery topic: identifiers have letters, digits, _ and -")}
+		return &discovery{err: errors.New("not a discovery topic: it has a component, perhaps a node, and an object")}
 	}
 	d := &discovery{}
 	d.message, d.err = homeassistant.Parse(t, payload)
@@ -278,9 +279,19 @@ func (m *Model) Wake(t *mqtt.Turn) {
 	if m.flushAt > 0 && t.Now.Run >= m.flushAt {
 		m.flush(t, flushBatch)
 	}
+	for range min(len(m.stale), staleBatch) {
+		if d := m.devices[m.stale[0]]; d != nil {
+			m.c.touch(d)
+		}
+		m.stale = m.stale[1:]
+	}
 	m.memory.sweep(t)
 	m.finish(t)
 }
+
+// staleBatch is how many devices are described again in one turn when the one
+// that they hang on appears.
+const staleBatch = 20
 
 // Birth says that the hub is here, so that devices announce themselves and
 // say their states. What they repeat in answer is no news.
@@ -303,6 +314,9 @@ func (m *Model) finish(t *mqtt.Turn) {
 	next := time.Duration(-1)
 	if at, ok := m.agenda.next(); ok {
 		next = at
+	}
+	if len(m.stale) > 0 {
+		next = t.Now.Run + time.Millisecond
 	}
 	if m.flushAt > 0 && (next < 0 || m.flushAt < next) {
 		next = m.flushAt

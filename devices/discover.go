@@ -213,11 +213,7 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 	d := &device{id: id, seen: &atomic.Int64{}}
 	m.devices[id] = d
 	for _, ident := range identifiers { // those that hang on it know it now
-		for _, other := range m.memory.takeWaiting(ident) {
-			if o := m.devices[other]; o != nil {
-				m.c.touch(o)
-			}
-		}
+		m.stale = append(m.stale, m.memory.takeWaiting(ident)...)
 	}
 	return d
 }

@@ -15,11 +15,11 @@ func (m *Model) publish() bool {
 	}
 	old := m.house.Load()
 	devices, entities := old.devices.edit(), old.entities.edit()
-	out := make(map[*Device]bool, len(m.c.touched))
+	list := slices.Clone(old.Devices)
 	var in []*Device
 	for _, d := range m.c.touched {
-		if d.public != nil {
-			out[d.public] = true
+		was := d.public
+		if was != nil {
 			for _, e := range d.public.Entities {
 				// It may be another device's by now.
 				if n := m.nodes[e.ID]; n == nil || n.public == e {
@@ -32,9 +32,11 @@ func (m *Model) publish() bool {
 			if m.devices[d.id] == nil {
 				devices.delete(d.id)
 			}
+			list = replace(list, was, nil)
 			continue
 		}
 		m.describe(d)
+		list = replace(list, was, d.public)
 		in = append(in, d.public)
 		devices.set(d.id, d.public)
 	}
@@ -45,26 +47,32 @@ func (m *Model) publish() bool {
 	}
 	m.c.touched = m.c.touched[:0]
 
-	house := &House{devices: devices.done(), entities: entities.done()}
-	slices.SortFunc(in, byName)
-	house.Devices = make([]*Device, 0, len(old.Devices)+len(in))
-	for _, d := range old.Devices { // both sorted: merge
-		if out[d] {
-			continue
-		}
-		for len(in) > 0 && byName(in[0], d) < 0 {
-			house.Devices = append(house.Devices, in[0])
-			in = in[1:]
-		}
-		house.Devices = append(house.Devices, d)
-	}
-	house.Devices = append(house.Devices, in...)
-	m.house.Store(house)
+	m.house.Store(&House{Devices: list, devices: devices.done(), entities: entities.done()})
 	return true
 }
 
+// replace puts a device in the place of another in a list by name; either may
+// be nil.
+func replace(list []*Device, was, is *Device) []*Device {
+	if was != nil {
+		i, found := slices.BinarySearchFunc(list, was, byName)
+		if found && is != nil && is.sortKey == was.sortKey {
+			list[i] = is
+			return list
+		}
+		if found {
+			list = slices.Delete(list, i, i+1)
+		}
+	}
+	if is != nil {
+		i, _ := slices.BinarySearchFunc(list, is, byName)
+		list = slices.Insert(list, i, is)
+	}
+	return list
+}
+
 func byName(a, b *Device) int {
-	return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), strings.Compare(a.ID, b.ID))
+	return cmp.Or(strings.Compare(a.sortKey, b.sortKey), strings.Compare(a.ID, b.ID))
 }
 
 // describe makes the immutable Device of a device, with its entities. What
@@ -104,6 +112,7 @@ func (m *Model) describe(d *device) {
 			m.memory.wait(via, d.id)
 		}
 	}
+	pub.sortKey = strings.ToLower(pub.Name)
 	pub.Entities = make([]*Entity, len(d.nodes))
 	for i, n := range d.nodes {
 		n.public = n.describe(pub, own)

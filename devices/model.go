@@ -44,7 +44,8 @@ type Device struct {
 	Source       string    // the convention it speaks: "homeassistant"
 	Entities     []*Entity // by ID
 
-	seen *atomic.Int64 // unix milliseconds of its last live message
+	seen    *atomic.Int64 // unix milliseconds of its last live message
+	sortKey string
 }
 
 // Seen returns when the device last sent something live; zero if it has not
@@ -148,11 +149,12 @@ const (
 type Aspect struct {
 	Name      string
 	Type      Type
-	Min, Max  float64 // of a Number, when Min < Max
+	Min, Max  float64 // of a Number, or of a Text's length, when Min < Max
 	Step      float64
 	Unit      string
 	Options   []string // of an Enum
 	Precision int      // digits to show after the point; -1 as they come
+	Secret    bool     // a code or password: not to be shown, logged or kept
 }
 
 // A Command is something an entity can be told: "turn_on" {"brightness": 60}.

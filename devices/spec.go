@@ -39,7 +39,8 @@ type spec struct {
 	problem string
 }
 
-// A read takes values out of the messages of one topic.
+// A read takes values out of the messages of one topic. extract appends to out,
+// which has the updates of other reads already.
 type read struct {
 	topic   string
 	extract func(in *input, out []update) []update

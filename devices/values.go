@@ -70,7 +70,7 @@ func encodeValues(aspects []Aspect, s *State) []byte {
 		case Number:
 			k.Num = &v.Num
 		case Text:
-			if len(v.Str) > maxName {
+			if a.Secret || len(v.Str) > maxName {
 				continue // a long text is not worth the card's wear
 			}
 			k.Str = &v.Str

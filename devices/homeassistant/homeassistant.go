@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"lar.home/devices/template"
 )
@@ -63,16 +64,11 @@ func ParseTopic(prefix, topic string) (t Topic, ok bool) {
 	return t, id(t.Component) && id(t.Object) && (t.Node == "" && len(parts) == 3 || id(t.Node))
 }
 
-// id tells whether s is [a-zA-Z0-9_-]+, as node and object identifiers are,
-// and not too long.
+// id tells whether s can be a component, node or object identifier. The
+// convention has [a-zA-Z0-9_-]+, but real programs also use spaces and dots.
 func id(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxText
+	return s != "" && len(s) <= maxText && utf8.ValidString(s) &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || strings.ContainsRune("+#/", r) })
 }
 
 // A Message is what one discovery message says.
