@@ -36,6 +36,7 @@ func build(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build lar: %v\n%s", err, out)
 		return 1
 	}
+	defer closeBrowser()
 	return m.Run()
 }
 
