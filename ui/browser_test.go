@@ -348,3 +348,39 @@ func TestEditorInBrowser(t *testing.T) {
 	b.until(5*time.Second, `document.body.innerText.includes("Value, °C") && document.getElementById("name")?.value === "Night"`)
 	b.clean()
 }
+
+// TestLookAtTheDoor opens the pages that somebody sees who is not in yet, or
+// has nothing yet.
+func TestLookAtTheDoor(t *testing.T) {
+	p := &people{}
+	ui, ts := serve(t, Config{House: &house{}, People: p, Model: bare{}, Rules: noRules(), Addresses: func() []Address {
+		return []Address{{"mqtt", "192.168.1.20:1883"}}
+	}})
+	h := &home{t: t, ui: ui, ts: ts}
+	for _, width := range []int64{412, 1280} {
+		for _, scheme := range []string{"light", "dark"} {
+			b := newTab(t, h, width, scheme)
+			name := func(page string) string { return strings.Join([]string{page, fmt.Sprint(width), scheme}, "-") }
+			look := func(page, path, at string) {
+				b.open(path).until(5*time.Second, `document.readyState === "complete" && location.pathname === "`+at+`"`)
+				b.axe()
+				b.clean()
+				b.shoot(name(page))
+			}
+			*p = people{}
+			look("setup", "/", "/setup")
+			*p = people{home: "Maple Street", name: "Jo", tokens: map[string]Person{}}
+			look("login", "/", "/login")
+			*p = people{home: "Maple Street", name: "Jo", open: true, tokens: map[string]Person{"token-of-Jo": {ID: "p1", Name: "Jo", Role: Owner}}}
+			look("empty", "/", "/")
+			look("no-automations", "/automations", "/automations")
+			eval[bool](b, `setTimeout(() => location.assign("/settings")), true`)
+			b.until(5*time.Second, `location.pathname === "/settings" && document.readyState === "complete"`)
+			eval[bool](b, `document.getElementById("f-credential").value = "hall-lamp", setTimeout(() => document.querySelector(".inline").requestSubmit()), true`)
+			b.until(5*time.Second, `document.body.innerText.includes("correct-horse")`)
+			b.axe()
+			b.clean()
+			b.shoot(name("credential"))
+		}
+	}
+}

@@ -347,7 +347,7 @@ func (s *Server) fragment(st *stream) (id string, c templ.Component) {
 	kind, name, _ := strings.Cut(st.scope, ":")
 	switch kind {
 	case "home":
-		return "home", view.HomeBody(view.Rooms(h.Devices), hint)
+		return "home", view.HomeBody(view.Rooms(h.Devices, maxRows), hint)
 	case "devices":
 		list, total := find(h, "")
 		return "devices", view.DeviceList(list, "", total, hint)

@@ -21,7 +21,7 @@ func (s *Server) hint(v visitor) view.Hint {
 func (s *Server) showHome(w http.ResponseWriter, r *http.Request) error {
 	p := s.page(r, "", "home")
 	s.follow(&p, "home")
-	return s.render(w, r, http.StatusOK, view.HomePage(p, view.Rooms(s.Model.House().Devices), s.hint(who(r))))
+	return s.render(w, r, http.StatusOK, view.HomePage(p, view.Rooms(s.Model.House().Devices, maxRows), s.hint(who(r))))
 }
 
 func (s *Server) showDevices(w http.ResponseWriter, r *http.Request) error {
@@ -91,6 +91,9 @@ func (s *Server) about(h *devices.House, d *devices.Device) []view.Fact {
 	if strings.HasPrefix(d.ConfigURL, "http://") || strings.HasPrefix(d.ConfigURL, "https://") {
 		add("Its own page", d.ConfigURL, d.ConfigURL)
 	}
+	if seen := d.Seen(); !seen.IsZero() {
+		facts = append(facts, view.Fact{Name: "Last heard", Text: view.Ago(time.Now(), seen), At: seen})
+	}
 	source := d.Source
 	if source == "homeassistant" {
 		source = "Home Assistant discovery"
@@ -111,9 +114,6 @@ func (s *Server) editDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	name, room := clean(r.PostForm.Get("name")), clean(r.PostForm.Get("room"))
 	wrong := map[string]string{}
-	if name == "" {
-		wrong["name"] = "A device needs a name."
-	}
 	if len([]rune(name)) > 64 {
 		wrong["name"] = "That is too long: a name has at most 64 letters."
 	}

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -25,10 +26,10 @@ func TestPagesSay(t *testing.T) {
 func TestRename(t *testing.T) {
 	h, b := furnished(t)
 	lamp := "/devices/" + h.model.House().Entity("light.hall_lamp").Device.ID
-	b.post(lamp, "name", " ", "room", "Hall").shows(422, "A device needs a name.")
 	b.post(lamp, "name", strings.Repeat("x", 65), "room", "Hall").shows(422, "too long")
 	b.post(lamp, "name", "Night  lamp", "room", "Bedroom").at(lamp).shows(200, "Saved.", "Night lamp", "Bedroom")
 	b.get("/").shows(200, "Night lamp", "Bedroom")
+	b.post(lamp, "name", "", "room", "").at(lamp).shows(200, "Saved.", "Hall lamp")
 }
 
 func TestCommands(t *testing.T) {
@@ -240,5 +241,38 @@ func TestTooMuchAtOnce(t *testing.T) {
 	s.ServeHTTP(w, r)
 	if w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a form of more than %d bytes: %d, want 413", maxBody, w.Code)
+	}
+}
+
+func TestLargeHome(t *testing.T) {
+	h, b := emptyHome(t)
+	const n = 500
+	for i := range n {
+		h.announce("switch", fmt.Sprintf("s%d", i), "", fmt.Sprintf("Switch %d", i), []string{"Attic", "Cellar"}[i%2], map[string]any{"command_topic": "x/set"})
+	}
+	b.get("/").shows(200, "and 150 more")
+	if tiles := strings.Count(b.body, "<article"); tiles != maxRows {
+		t.Errorf("Home has %d tiles, want %d", tiles, maxRows)
+	}
+	b.get("/devices").shows(200, "200 of 500 devices")
+	b.get("/devices?q=attic+499")
+	b.shows(200, "Nothing matches")
+	b.get("/devices?q=cellar+499").shows(200, "Switch 499")
+}
+
+// TestHomeBytes holds Home to what a phone on a bad network loads quickly.
+func TestHomeBytes(t *testing.T) {
+	h, b := emptyHome(t)
+	for i := range 60 {
+		h.announce("light", fmt.Sprintf("s%d", i), "", fmt.Sprintf("Lamp %d", i), fmt.Sprintf("Room %d", i%8), map[string]any{"command_topic": "x/set", "schema": "json", "brightness": true})
+	}
+	req, err := http.NewRequest("GET", b.base+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	b.take(b.client.Do(req))
+	if got := len(b.body); b.last.Header.Get("Content-Encoding") != "gzip" || got > 12<<10 {
+		t.Errorf("Home with 60 tiles is %d bytes (%s), at most %d", got, b.last.Header.Get("Content-Encoding"), 12<<10)
 	}
 }

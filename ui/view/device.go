@@ -4,12 +4,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"lar.home/devices"
 )
 
-// A Fact is a line about a device, with a link when URL is not empty.
-type Fact struct{ Name, Text, URL string }
+// A Fact is a line about a device, with a link when URL is not empty; Text is
+// how long ago At was when At is set.
+type Fact struct {
+	Name, Text, URL string
+	At              time.Time
+}
 
 func joined(words ...string) string {
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " · ")

@@ -2,6 +2,7 @@ package view
 
 import (
 	"net/url"
+	"strconv"
 
 	"lar.home/devices"
 )
@@ -21,6 +22,11 @@ func roomTitle(name string, rooms int) string {
 	}
 	return "Devices"
 }
+
+// roomURL leads to the devices of a room.
+func roomURL(name string) string { return "/devices?q=" + url.QueryEscape(name) }
+
+func more(n int) string { return "and " + strconv.Itoa(n) + " more" }
 
 func deviceURL(d *devices.Device) string { return "/devices/" + url.PathEscape(d.ID) }
 

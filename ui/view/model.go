@@ -54,6 +54,7 @@ func (f Form) Error(name string) string { return f.Errors[name] }
 type Room struct {
 	Name  string // empty for devices without a room
 	Tiles []Tile
+	More  int // tiles that are left out
 }
 
 // A Tile shows a device, or one of its parts when it has several to operate.
@@ -65,15 +66,26 @@ type Tile struct {
 	More   []*devices.Entity // further values in the same line
 }
 
-// Rooms sorts devices into rooms, by name; devices without one come last.
-func Rooms(list []*devices.Device) []Room {
+// Rooms sorts devices into rooms, by name; devices without one come last. Of a
+// home with more tiles than limit each room shows only some.
+func Rooms(list []*devices.Device, limit int) []Room {
 	byName := map[string][]Tile{}
 	for _, d := range list {
 		byName[d.Area] = append(byName[d.Area], Tiles(d)...)
 	}
 	rooms := make([]Room, 0, len(byName))
+	total := 0
 	for name, tiles := range byName {
-		rooms = append(rooms, Room{name, tiles})
+		rooms = append(rooms, Room{Name: name, Tiles: tiles})
+		total += len(tiles)
+	}
+	if total > limit {
+		share := max(1, limit/len(rooms))
+		for i := range rooms {
+			r := &rooms[i]
+			r.More = max(0, len(r.Tiles)-share)
+			r.Tiles = r.Tiles[:len(r.Tiles)-r.More]
+		}
 	}
 	slices.SortFunc(rooms, func(a, b Room) int {
 		switch {

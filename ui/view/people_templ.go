@@ -65,7 +65,7 @@ func SetupPage(p Page, f Form) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Ask(f, "home", "What is your home called?", "You can change it later.", templ.Attributes{"required": true, "maxlength": "64", "autocomplete": "off", "placeholder": "Maple Street"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Ask(f, "home", "What is your home called?", "Everybody at home sees it at the top of the page.", templ.Attributes{"required": true, "maxlength": "64", "autocomplete": "off", "placeholder": "Maple Street"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
