@@ -123,8 +123,13 @@ func (e *Engine) followClock(t *mqtt.Turn) {
 			return
 		}
 		d.wall, d.trusted = wall, true
-		if d.waiting != nil {
-			e.keepWaiting(t, d.waiting)
+		if w := d.waiting; w != nil {
+			w.copyRun()
+			if n := len(w.run.Actions); n > 0 {
+				w.run.Actions[n-1].Planned = wall
+			}
+			e.keepWaiting(t, w)
+			e.showRun(w.rule, w.run)
 		} else {
 			e.keepMemory(t, d.rule, d.trigger)
 		}

@@ -137,6 +137,7 @@ func New(c Config) (*Engine, error) {
 		rules:    map[string]*rule{},
 		damaged:  map[string]bool{},
 		asked:    -1,
+		keepAt:   -1,
 	}
 	if e.ready == nil {
 		e.ready = func() error { return nil }

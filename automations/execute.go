@@ -273,23 +273,28 @@ func (w *waiting) keepPayload() {
 
 // resume goes on with a run whose wait is over.
 func (e *Engine) resume(t *mqtt.Turn, w *waiting) {
-	run := *w.run // the one that was shown stays as it is
-	run.Actions = slices.Clone(run.Actions)
-	if n := len(run.Actions); n > 0 {
-		run.Actions[n-1].Ended = t.Now.Wall.Round(0)
+	w.copyRun()
+	if n := len(w.run.Actions); n > 0 {
+		w.run.Actions[n-1].Ended = t.Now.Wall.Round(0)
 	}
-	w.run, w.deadline, w.durable, w.link = &run, nil, true, &link{rule: w.rule}
+	w.deadline, w.durable, w.link = nil, true, &link{rule: w.rule}
 	e.advance(t, w)
+}
+
+// copyRun makes the trace one that may be changed: what was shown of it stays
+// as it is.
+func (w *waiting) copyRun() {
+	run := *w.run
+	run.Actions = slices.Clone(run.Actions)
+	w.run = &run
 }
 
 // stop ends a run that waits before its time.
 func (e *Engine) stop(t *mqtt.Turn, w *waiting, why string) {
-	run := *w.run
-	run.Actions = slices.Clone(run.Actions)
-	if n := len(run.Actions); n > 0 && run.Actions[n-1].Ended.IsZero() && !run.Actions[n-1].Planned.IsZero() {
-		run.Actions[n-1].Ended = t.Now.Wall.Round(0)
+	w.copyRun()
+	if n := len(w.run.Actions); n > 0 {
+		w.run.Actions[n-1].Ended = t.Now.Wall.Round(0)
 	}
-	w.run = &run
 	e.end(t, w, Stopped, why)
 }
 

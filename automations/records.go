@@ -97,6 +97,10 @@ func decodeOrigin(b []byte) (origin, error) {
 	}, nil
 }
 
+// maxHashed bounds how much of a payload counts at either end, so that a long
+// one costs no more time in a turn.
+const maxHashed = 8 << 10
+
 // hashOf is FNV-1a over topic and payload, the same in every process.
 func hashOf(topic string, payload []byte) uint64 {
 	const prime = 1099511628211
@@ -104,9 +108,15 @@ func hashOf(topic string, payload []byte) uint64 {
 	for i := range len(topic) {
 		h = (h ^ uint64(topic[i])) * prime
 	}
-	h *= prime // a topic has no zero byte
-	for _, b := range payload {
-		h = (h ^ uint64(b)) * prime
+	h = (h ^ uint64(len(payload))) * prime
+	head, tail := payload, []byte(nil)
+	if len(payload) > 2*maxHashed {
+		head, tail = payload[:maxHashed], payload[len(payload)-maxHashed:]
+	}
+	for _, part := range [][]byte{head, tail} {
+		for _, b := range part {
+			h = (h ^ uint64(b)) * prime
+		}
 	}
 	return h
 }
