@@ -97,3 +97,55 @@ func TestManyClientsAtPowerCut(t *testing.T) {
 		h.connect(v311, "0")
 	})
 }
+
+// TestWideFanout publishes to more kept sessions than a turn has room for, and
+// cuts the store after each of the turns by which they are reached: everybody
+// gets the message, once, in its order.
+func TestWideFanout(t *testing.T) {
+	const sessions = 5000
+	for _, qos := range []packet.QoS{packet.AtLeastOnce, packet.ExactlyOnce} {
+		inBubble(t, func(t *testing.T, h *house) {
+			for i := range sessions {
+				c := h.connect(v311, fmt.Sprint("s", i))
+				c.subscribe(qos, "wide/#")
+				c.cut()
+			}
+			p := h.connect(v5, "p", clean, expiry(1000))
+			_, before := h.store.Last()
+			for i := range 3 {
+				p.publish(qos, "wide/t", fmt.Sprint("message ", i))
+			}
+			_, after := h.store.Last()
+			turns := 0
+			for _, n := range h.store.Turns() {
+				if n <= before || n > after {
+					continue
+				}
+				turns++
+				if turns > 8 && turns%5 != 0 {
+					continue // each restart takes a while
+				}
+				b := newBroker(t, h.store.At(n, false))
+				// A turn that wrote the list promises all of it.
+				for _, i := range []int{0, 1, 999, 1000, 2500, sessions - 1} {
+					s := &peer{id: fmt.Sprint("s", i), open: map[uint16]bool{}, seen: map[uint16]string{}, everPresent: true}
+					s.connect(t, b)
+					settle(t, s)
+					if len(s.delivered) == 0 || len(s.delivered) > 3 {
+						t.Fatalf("QoS %d, cut after turn %d: session %d got %v", qos, n, i, s.delivered)
+					}
+					for k, d := range s.delivered {
+						if want := fmt.Sprint("message ", k); d != want {
+							t.Fatalf("QoS %d, cut after turn %d: session %d got %v", qos, n, i, s.delivered)
+						}
+					}
+					s.cut()
+				}
+				stop(t, b)
+			}
+			if turns < 6 {
+				t.Errorf("%d turns: the fan-out was not spread", turns)
+			}
+		})
+	}
+}

@@ -69,6 +69,8 @@ type Broker struct {
 	retainedBytes   int
 	bodies          map[uint64]int
 	bodiesOfTurn    int
+	spreads         []*spread
+	spreading       bool
 	deadlines       deadlines
 	wakes           [maxConsumers]*deadline
 	conns           map[*Conn]struct{}
@@ -318,7 +320,11 @@ func (b *Broker) finish(t *Turn) uint64 {
 	for _, fn := range t.later {
 		b.jobs.add(fn)
 	}
+	batch := t.batch
 	t.reset()
+	if len(b.spreads) > 0 {
+		b.spreadOut(batch)
+	}
 	return number
 }
 

@@ -94,21 +94,12 @@ func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxCons
 	if !pub.shared && r.kept > 1 && qos > AtMostOnce {
 		pub.shared = true
 	}
-	for i := range r.to {
-		d := &r.to[i]
-		granted, subIDs := d.qos, d.subIDs
-		if d.noLocal && pub.isFrom(d.sess) {
-			var any bool
-			if granted, subIDs, any = d.withoutLocal(); !any { // [MQTT-3.8.3-3]
-				continue
-			}
-		}
-		b.deliver(t, d.sess, pub, min(qos, granted), retain && d.retainAsPublished, subIDs)
-	}
-	for _, g := range r.shares {
-		if d := g.choose(qos); d != nil {
-			b.deliver(t, d.sess, pub, min(qos, d.qos), retain && d.retainAsPublished && d.sess.version >= packet.V5, d.subIDs)
-		}
+	if qos > AtMostOnce && r.kept > 0 && r.kept+len(t.writes) > wideFanout {
+		b.widely(t, pub, r, qos, retain)
+	} else {
+		b.each(pub, r, qos, retain, func(d *delivery, granted QoS, retain bool, subIDs []uint32) {
+			b.deliver(t, d.sess, pub, min(qos, granted), retain, subIDs)
+		})
 	}
 	if retain {
 		b.retain(t, pub, qos)
@@ -134,6 +125,26 @@ func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxCons
 // isFrom tells whether a session's client is the publisher, be it by its will.
 func (p *publication) isFrom(s *session) bool {
 	return p.from == s || p.from == nil && p.m.ClientID == s.clientID
+}
+
+// each names the sessions that get a copy of pub, and what each is granted.
+func (b *Broker) each(pub *publication, r *route, qos QoS, retain bool, fn func(d *delivery, granted QoS, retain bool, subIDs []uint32)) {
+	for i := range r.to {
+		d := &r.to[i]
+		granted, subIDs := d.qos, d.subIDs
+		if d.noLocal && pub.isFrom(d.sess) {
+			var any bool
+			if granted, subIDs, any = d.withoutLocal(); !any { // [MQTT-3.8.3-3]
+				continue
+			}
+		}
+		fn(d, granted, retain && d.retainAsPublished, subIDs)
+	}
+	for _, g := range r.shares {
+		if d := g.choose(qos); d != nil {
+			fn(d, d.qos, retain && d.retainAsPublished && d.sess.version >= packet.V5, d.subIDs)
+		}
+	}
 }
 
 func (p *publication) flags() (QoS, bool) {

@@ -13,6 +13,7 @@ import (
 //
 //	b/                          the number behind the leased block of turn numbers
 //	f/<u32 session><filter>     a subscription
+//	g/<u64 turn><u8>            a message on its way to very many sessions; with p behind it, how far it came
 //	i/<u32 session><u16 id>     an inbound QoS 2 identifier that waits for PUBREL
 //	m/<u64 body>                a message that several sessions queue
 //	p/<u32 session><filter>     how far the retained messages of a subscription were sent
@@ -23,6 +24,7 @@ import (
 const (
 	kindBlock        = 'b'
 	kindSubscription = 'f'
+	kindSpread       = 'g'
 	kindReceipt      = 'i'
 	kindBody         = 'm'
 	kindCursor       = 'p'

@@ -16,7 +16,6 @@ func blockRecord(block uint64) []byte { return binary.BigEndian.AppendUint64(nil
 // cannot be read is left where it is and reported.
 func (b *Broker) takeUp() error {
 	now := b.clock()
-	damaged := 0
 	if err := b.store.Scan(blockKey, nil, func(key, value []byte) bool {
 		if len(key) == 1 && len(value) == 8 {
 			b.number = binary.BigEndian.Uint64(value)
@@ -116,16 +115,21 @@ func (b *Broker) takeUp() error {
 			return nil
 		}},
 	}
+	unreadable := func(key []byte, err error) {
+		b.log.Error("a record cannot be read and is left aside", "kind", string(key[:1]), "key", fmt.Sprintf("%x", key), "err", err)
+	}
 	for _, scan := range scans {
 		if err := b.store.Scan([]byte{scan.kind}, nil, func(key, value []byte) bool {
 			if err := scan.fn(key, value); err != nil {
-				damaged++
-				b.log.Error("a record cannot be read and is left aside", "kind", string(scan.kind), "key", fmt.Sprintf("%x", key), "err", err)
+				unreadable(key, err)
 			}
 			return true
 		}); err != nil {
 			return fmt.Errorf("read the store: %w", err)
 		}
+	}
+	if err := b.takeUpSpreads(now, unreadable); err != nil {
+		return fmt.Errorf("read the store: %w", err)
 	}
 	wills, err := b.readWills()
 	if err != nil {
