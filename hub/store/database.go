@@ -27,13 +27,13 @@ func (s *Store) openDatabase() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make database folder: %w", err)
 	}
-	options := badgerOptions(dir, s.options.Sync == SyncAlways, s.log, &s.syncFailed)
+	options := badgerOptions(dir, s.log)
 
 	tries := attempts(filepath.Join(s.options.Dir, "opening"))
 	var err error
 	if tries.begun() >= opensTried {
 		err = fmt.Errorf("the process ended %d times while opening it", opensTried)
-	} else if err = errors.Join(s.sweep(dir), inspect(dir, options)); err == nil {
+	} else if err = errors.Join(s.sweep(dir), inspect(dir, options, s.options.Sync == SyncAlways)); err == nil {
 		tries.begin()
 		s.db, err = openBadger(options)
 	}
@@ -77,7 +77,7 @@ func (s *Store) sweep(dir string) error {
 			}
 		}
 	}
-	return nil
+	return errors.Join(restoreValueLogs(dir), dropUnfinished(dir))
 }
 
 // rescue copies what can be read of the database into a fresh one and lets the

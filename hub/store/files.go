@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -246,6 +247,30 @@ func readLogEntry(log []byte, offset int) (e logEntry, ok bool) {
 	return e, true
 }
 
+// A pointer leads to an entry in a value log.
+type pointer struct {
+	file         uint64
+	size, offset uint32
+}
+
+func decodePointer(b []byte) pointer {
+	return pointer{
+		file:   uint64(binary.NativeEndian.Uint32(b)),
+		size:   binary.NativeEndian.Uint32(b[4:]),
+		offset: binary.NativeEndian.Uint32(b[8:]),
+	}
+}
+
+// read returns what is there of the entry in its file.
+func (p pointer) read(f *os.File) []byte {
+	if p.size > 2*vlogSize {
+		return nil
+	}
+	buf := make([]byte, p.size)
+	n, _ := f.ReadAt(buf, int64(p.offset))
+	return buf[:n]
+}
+
 // A walk is what there is in a write-ahead log.
 type walk struct {
 	entries []entry // of transactions that were finished
@@ -253,6 +278,9 @@ type walk struct {
 	whole   int     // transactions since the last of these places
 	tail    int     // where a tail begins that is not read and not blank; the length if there is none
 	torn    bool    // the last transaction was being written when the power failed
+
+	last []entry // of the last transaction that was finished
+	from int     // where it begins
 }
 
 type span struct{ from, to int }
@@ -262,10 +290,14 @@ type span struct{ from, to int }
 func walkLog(log []byte) walk {
 	w := walk{tail: len(log)}
 	var txn []entry
-	last := 0 // entries before the last finished transaction
+	begin := logHeader
+	last := 0             // entries before the last finished transaction
+	spans, before := 0, 0 // damaged places before the present transaction, and before the last
 	finish := func() {
 		last = len(w.entries)
+		spans, before = len(w.damaged), spans
 		w.entries = append(w.entries, txn...)
+		w.last, w.from = w.entries[last:], begin
 		txn = txn[:0]
 	}
 	broken := false // the present transaction
@@ -284,10 +316,13 @@ func walkLog(log []byte) walk {
 			offset = next
 			continue
 		}
-		offset = e.end
 		if len(txn) > 0 && txn[0].version != e.version {
 			finish() // its end is damaged, but a later one was begun
 		}
+		if len(txn) == 0 {
+			begin = offset
+		}
+		offset = e.end
 		if e.meta&metaTxnEnd == 0 {
 			txn = append(txn, e.entry)
 			if e.meta&metaTxn != 0 {
@@ -301,13 +336,15 @@ func walkLog(log []byte) walk {
 		broken = false
 	}
 	// One transaction is synced before the next is begun, so a power cut tears
-	// the last one only, and leaves sectors as they were: blank.
-	if n := len(w.damaged); n > 0 && w.whole == 0 {
-		if s := w.damaged[n-1]; blankSector(log, s) {
-			w.torn = true
-			w.damaged = w.damaged[:n-1]
-			w.entries = w.entries[:last]
-		}
+	// the last one only: one that has its end, or one that has not.
+	cut := func(places []span) bool {
+		return slices.ContainsFunc(places, func(d span) bool { return unwritten(log[d.from:d.to], d.from) })
+	}
+	if w.torn = cut(w.damaged[spans:]); w.torn {
+		w.damaged = w.damaged[:spans]
+	} else if w.torn = w.whole == 0 && cut(w.damaged[before:spans]); w.torn {
+		w.damaged = w.damaged[:before]
+		w.entries, w.last = w.entries[:last], nil
 	}
 	return w
 }
@@ -317,13 +354,17 @@ func blank(b []byte) bool {
 	return len(bytes.TrimLeft(b, "\x00")) == 0
 }
 
-// blankSector tells whether a sector of a disk inside s is blank.
-func blankSector(log []byte, s span) bool {
+// unwritten tells whether a part of b did not reach the disk before a power
+// cut: a sector, or as much of it as b has of it, is blank. b lies at an offset
+// in a file that was made of zeros.
+func unwritten(b []byte, offset int) bool {
 	const sector = 512
-	for at := (s.from + sector - 1) / sector * sector; at+sector <= s.to; at += sector {
-		if blank(log[at : at+sector]) {
+	for len(b) > 0 {
+		n := min(sector-offset%sector, len(b))
+		if blank(b[:n]) {
 			return true
 		}
+		b, offset = b[n:], offset+n
 	}
 	return false
 }

@@ -78,6 +78,16 @@ func TestWalkLog(t *testing.T) {
 			"1.0 1.1 1.2 1.3 2.0 2.1 2.2 2.3 3.0 3.1 3.3", 1, false, false},
 		{"blank sectors in the last transaction", change(func(b []byte) { clear(b[at[2][0]/512*512+512 : at[2][0]/512*512+1536]) }),
 			"1.0 1.1 1.2 1.3 2.0 2.1 2.2 2.3", 0, true, false},
+		{"blank sectors in two places of the last transaction", change(func(b []byte) {
+			clear(b[at[2][0] : at[2][0]/512*512+512])
+			clear(b[at[2][2]/512*512+512 : at[2][2]/512*512+1024])
+		}), "1.0 1.1 1.2 1.3 2.0 2.1 2.2 2.3", 0, true, false},
+		{"blank sectors in the last transaction, and its end too", change(func(b []byte) {
+			clear(b[at[2][0] : at[2][0]/512*512+512])
+			clear(b[at[2][3]+10:])
+		}), "1.0 1.1 1.2 1.3 2.0 2.1 2.2 2.3", 0, true, true},
+		{"last transaction begun at the end of a page", change(func(b []byte) { clear(b[at[2][0] : at[2][0]/512*512+512]) }),
+			"1.0 1.1 1.2 1.3 2.0 2.1 2.2 2.3", 0, true, false},
 		{"junk after the last transaction", change(func(b []byte) { b[at[2][5]+3] = 9 }),
 			"1.0 1.1 1.2 1.3 2.0 2.1 2.2 2.3 3.0 3.1 3.2 3.3", 0, false, true},
 		{"cut", whole[:at[2][2]+9], "1.0 1.1 1.2 1.3 2.0 2.1 2.2 2.3", 0, false, true},

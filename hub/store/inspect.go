@@ -15,9 +15,9 @@ import (
 // manifest, and drops what follows a damaged place in a write-ahead log.
 //
 // A power cut leaves behind a log whose end is torn, in a transaction that
-// nobody was told of. That is no damage. With a policy other than
-// SyncAlways it may tear any place, so logs are looked at only with it.
-func inspect(dir string, o badger.Options) error {
+// nobody was told of. That is no damage. If commits were not synced it may tear
+// any place, so logs are looked at only if they were.
+func inspect(dir string, o badger.Options, synced bool) error {
 	tables, err := numberedFiles(dir, ".sst")
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func inspect(dir string, o badger.Options) error {
 		return err
 	}
 	for _, path := range logs {
-		if err := inspectLog(path, o.SyncWrites); err != nil {
+		if err := inspectLog(path, synced); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Base(path), err)
 		}
 	}
@@ -106,7 +106,7 @@ func inspectLog(path string, all bool) error {
 	if w.tail < len(log) && !blank(log[len(log)-1:]) {
 		return errors.New("log is cut off")
 	}
-	if len(w.entries) == 0 && w.tail < len(log) && !blankSector(log, span{w.tail, len(log)}) {
+	if len(w.entries) == 0 && w.tail < len(log) && !unwritten(log[w.tail:], w.tail) {
 		return errors.New("log is damaged from its beginning")
 	}
 	return nil // at most, the last transaction was not finished

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -216,21 +215,12 @@ func (s *salvage) record(e entry) ([]byte, error) {
 		if len(record) != pointerSize {
 			return nil, errDamaged
 		}
-		file := binary.NativeEndian.Uint32(record)
-		size := binary.NativeEndian.Uint32(record[4:])
-		offset := binary.NativeEndian.Uint32(record[8:])
-		f, ok := s.vlogs[uint64(file)]
+		at := decodePointer(record)
+		f, ok := s.vlogs[at.file]
 		if !ok {
-			return nil, fmt.Errorf("value log %d is missing", file)
+			return nil, fmt.Errorf("value log %d is missing", at.file)
 		}
-		if size > 2*vlogSize {
-			return nil, errDamaged
-		}
-		buf := make([]byte, size)
-		if _, err := f.ReadAt(buf, int64(offset)); err != nil {
-			return nil, errDamaged
-		}
-		in, ok := readLogEntry(buf, 0)
+		in, ok := readLogEntry(at.read(f), 0)
 		if !ok || !bytes.Equal(in.key, e.key) {
 			return nil, errDamaged
 		}

@@ -50,6 +50,9 @@ func (s *Store) migrate(migrations []migration) error {
 		if err := migrations[version-1](s.db); err != nil {
 			return fmt.Errorf("migrate from schema %d: %w", version, err)
 		}
+		if err := s.disk.sync(true); err != nil {
+			return err
+		}
 		if err := s.setSchema(version + 1); err != nil {
 			return err
 		}
@@ -99,6 +102,5 @@ func (s *Store) own(key []byte) (value []byte, err error) {
 
 // setOwn writes a record of the store's own before there is a committer.
 func (s *Store) setOwn(key, value []byte) error {
-	b := badgerBackend{db: s.db, syncFailed: &s.syncFailed}
-	return b.commitWrites([]mqtt.Write{{Key: key, Value: value}})
+	return s.backend.commitWrites([]mqtt.Write{{Key: key, Value: value}})
 }

@@ -16,7 +16,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -55,20 +54,20 @@ type Options struct {
 // A Store is an open data folder. Its methods may be called from any
 // goroutine.
 type Store struct {
-	options    Options
-	log        *slog.Logger
-	lock       *os.File
-	db         *badger.DB
-	syncFailed atomic.Bool
-	backend    *badgerBackend
-	committer  *committer
-	space      *spaceGuard
-	leases     leases
-	setAside   []string
-	rescued    int
-	lost       int
-	damaged    damageLog
-	io         ioCounter
+	options   Options
+	log       *slog.Logger
+	lock      *os.File
+	db        *badger.DB
+	disk      *diskSync
+	backend   *badgerBackend
+	committer *committer
+	space     *spaceGuard
+	leases    leases
+	setAside  []string
+	rescued   int
+	lost      int
+	damaged   damageLog
+	io        ioCounter
 
 	stop    chan struct{} // ends what runs beside the committer
 	beside  sync.WaitGroup
@@ -106,6 +105,9 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	if err := s.open(); err != nil {
+		if s.disk != nil {
+			s.disk.close()
+		}
 		if s.db != nil {
 			s.db.Close()
 		}
@@ -124,19 +126,24 @@ func (s *Store) open() error {
 	if err := s.openDatabase(); err != nil {
 		return err
 	}
+	if s.disk, err = newDiskSync(s.db.Opts().Dir); err != nil {
+		return err
+	}
+	if s.backend = newBadgerBackend(s.db, nil); s.options.Sync == SyncAlways {
+		s.backend.disk = s.disk
+	}
 	if err := s.migrate(s.options.migrations); err != nil {
 		return err
 	}
-	s.backend = newBadgerBackend(s.db, &s.syncFailed)
+	s.damaged.log = s.log
 	damaged, err := s.backend.finishLarge()
 	if err != nil {
-		s.backend.close()
 		return err
 	}
-	s.damaged.log = s.log
 	if damaged > 0 {
 		s.damaged.add(largePrefix, errDamaged)
 	}
+	go s.backend.run()
 	s.committer = newCommitter(s.backend, s.log)
 	s.beside.Go(func() { s.space.run(s.stop) })
 	s.beside.Go(func() { s.collectGarbage() })
@@ -241,6 +248,7 @@ func (s *Store) close(ctx context.Context) error {
 	}
 	s.beside.Wait()
 	s.backend.close()
+	s.disk.close()
 	done := make(chan error, 1)
 	go func() { done <- s.db.Close() }()
 	select {
@@ -266,30 +274,10 @@ func (s *Store) syncRegularly() {
 		if groups == synced {
 			continue
 		}
-		if err := s.db.Sync(); err != nil {
+		if err := s.disk.sync(true); err != nil {
 			s.log.Error("store: sync failed", "err", brief(err))
 			continue
 		}
 		synced = groups
-	}
-}
-
-// collectGarbage frees the space of big values that were deleted. Without
-// such values there is one log file, which Badger is writing.
-func (s *Store) collectGarbage() {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-tick.C:
-		}
-		logs, _ := filepath.Glob(filepath.Join(s.options.Dir, "db", "*.vlog"))
-		for range logs {
-			if len(logs) < 2 || s.db.RunValueLogGC(0.5) != nil {
-				break
-			}
-		}
 	}
 }

@@ -270,7 +270,7 @@ func TestLargeTurn(t *testing.T) {
 			// As after a cut between writing the turn down and applying it.
 			last := writes[len(writes)-1]
 			commit(t, s, 2, mqtt.Write{Key: last.Key})
-			b := &badgerBackend{db: s.db, syncFailed: &s.syncFailed}
+			b := &badgerBackend{db: s.db}
 			if err := b.commitWrites([]mqtt.Write{{Key: largeKey(0), Value: appendWrite(nil, last)}}); err != nil {
 				t.Fatal(err)
 			}
