@@ -260,7 +260,8 @@ func (s *Server) removeCredential(w http.ResponseWriter, r *http.Request) error 
 		return readError(err)
 	}
 	name := r.PostForm.Get("name")
-	if err := s.People.RemoveCredential(r.Context(), name); err != nil {
+	err := s.People.RemoveCredential(r.Context(), name)
+	if err != nil && !errors.Is(err, ErrNoCredential) { // pressed twice
 		return err
 	}
 	return s.done(w, r, "/settings#credentials", "The credential "+name+" was removed.", false)

@@ -54,6 +54,7 @@ var (
 	ErrNameTaken     = errors.New("that name is taken")
 	ErrBadName       = errors.New("names have 1 to 64 letters, digits, spaces or .-_")
 	ErrShortPassword = errors.New("a password has at least 8 characters")
+	ErrNoCredential  = errors.New("there is no credential of that name")
 )
 
 // People is who may see and do what: the hub keeps it.
@@ -73,6 +74,7 @@ type People interface {
 	Credentials() []Credential
 	// AddCredential makes a password of at least 128 random bits.
 	AddCredential(ctx context.Context, name string) (password string, err error)
+	// RemoveCredential also ends the connections and sessions of its clients.
 	RemoveCredential(ctx context.Context, name string) error
 	// Open tells whether clients without a credential may connect now, and in
 	// one sentence why; pages show it as a warning.

@@ -18,9 +18,6 @@ import (
 // maxCredentials is one for each of the clients a home may have.
 const maxCredentials = 10_000
 
-// ErrNoCredential is returned when a credential to remove does not exist.
-var ErrNoCredential = errors.New("there is no credential of that name")
-
 var errTooManyCredentials = errors.New("a home has at most 10,000 credentials")
 
 // alphabet has 32 characters that nobody mistakes for another: 5 bits each.
@@ -85,7 +82,7 @@ func (d *Directory) AddCredential(ctx context.Context, name string) (password st
 func (d *Directory) RemoveCredential(ctx context.Context, name string) error {
 	err := d.change(ctx, func(s *state) ([]mqtt.Write, error) {
 		if s.credentials[name] == nil {
-			return nil, ErrNoCredential
+			return nil, ui.ErrNoCredential
 		}
 		delete(s.credentials, name)
 		return []mqtt.Write{{Key: key(credentialKind, name)}}, nil

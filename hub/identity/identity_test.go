@@ -479,8 +479,8 @@ func TestCredentials(t *testing.T) {
 	if _, reason := d.Authenticate(true, "lamp", []byte(lamp), phone); reason != packet.BadUserNameOrPassword {
 		t.Errorf("a removed credential is answered %#x", reason)
 	}
-	if err := d.RemoveCredential(t.Context(), "lamp"); !errors.Is(err, ErrNoCredential) {
-		t.Errorf("removed again: %v, want %v", err, ErrNoCredential)
+	if err := d.RemoveCredential(t.Context(), "lamp"); !errors.Is(err, ui.ErrNoCredential) {
+		t.Errorf("removed again: %v, want %v", err, ui.ErrNoCredential)
 	}
 	if want := []string{"credential:lamp"}; !slices.Equal(revoked, want) {
 		t.Errorf("revoked %q, want %q", revoked, want)

@@ -66,6 +66,7 @@ func (d *Directory) FirstRun(ctx context.Context, home, name, password string) (
 	if err != nil {
 		return "", err
 	}
+	d.cfg.Log.Info("this home has an owner now; clients need a credential from their next connection on")
 	return token, nil
 }
 
@@ -122,6 +123,7 @@ func (d *Directory) SignIn(ctx context.Context, name, password string, from neti
 		return "", err
 	}
 	if !ok {
+		d.cfg.Log.Info("sign-in refused", "remote", from)
 		return "", ui.ErrWrongPassword
 	}
 	d.tries.giveBack(name, from)
