@@ -72,10 +72,16 @@ var builders = map[string]func(*builder){
 
 // kindOf returns the kind of a component.
 func kindOf(component string) Kind {
-	if component == "device_automation" {
+	switch {
+	case component == "device_automation":
 		return Trigger
+	case builders[component] != nil:
+		return Kind(component)
 	}
-	return Kind(component)
+	if s := slugify(component); s != "" {
+		return Kind(cut(s, 40))
+	}
+	return "unknown"
 }
 
 // build makes the spec of one description. It is pure.

@@ -285,7 +285,7 @@ func (m *Model) Wake(t *mqtt.Turn) {
 		}
 		m.stale = m.stale[1:]
 	}
-	m.memory.sweep(t)
+	m.sweep(t)
 	m.finish(t)
 }
 
@@ -300,17 +300,39 @@ func (m *Model) Birth(t *mqtt.Turn) {
 	t.Publish(&mqtt.Message{Topic: m.prefix + "/status", Payload: []byte("online")})
 }
 
+// maxRounds is how often watchers may, by commands to entities that report
+// nothing, cause further changes within one turn.
+const maxRounds = 64
+
 // finish ends the model's part of a turn: readers get the new house, watchers
-// the changes, and the next deadline is asked for.
+// the changes, and the next deadline is asked for. A watcher may give commands
+// while it is told; what they change is told next.
 func (m *Model) finish(t *mqtt.Turn) {
-	for !m.telling {
+	for round := 0; !m.telling && round < maxRounds; round++ {
 		structure := m.publish()
 		changes := m.c.take()
 		if len(changes) == 0 && !structure {
 			break
 		}
-		m.tell(t, changes, structure)
+		if m.tell(t, changes, structure); round == maxRounds-1 {
+			m.c.take() // a loop: what it would go on with is not told
+		}
 	}
+	m.ask(t)
+}
+
+// tell tells the watchers. A command that one of them gives meanwhile may
+// change more: that is told to all of them next, by finish.
+func (m *Model) tell(t *mqtt.Turn, changes []Change, structure bool) {
+	m.telling = true
+	defer func() { m.telling = false }()
+	for _, w := range m.watchers {
+		w.Changed(t, changes, structure)
+	}
+}
+
+// ask asks to be woken for the next deadline.
+func (m *Model) ask(t *mqtt.Turn) {
 	next := time.Duration(-1)
 	if at, ok := m.agenda.next(); ok {
 		next = at
@@ -324,15 +346,5 @@ func (m *Model) finish(t *mqtt.Turn) {
 	if next != m.asked {
 		m.asked = next
 		t.WakeAt(m, next)
-	}
-}
-
-// tell tells the watchers. A command that one of them gives meanwhile may
-// change more: that is told to all of them next, by finish.
-func (m *Model) tell(t *mqtt.Turn, changes []Change, structure bool) {
-	m.telling = true
-	defer func() { m.telling = false }()
-	for _, w := range m.watchers {
-		w.Changed(t, changes, structure)
 	}
 }

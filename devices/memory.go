@@ -12,6 +12,10 @@ import (
 	"lar.home/mqtt"
 )
 
+// maxRemembered is how many entities, here or gone, are remembered; beyond it
+// what goes is forgotten at once.
+const maxRemembered = 2 * MaxEntitiesTotal
+
 // keepGone is how long the identity and the person's settings of what is gone
 // are kept: gateways rename by removing and adding.
 const keepGone = 30 * 24 * time.Hour
@@ -42,6 +46,7 @@ type identity struct {
 
 type deviceRecord struct {
 	Identifiers []string `json:"ids"`
+	Gone        int64    `json:"gone,omitempty"`
 }
 
 // A person is what somebody set on a device, apart from what it says itself.
@@ -143,6 +148,10 @@ func (m *memory) gone(t *mqtt.Turn, n *node) {
 	if r == nil {
 		return
 	}
+	if len(m.ids) > maxRemembered {
+		m.forget(t, n.spec.identity, r)
+		return
+	}
 	r.Gone = t.Now.Wall.UnixMilli()
 	write(t, 'i', n.spec.identity, r)
 	if s := n.live.Load(); slices.ContainsFunc(s.Readings, func(r Reading) bool { return r.Value.Known() }) {
@@ -169,14 +178,15 @@ func (m *memory) identify(t *mqtt.Turn, id string, identifiers []string) {
 		r = &deviceRecord{}
 		m.devices[id] = r
 	}
-	n := len(r.Identifiers)
+	n, gone := len(r.Identifiers), r.Gone
+	r.Gone = 0
 	for _, ident := range identifiers {
 		if m.known[ident] == "" && len(r.Identifiers) < maxIdentifiers {
 			m.known[ident] = id
 			r.Identifiers = append(r.Identifiers, ident)
 		}
 	}
-	if len(r.Identifiers) != n {
+	if len(r.Identifiers) != n || gone != 0 {
 		write(t, 'd', id, r)
 	}
 }
@@ -192,27 +202,4 @@ func (m *memory) takeWaiting(ident string) []string {
 	list := m.waiting[ident]
 	delete(m.waiting, ident)
 	return list
-}
-
-// sweep forgets what has been gone for long, a little each hour.
-func (m *memory) sweep(t *mqtt.Turn) {
-	if !t.Now.Trusted || t.Now.Run < m.sweepAt {
-		return
-	}
-	m.sweepAt = t.Now.Run + time.Hour
-	limit := t.Now.Wall.Add(-keepGone).UnixMilli()
-	left := 200
-	for ident, r := range m.ids {
-		if r.Gone == 0 || r.Gone > limit {
-			continue
-		}
-		if left--; left < 0 {
-			break
-		}
-		delete(m.ids, ident)
-		delete(m.owners, r.ID)
-		delete(m.values, r.ID)
-		t.Write(recordKey('i', ident), nil)
-		t.Write(recordKey('v', r.ID), nil)
-	}
 }

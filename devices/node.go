@@ -34,13 +34,12 @@ func (n *node) due() time.Duration {
 
 // A changeSet collects what a turn changes.
 type changeSet struct {
-	old       bool          // what is being applied was known before
-	message   *mqtt.Message // that is being applied
-	changes   []Change
-	lent      []Change // to watchers
-	nodes     []*node  // parallel to changes
-	touched   []*device
-	structure bool
+	old     bool          // what is being applied was known before
+	message *mqtt.Message // that is being applied
+	changes []Change
+	lent    []Change // to watchers
+	nodes   []*node  // parallel to changes
+	touched []*device
 }
 
 // take returns the changes and begins anew.
