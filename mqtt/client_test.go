@@ -383,7 +383,7 @@ func (c *client) receive(topic, payload string) *packet.Publish {
 		c.send(&packet.Ack{Kind: packet.PUBACK, PacketID: p.PacketID})
 	case packet.ExactlyOnce:
 		c.send(&packet.Ack{Kind: packet.PUBREC, PacketID: p.PacketID})
-		c.expect(&packet.Ack{Kind: packet.PUBREL, PacketID: p.PacketID})
+		c.takeAck(packet.PUBREL, p.PacketID)
 		c.send(&packet.Ack{Kind: packet.PUBCOMP, PacketID: p.PacketID})
 	}
 	return p
