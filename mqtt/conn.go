@@ -336,14 +336,28 @@ type Batch struct {
 
 var batches = sync.Pool{New: func() any { return &Batch{Buf: make([]byte, 16<<10)} }}
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+// Buffers stand in the pools in boxes, so that putting one back allocates
+// nothing.
+type box struct{ b []byte }
 
-func getBuffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
+var (
+	buffers = sync.Pool{New: func() any { return &box{make([]byte, 0, 4<<10)} }}
+	boxes   = sync.Pool{New: func() any { return &box{} }}
+)
+
+func getBuffer() []byte {
+	x := buffers.Get().(*box)
+	b := x.b
+	x.b = nil
+	boxes.Put(x)
+	return b[:0]
+}
 
 // putBuffer gives a buffer back, unless it has grown large.
 func putBuffer(b []byte) {
 	if cap(b) <= 64<<10 {
-		b = b[:0]
-		buffers.Put(&b)
+		x := boxes.Get().(*box)
+		x.b = b
+		buffers.Put(x)
 	}
 }
