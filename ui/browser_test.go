@@ -91,17 +91,32 @@ func newTab(t *testing.T, h *home, width int64, scheme string) *tab {
 	ctx, stop := context.WithTimeout(ctx, time.Minute)
 	t.Cleanup(stop)
 	b := &tab{t, ctx, h.ts.URL}
+	b.prepare(width, scheme)
+	send(b, network.SetCookie, network.SetCookieParams{Name: cookie, Value: "token-of-Jo", URL: h.ts.URL})
+	return b
+}
+
+// another opens a further tab beside b, in the same browser.
+func (b *tab) another() *tab {
+	b.t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	b.t.Cleanup(cancel)
+	other := &tab{b.t, ctx, b.base}
+	other.prepare(412, "light")
+	return other
+}
+
+func (b *tab) prepare(width int64, scheme string) {
+	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, 900))
 	send(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
 	}})
-	send(b, network.SetCookie, network.SetCookieParams{Name: cookie, Value: "token-of-Jo", URL: h.ts.URL})
 	send(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		window.wrongs = [];
 		addEventListener("securitypolicyviolation", (e) => wrongs.push("policy: " + e.violatedDirective + " " + e.blockedURI));
 		addEventListener("error", (e) => wrongs.push("error: " + (e.message || e.target.src || e.target.href)), true);
 		addEventListener("unhandledrejection", (e) => wrongs.push("rejection: " + e.reason));`})
-	return b
 }
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -218,13 +233,17 @@ func (h *home) pages() map[string]string {
 	return pages
 }
 
-// TestLook opens every page in both schemes and widths: nothing may break the
+// TestLook opens every page, narrow and light, wide and dark, and with -shots
+// the other two ways as well: nothing may break the
 // policy, fail in script, be wider than the screen, or be found wrong by axe.
 func TestLook(t *testing.T) {
 	h, _ := furnished(t)
 	h.automate()
 	for _, width := range []int64{412, 1280} {
 		for _, scheme := range []string{"light", "dark"} {
+			if *shots == "" && (width == 412) != (scheme == "light") {
+				continue // each width and each scheme once
+			}
 			t.Run(fmt.Sprint(width, "-", scheme), func(t *testing.T) {
 				b := newTab(t, h, width, scheme)
 				for name, path := range h.pages() {
@@ -359,6 +378,9 @@ func TestLookAtTheDoor(t *testing.T) {
 	h := &home{t: t, ui: ui, ts: ts}
 	for _, width := range []int64{412, 1280} {
 		for _, scheme := range []string{"light", "dark"} {
+			if *shots == "" && (width == 412) != (scheme == "light") {
+				continue
+			}
 			b := newTab(t, h, width, scheme)
 			name := func(page string) string { return strings.Join([]string{page, fmt.Sprint(width), scheme}, "-") }
 			look := func(page, path, at string) {
@@ -383,4 +405,51 @@ func TestLookAtTheDoor(t *testing.T) {
 			b.shoot(name("credential"))
 		}
 	}
+}
+
+// TestManyTabs holds that a browser needs one stream for all its pages, where
+// it has workers, and that each page manages alone where it has none.
+func TestManyTabs(t *testing.T) {
+	h, _ := furnished(t)
+	streams := func() int {
+		h.ui.live.mu.Lock()
+		defer h.ui.live.mu.Unlock()
+		return len(h.ui.live.streams)
+	}
+	lamp := "/devices/" + h.model.House().Entity("light.hall_lamp").Device.ID
+	first := newTab(t, h, 412, "light")
+	tabs := []*tab{first}
+	for range 7 {
+		tabs = append(tabs, first.another())
+	}
+	for i, b := range tabs {
+		b.open([]string{"/", lamp, "/devices", "/automations"}[i%4]).until(5*time.Second, `document.readyState === "complete"`)
+	}
+	h.until(func() bool { return streams() == 1 })
+	h.publish("home/hall_lamp/state", `{"state":"OFF"}`)
+	for i, b := range tabs {
+		if i%4 < 3 {
+			b.until(2*time.Second, `document.querySelector("[data-e='light.hall_lamp']").dataset.state === "off"`)
+		}
+	}
+	h.announce("switch", "fan", "", "Fan", "Kitchen", map[string]any{"command_topic": "home/fan/set"})
+	for i, b := range tabs {
+		switch i % 4 {
+		case 0, 2:
+			b.until(2*time.Second, `document.querySelector("[data-e='switch.fan']") !== null`)
+		case 1:
+			b.until(2*time.Second, `document.querySelector("h1").textContent === "Hall lamp"`)
+		}
+		b.clean()
+	}
+	if n := streams(); n != 1 {
+		t.Errorf("%d tabs of one browser keep %d streams, want 1", len(tabs), n)
+	}
+
+	poor := newTab(t, h, 412, "light")
+	send(poor, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `delete window.SharedWorker`})
+	poor.open("/").until(5*time.Second, `document.readyState === "complete"`)
+	h.publish("home/hall_lamp/state", `{"state":"ON"}`)
+	poor.until(2*time.Second, `document.querySelector("[data-e='light.hall_lamp']").dataset.state === "on"`).clean()
+	h.until(func() bool { return streams() == 2 })
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -205,6 +204,6 @@ func (h *home) until(holds func() bool) {
 		if time.Now().After(end) {
 			h.t.Fatal("it does not hold after 5 s")
 		}
-		runtime.Gosched()
+		<-time.After(5 * time.Millisecond)
 	}
 }

@@ -221,9 +221,14 @@ func (l *live) flush(now time.Time) {
 	}
 	drawn := map[string][]byte{}
 	for _, st := range streams {
-		if structure && !st.polled() || st.polled() && now.Sub(st.looked) >= look {
+		again := now.Sub(st.looked) >= look
+		if again {
 			st.looked = now
-			l.draw(st, n, drawn)
+		}
+		for _, scope := range st.scopes {
+			if polled(scope) && again || structure && !polled(scope) {
+				l.draw(st, scope, n, drawn)
+			}
 		}
 	}
 	for _, a := range waiting {
@@ -316,35 +321,37 @@ func encodeLeaves(e *devices.Entity) []byte {
 	return b
 }
 
-// draw hands a stream the part of its page that changes as a whole.
-func (l *live) draw(st *stream, n uint64, drawn map[string][]byte) {
-	key := fmt.Sprint(st.scope, " ", st.manage, st.edit)
+// draw hands a stream the part of a page that changes as a whole.
+func (l *live) draw(st *stream, scope string, n uint64, drawn map[string][]byte) {
+	key := fmt.Sprint(scope, " ", st.manage, st.edit)
 	data, ok := drawn[key]
 	if !ok {
-		id, c := l.s.fragment(st)
+		id, c := l.s.fragment(st, scope)
 		if c == nil {
 			return
 		}
 		var b bytes.Buffer
 		if err := c.Render(context.Background(), &b); err != nil {
-			l.s.Log.Error("update not drawn", "scope", st.scope, "err", err)
+			l.s.Log.Error("update not drawn", "scope", scope, "err", err)
 			return
 		}
-		data, _ = json.Marshal(map[string]any{"id": id, "html": b.String()}) // strings
+		data, _ = json.Marshal(map[string]any{"scope": scope, "id": id, "html": b.String()}) // strings
 		drawn[key] = data
 	}
-	if st.polled() && bytes.Equal(st.drew, data) {
-		return
+	if polled(scope) {
+		if bytes.Equal(st.drew[scope], data) {
+			return
+		}
+		st.drew[scope] = data
 	}
-	st.drew = data
-	st.replace(n, data)
+	st.replace(n, scope, data)
 }
 
 // fragment returns the part of a page that changes as a whole, and its id.
-func (s *Server) fragment(st *stream) (id string, c templ.Component) {
+func (s *Server) fragment(st *stream, scope string) (id string, c templ.Component) {
 	h := s.Model.House()
 	hint := view.Hint{Addresses: s.addresses("mqtt"), Manage: st.manage}
-	kind, name, _ := strings.Cut(st.scope, ":")
+	kind, name, _ := strings.Cut(scope, ":")
 	switch kind {
 	case "home":
 		return "home", view.HomeBody(view.Rooms(h.Devices, maxRows), hint)
@@ -373,39 +380,43 @@ func (s *Server) fragment(st *stream) (id string, c templ.Component) {
 	return "", nil
 }
 
-// A stream is what one open page has yet to be sent.
+// A stream is what one open page, or all those of a browser, have yet to be
+// sent.
 type stream struct {
 	token  string
-	scope  string
+	scopes []string // what the pages show that share the stream
 	manage bool
 	edit   bool
 	wake   chan struct{}
 
-	looked time.Time // of the pump
-	drew   []byte    // of the pump
+	looked time.Time         // of the pump
+	drew   map[string][]byte // of the pump, by scope
 
 	mu      sync.Mutex
 	ended   bool
 	n       uint64
 	leaves  map[string][]byte // by entity
-	part    []byte            // the page's changing part, drawn anew
+	parts   map[string][]byte // what changes as a whole, by scope
 	results [][]byte          // of commands, at most maxAwaited
 }
 
-// shows tells whether the page of a stream shows an entity.
+// shows tells whether a page of a stream shows an entity.
 func (st *stream) shows(e *devices.Entity) bool {
-	kind, id, _ := strings.Cut(st.scope, ":")
-	switch kind {
-	case "home", "devices", "found":
-		return view.Shown(e)
-	case "device":
-		return e.Device.ID == id
-	}
-	return false
+	return slices.ContainsFunc(st.scopes, func(scope string) bool {
+		kind, id, _ := strings.Cut(scope, ":")
+		switch kind {
+		case "home", "devices", "found":
+			return view.Shown(e)
+		case "device":
+			return e.Device.ID == id
+		}
+		return false
+	})
 }
 
-// polled tells whether what a stream shows has to be looked at for changes.
-func (st *stream) polled() bool { return strings.HasPrefix(st.scope, "automation") }
+// polled tells whether what a scope stands for has to be looked at for
+// changes.
+func polled(scope string) bool { return strings.HasPrefix(scope, "automation") }
 
 func (st *stream) nudge() {
 	select {
@@ -425,10 +436,10 @@ func (st *stream) put(n uint64, id string, leaves []byte, newest bool) {
 	st.n = max(st.n, n)
 }
 
-func (st *stream) replace(n uint64, part []byte) {
+func (st *stream) replace(n uint64, scope string, part []byte) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.part, st.n = part, max(st.n, n)
+	st.parts[scope], st.n = part, max(st.n, n)
 }
 
 func (st *stream) result(data []byte) {
@@ -452,10 +463,10 @@ func (st *stream) take(l *live, b *bytes.Buffer) (ended bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	id := l.number(st.n)
-	if st.part != nil {
-		fmt.Fprintf(b, "event: f\nid: %s\ndata: %s\n\n", id, st.part)
-		st.part = nil
+	for _, part := range st.parts {
+		fmt.Fprintf(b, "event: f\nid: %s\ndata: %s\n\n", id, part)
 	}
+	clear(st.parts)
 	if len(st.leaves) > 0 {
 		fmt.Fprintf(b, "event: s\nid: %s\ndata: {\"n\":%d,\"e\":[", id, st.n)
 		first := true
@@ -521,8 +532,10 @@ func (l *live) open(st *stream, since string) error {
 			}
 		}
 	}
-	if built && !st.polled() {
-		l.draw(st, now, map[string][]byte{})
+	for _, scope := range st.scopes {
+		if built && !polled(scope) {
+			l.draw(st, scope, now, map[string][]byte{})
+		}
 	}
 	st.put(now, "", nil, false)
 	st.nudge()
@@ -547,17 +560,19 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 	v := who(r)
 	st := &stream{
 		token:  v.token,
-		scope:  r.FormValue("scope"),
+		scopes: strings.Split(r.FormValue("scope"), ","),
 		manage: v.may(administer),
 		edit:   v.may(edit),
 		wake:   make(chan struct{}, 1),
+		drew:   map[string][]byte{},
 		leaves: map[string][]byte{},
+		parts:  map[string][]byte{},
 	}
 	since := r.Header.Get("Last-Event-ID")
 	if since == "" {
 		since = r.FormValue("since")
 	}
-	if len(st.scope) > 256 {
+	if len(st.scopes) > maxScopes {
 		return errForm
 	}
 	if err := s.live.open(st, since); err != nil {

@@ -32,6 +32,7 @@ const (
 	maxHeader  = 16 << 10 // bytes of a request's header
 	maxStreams = 256      // live streams in all
 	maxOwn     = 32       // live streams of one sign-in
+	maxScopes  = 64       // pages that share a live stream
 	maxNotices = 256      // notices that wait for their page
 	maxRows    = 200      // rows of a list on one page
 )
