@@ -276,3 +276,43 @@ func (b *tab) clean() {
 		b.t.Errorf("%s: %s", eval[string](b, `location.pathname`), strings.Join(wrongs, "; "))
 	}
 }
+
+// moveIn goes through the first run.
+func (b *tab) moveIn(home, name, password string) {
+	b.t.Helper()
+	b.open("/")
+	b.fill("main", "What is your home called?", home)
+	b.fill("main", "Your name", name)
+	b.fill("main", "Choose a password", password)
+	b.follow("main", "Move in")
+	b.sees("h1", home)
+}
+
+func (b *tab) signIn(name, password string) {
+	b.t.Helper()
+	b.open("/")
+	b.fill("main", "Your name", name)
+	b.fill("main", "Password", password)
+	b.follow("main", "Sign in")
+}
+
+// addCredential returns a client that has a credential, and stays on the page
+// that shows it.
+func (b *tab) addCredential(name string) client {
+	b.t.Helper()
+	b.open("/settings")
+	b.fill("main", "New credential", name)
+	b.follow("main", "Add credential")
+	b.sees("h1", "Credential for "+name)
+	return client{b.t, b.says(".facts code"), b.says("[data-testid=user]"), b.says("[data-testid=password]")}
+}
+
+// automate makes an automation by form.
+func (b *tab) automate(name string, fill func()) {
+	b.t.Helper()
+	b.open("/automations/new")
+	b.fill("#editor", "Name", name)
+	fill()
+	b.follow(".savebar", "Save")
+	b.sees("h1", name)
+}

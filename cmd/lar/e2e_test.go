@@ -28,21 +28,14 @@ func TestFirstEvening(t *testing.T) {
 	b := newTab(t, h.web, 412, 915)
 
 	// The home gets its name and its owner.
-	b.open("/")
-	b.fill("main", "What is your home called?", "Elm Street")
-	b.fill("main", "Your name", "Jo")
-	b.fill("main", "Choose a password", "three small words")
-	b.follow("main", "Move in")
-	b.sees("h1", "Elm Street")
+	b.moveIn("Elm Street", "Jo", "three small words")
 	b.sees("main", "No devices yet")
 
 	// The lamp gets a credential; from now on nobody connects without one.
-	b.follow("nav", "Settings")
-	b.fill("main", "New credential", "hall-lamp")
-	b.follow("main", "Add credential")
-	b.sees("h1", "Credential for hall-lamp")
-	lamp := client{t, h.mqtt, eval[string](b, `document.querySelector("[data-testid=user]").innerText`),
-		eval[string](b, `document.querySelector("[data-testid=password]").innerText`)}
+	lamp := b.addCredential("hall-lamp")
+	if lamp.addr != h.mqtt {
+		t.Errorf("the page says the hub is at %s, it is at %s", lamp.addr, h.mqtt)
+	}
 	if code, _ := connect(t, h.mqtt, "", ""); code != 5 {
 		t.Errorf("CONNECT without a credential is answered %d, want 5, not authorized", code)
 	}
@@ -74,20 +67,17 @@ func TestFirstEvening(t *testing.T) {
 	lamp.publish("homeassistant/binary_sensor/hall_motion/config", motionConfig, "-r")
 	b.sees("main", "Hall motion")
 	lamp.publish("home/hall/motion/state", "OFF", "-r")
-	b.follow("nav", "Automations")
-	b.follow("main", "Make the first one")
-	b.fill("#editor", "Name", "Light when somebody comes in")
-	b.choose("#t", "Device", "Hall motion")
-	b.choose("#t", "Value", "Motion")
-	b.follow("#editor", "Tell a device")
-	b.choose("#a0", "Device and command", "Hall lamp: turn on")
-	b.follow("#editor", "Wait")
-	b.fill("#a1", "How long", fmt.Sprint(wait.Seconds()))
-	b.choose("#a1", "How long, unit", "seconds")
-	b.follow("#editor", "Tell a device")
-	b.choose("#a2", "Device and command", "Hall lamp: turn off")
-	b.follow(".savebar", "Save")
-	b.sees("h1", "Light when somebody comes in")
+	b.automate("Light when somebody comes in", func() {
+		b.choose("#t", "Device", "Hall motion")
+		b.choose("#t", "Value", "Motion")
+		b.follow("#editor", "Tell a device")
+		b.choose("#a0", "Device and command", "Hall lamp: turn on")
+		b.follow("#editor", "Wait")
+		b.fill("#a1", "How long", fmt.Sprint(wait.Seconds()))
+		b.choose("#a1", "How long, unit", "seconds")
+		b.follow("#editor", "Tell a device")
+		b.choose("#a2", "Device and command", "Hall lamp: turn off")
+	})
 	b.sees("#runs", "It has not run yet")
 
 	// Somebody comes in.
