@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
+	"image"
+	"image/color"
+	"image/png"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -219,12 +225,59 @@ func (b *tab) shoot(name string, width, height int64) {
 	}
 	tall := min(eval[int64](b, `document.documentElement.scrollHeight`), 2*height)
 	b.do(chromedp.EmulateViewport(width, max(height, tall)))
-	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	shot, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.do(chromedp.EmulateViewport(width, height))
-	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o644); err != nil {
+	small, err := shrink(shot)
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), small, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// shrink writes a picture with the 256 colours that say most of it: those it
+// has most of, none too close to another. Pages have few colours, and text no
+// need for all the shades of its edges.
+func shrink(shot []byte) ([]byte, error) {
+	img, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		return nil, err
+	}
+	bounds := img.Bounds()
+	count := map[color.Color]int{}
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			count[img.At(x, y)]++
+		}
+	}
+	common := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return cmp.Compare(count[b], count[a]) })
+	const close = 6 // of 255, in each of red, green and blue
+	palette := color.Palette{common[0]}
+	for _, c := range common {
+		if len(palette) == 256 {
+			break
+		}
+		r, g, b, _ := c.RGBA()
+		r0, g0, b0, _ := palette.Convert(c).RGBA()
+		if max(r, r0)-min(r, r0) > close<<8 || max(g, g0)-min(g, g0) > close<<8 || max(b, b0)-min(b, b0) > close<<8 {
+			palette = append(palette, c)
+		}
+	}
+	nearest := map[color.Color]uint8{}
+	for c := range count {
+		nearest[c] = uint8(palette.Index(c))
+	}
+	small := image.NewPaletted(bounds, palette)
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			small.SetColorIndex(x, y, nearest[img.At(x, y)])
+		}
+	}
+	var b bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, small)
+	return b.Bytes(), err
 }

@@ -63,7 +63,7 @@ type Tile struct {
 	Name   string
 	Of     string            // the device's name, when Name is that of a part
 	Main   *devices.Entity   // nil when there is nothing to show
-	More   []*devices.Entity // further values in the same line
+	More   []*devices.Entity // further values in the same line, such as what a plug draws
 }
 
 // Rooms sorts devices into rooms, by name; devices without one come last. Of a
@@ -138,7 +138,11 @@ func Tiles(d *devices.Device) []Tile {
 		}
 		return tiles
 	case len(operable) == 1:
-		return []Tile{{Device: d, Name: d.Name, Main: operable[0]}}
+		power := slices.IndexFunc(values, func(e *devices.Entity) bool { return e.DeviceClass == "power" })
+		if power < 0 {
+			return []Tile{{Device: d, Name: d.Name, Main: operable[0]}}
+		}
+		return []Tile{{Device: d, Name: d.Name, Main: operable[0], More: values[power : power+1]}}
 	case len(values) > 0:
 		return []Tile{{Device: d, Name: d.Name, Main: values[0], More: values[1:min(len(values), 2)]}}
 	}
