@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"lar.home/devices/homeassistant"
 	"lar.home/devices/template"
@@ -148,8 +149,14 @@ func usualName(k Kind, class string) string {
 	if class == "" {
 		class = string(k)
 	}
-	s := strings.ReplaceAll(class, "_", " ")
-	return strings.ToUpper(s[:1]) + s[1:]
+	return sentence(class)
+}
+
+// sentence makes "Button short press" of "button_short_press".
+func sentence(s string) string {
+	s = strings.ReplaceAll(s, "_", " ")
+	_, n := utf8.DecodeRuneInString(s)
+	return strings.ToUpper(s[:n]) + s[n:]
 }
 
 func (b *builder) problem(format string, args ...any) {
@@ -314,8 +321,8 @@ func number(text string) (Value, bool) {
 		return Value{}, false
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-		return Value{}, true
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || strings.ContainsAny(text, "xX_") {
+		return Value{}, true // "1_000" and "0x1F" are Go's, not a device's
 	}
 	return NumberValue(f), true
 }

@@ -210,10 +210,11 @@ func buildTrigger(b *builder) {
 	c := b.cfg
 	kind, sub := c.Name("type"), c.Name("subtype")
 	if b.spec.name == "" || !c.Has("name") {
-		b.spec.name = kind
+		name := kind
 		if sub != "" && sub != kind {
-			b.spec.name += " " + sub
+			name += " " + sub
 		}
+		b.spec.name = sentence(name)
 	}
 	want, any := c.Text("payload", ""), !c.Has("payload")
 	value := sub

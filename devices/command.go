@@ -143,6 +143,26 @@ func (a Aspect) check(v Value) (Value, error) {
 	return TextValue(text), nil
 }
 
+// Forget takes a device out of the house by clearing the retained messages
+// that announce it, for every hub that listens. A device that still lives may
+// announce itself again.
+func (m *Model) Forget(t *mqtt.Turn, deviceID string) error {
+	d := m.devices[deviceID]
+	if d == nil {
+		return fmt.Errorf("device %q: %w", cut(deviceID, maxName), ErrUnknown)
+	}
+	var topics []string
+	for _, n := range d.nodes {
+		if !slices.Contains(topics, n.topic) {
+			topics = append(topics, n.topic)
+		}
+	}
+	for _, topic := range topics {
+		t.Publish(&mqtt.Message{Topic: topic, Retain: true})
+	}
+	return nil
+}
+
 // SetName gives a device a name that holds whatever it calls itself; an empty
 // one lets it speak for itself again.
 func (m *Model) SetName(t *mqtt.Turn, deviceID, name string) error {

@@ -66,9 +66,9 @@ type Model struct {
 	agenda   agenda
 	asked    time.Duration // the deadline last asked for; negative for none
 	birth    time.Duration // Run time of our birth message
-	born     bool
-	stale    []string // devices to be described again, some at a time
-	dirty    []*node  // readings changed since they were last kept
+	births   int           // how many there were
+	stale    []string      // devices to be described again, some at a time
+	dirty    []*node       // readings changed since they were last kept
 	flushAt  time.Duration
 	reporter reporter
 
@@ -102,6 +102,7 @@ type availBound struct {
 type lastPayload struct {
 	payload []byte
 	long    bool // longer than maxKept: only the message itself was used
+	births  int  // of ours when it came
 }
 
 // An announcement is a discovery message in force.
@@ -240,12 +241,13 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 	if last == nil {
 		last = &lastPayload{}
 		m.last[msg.Topic] = last
-	} else if m.born && !last.long && t.Now.Run < m.birth+birthGrace && bytes.Equal(last.payload, msg.Payload) {
+	} else if m.answers(t, last.births) && !last.long && bytes.Equal(last.payload, msg.Payload) {
 		m.c.old = true
 	}
 	if msg.Retained {
 		m.c.old = true
 	}
+	last.births = m.births
 	last.long = len(msg.Payload) > maxKept
 	last.payload = append(last.payload[:0], msg.Payload[:min(len(msg.Payload), maxKept)]...)
 
@@ -264,6 +266,13 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 		}
 	}
 	m.c.old, m.c.message = false, nil
+}
+
+// answers tells whether a topic that was silent since the given number of our
+// birth messages may now be repeating itself in answer to the last one. Only
+// the first message can: who presses a button twice means it.
+func (m *Model) answers(t *mqtt.Turn, births int) bool {
+	return m.births > births && t.Now.Run < m.birth+birthGrace
 }
 
 // Wake does what is due.
@@ -296,7 +305,8 @@ const staleBatch = 20
 // Birth says that the hub is here, so that devices announce themselves and
 // say their states. What they repeat in answer is no news.
 func (m *Model) Birth(t *mqtt.Turn) {
-	m.born, m.birth = true, t.Now.Run
+	m.births++
+	m.birth = t.Now.Run
 	t.Publish(&mqtt.Message{Topic: m.prefix + "/status", Payload: []byte("online")})
 }
 

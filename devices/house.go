@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // publish makes the touched devices anew and swaps in the house that has
@@ -132,7 +133,8 @@ func (n *node) describe(d *Device, own string) *Entity {
 	e.Label = s.name
 	if rest, ok := strings.CutPrefix(s.name, own); ok && own != "" {
 		if rest = strings.TrimLeft(rest, " -_:"); rest != "" && len(rest) < len(s.name)-len(own) {
-			e.Label = strings.ToUpper(rest[:1]) + rest[1:]
+			_, n := utf8.DecodeRuneInString(rest)
+			e.Label = strings.ToUpper(rest[:n]) + rest[n:]
 		} else if rest == "" {
 			e.Label = ""
 		}

@@ -91,6 +91,8 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 	for _, u := range updates {
 		r := &after.Readings[u.aspect]
 		old := r.Value
+		// A press known from before the start and said again is no press.
+		again := u.event && r.Restored && old == u.value && m.answers(t, 0)
 		r.Restored = past
 		r.At = t.Now.Wall
 		if old != u.value {
@@ -102,7 +104,7 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 			continue // a button that was pressed once is not pressed now
 		}
 		m.c.add(n, Change{Aspect: n.spec.aspects[u.aspect].Name, Old: old, New: u.value,
-			Available: after.Available, News: !m.c.old, Event: u.event})
+			Available: after.Available, News: !m.c.old && !again, Event: u.event})
 	}
 	if n.spec.derive != nil {
 		m.derive(t, n, after, past)

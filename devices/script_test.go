@@ -89,6 +89,11 @@ func (b *bench) turn(fn func(t *mqtt.Turn)) {
 	if at, ok := t.NextWake(b.model); ok {
 		b.wake = at
 	}
+	defer func() {
+		for _, msg := range t.Published() { // they come back as any message
+			b.publish(msg.Topic, string(msg.Payload), msg.Retain)
+		}
+	}()
 	for _, msg := range t.Published() {
 		b.printf("publish %s %s%s%s", msg.Topic, msg.Payload, map[mqtt.QoS]string{1: " qos=1", 2: " qos=2"}[msg.QoS], map[bool]string{true: " retain"}[msg.Retain])
 	}
@@ -242,6 +247,16 @@ func (b *bench) run(line string) {
 				}
 				b.turn(func(t *mqtt.Turn) {
 					if err := set(t, d.ID, payload); err != nil {
+						b.printf("error: %v", err)
+					}
+				})
+			}
+		}
+	case "forget":
+		for _, d := range b.model.House().Devices {
+			if d.Name == rest {
+				b.turn(func(t *mqtt.Turn) {
+					if err := b.model.Forget(t, d.ID); err != nil {
 						b.printf("error: %v", err)
 					}
 				})
