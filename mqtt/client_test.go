@@ -172,6 +172,9 @@ func (h *house) dialFrom(v packet.Version, from net.Addr) *client {
 	}
 	h.clients = append(h.clients, c)
 	go c.listen()
+	if h.addr == "" {
+		synctest.Wait() // so that connections come in the order of the calls
+	}
 	return c
 }
 
