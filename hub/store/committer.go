@@ -53,8 +53,7 @@ const (
 
 var errClosed = errors.New("store is closed")
 
-// A turn is what one Submit gave. Number 0 is a turn of the store's own, of
-// which nobody but done is told.
+// A turn is what one Submit gave.
 type turn struct {
 	number uint64
 	writes []mqtt.Write
@@ -62,7 +61,6 @@ type turn struct {
 	big    int
 	at     time.Time
 	soon   bool
-	done   func()
 }
 
 // A committer gathers turns into groups while the group before is being made
@@ -108,7 +106,7 @@ func newCommitter(b backend, log *slog.Logger) *committer {
 // submit queues a turn. It never blocks.
 func (c *committer) submit(t turn) {
 	t.at = time.Now()
-	t.writes = c.possible(t.writes, t.number == 0)
+	t.writes = c.possible(t.writes)
 	for _, w := range t.writes {
 		size, big := weigh(w)
 		t.size += size
@@ -121,12 +119,10 @@ func (c *committer) submit(t turn) {
 		c.log.Error("store: turn came after close", "turn", t.number)
 		return
 	}
-	if t.number != 0 {
-		if t.number <= c.submitted {
-			c.log.Error("store: turn came out of order", "turn", t.number, "after", c.submitted)
-		}
-		c.submitted = max(c.submitted, t.number)
+	if t.number <= c.submitted {
+		c.log.Error("store: turn came out of order", "turn", t.number, "after", c.submitted)
 	}
+	c.submitted = max(c.submitted, t.number)
 	c.lazy.cancel(t.writes)
 	first := len(c.turns) == 0
 	c.turns = append(c.turns, t)
@@ -146,7 +142,7 @@ func (c *committer) submit(t turn) {
 
 // giveLazy merges lazy writes. It never blocks.
 func (c *committer) giveLazy(writes []mqtt.Write) {
-	writes = c.possible(writes, false)
+	writes = c.possible(writes)
 	c.mu.Lock()
 	if c.closing {
 		c.mu.Unlock()
@@ -279,7 +275,7 @@ func (c *committer) run() {
 type batch struct {
 	group   group
 	turns   []turn
-	last    uint64 // number of the last turn, 0 if all are the store's own
+	last    uint64 // number of the last turn
 	lazies  int
 	oldest  time.Time
 	started time.Time
@@ -414,12 +410,7 @@ func (c *committer) tell(b *batch) {
 	c.mu.Lock()
 	fn := c.durableFn
 	c.mu.Unlock()
-	for _, t := range b.turns {
-		if t.done != nil {
-			t.done()
-		}
-	}
-	if b.last != 0 && fn != nil {
+	if len(b.turns) > 0 && fn != nil {
 		fn(b.last)
 	}
 }
@@ -435,14 +426,14 @@ func (c *committer) failed(b *batch, err error, retry time.Duration) {
 
 // possible leaves out writes that no store can take: they would block all
 // that come after them. Only a mistake in the program makes them.
-func (c *committer) possible(writes []mqtt.Write, own bool) []mqtt.Write {
+func (c *committer) possible(writes []mqtt.Write) []mqtt.Write {
 	for i, w := range writes {
-		if possible(w, own) {
+		if possible(w) {
 			continue
 		}
 		kept := append([]mqtt.Write(nil), writes[:i]...)
 		for _, w := range writes[i:] {
-			if possible(w, own) {
+			if possible(w) {
 				kept = append(kept, w)
 				continue
 			}
@@ -457,8 +448,8 @@ func (c *committer) possible(writes []mqtt.Write, own bool) []mqtt.Write {
 	return writes
 }
 
-func possible(w mqtt.Write, own bool) bool {
-	return len(w.Key) > 0 && (own || w.Key[0] != reserved) && len(w.Key) <= maxKey && len(w.Value) <= maxValue
+func possible(w mqtt.Write) bool {
+	return len(w.Key) > 0 && w.Key[0] != reserved && len(w.Key) <= maxKey && len(w.Value) <= maxValue
 }
 
 // weigh returns how many bytes of a transaction a write takes as Badger counts

@@ -157,7 +157,7 @@ func TestPowerCut(t *testing.T) {
 		told <- n
 	})
 	n := uint64(0)
-	for last := uint64(0); len(images) < 15; last = <-told {
+	for last := uint64(0); len(images) < 10; last = <-told {
 		for n < last+40 {
 			n++
 			s.Submit(n, cutTurn(n), true)

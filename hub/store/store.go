@@ -62,7 +62,6 @@ type Store struct {
 	backend   *badgerBackend
 	committer *committer
 	space     *spaceGuard
-	leases    leases
 	setAside  []string
 	rescued   int
 	lost      int

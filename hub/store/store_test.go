@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -316,33 +315,6 @@ func TestLock(t *testing.T) {
 	}
 	shut(t, s)
 	open(t, o)
-}
-
-func TestLease(t *testing.T) {
-	o := testOptions(t, t.TempDir())
-	s := open(t, o)
-	var got []uint64
-	lease := func(name string) {
-		t.Helper()
-		first, err := s.Lease(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, first)
-	}
-	lease("turns")
-	lease("turns")
-	lease("other")
-	shut(t, s)
-	s = open(t, o)
-	lease("turns")
-	if want := []uint64{1, 1 + LeaseSize, 1, 1 + 2*LeaseSize}; !slices.Equal(got, want) {
-		t.Errorf("leases begin at %v, want %v", got, want)
-	}
-	shut(t, s)
-	if _, err := s.Lease("turns"); err == nil {
-		t.Error("a closed store gave a lease")
-	}
 }
 
 func TestSyncPolicies(t *testing.T) {
