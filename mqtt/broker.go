@@ -238,10 +238,12 @@ func (b *Broker) turnNow(fn func(t *Turn)) uint64 {
 }
 
 // begin starts a turn. The house's lock is held until finish.
-func (b *Broker) begin(batch *Batch) *Turn {
+func (b *Broker) begin(batch *Batch) *Turn { return b.beginAt(batch, b.clock()) }
+
+func (b *Broker) beginAt(batch *Batch, now Now) *Turn {
 	t := &b.turn
 	t.Number = b.number
-	t.Now = b.clock()
+	t.Now = now
 	t.batch = batch
 	b.bodiesOfTurn = 0
 	return t

@@ -137,7 +137,6 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 	if len(t.in) == 0 {
 		return p, fault
 	}
-	c.seen.set(b.clock().Run)
 	b.mu.Lock()
 	err := b.decide(c, t)
 	b.mu.Unlock()
@@ -240,11 +239,13 @@ func (b *Broker) prepare(in *inbound) {
 // is held.
 func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
 	defer b.rescue(c, &err)
+	now := b.clock() // one instant for what one read brought
+	c.seen.set(now.Run)
 	for i := range batch.in {
 		if c.ended {
 			return errGoodbye // taken over or dropped meanwhile
 		}
-		t := b.begin(batch)
+		t := b.beginAt(batch, now)
 		err = b.handle(t, c, &batch.in[i])
 		b.finish(t)
 		if err != nil {
