@@ -100,6 +100,33 @@ const (
 // held is a send that waits for its turn to reach the disk.
 type held struct {
 	send
+	since time.Duration // Run time
+}
+
+// A store that has not committed for stuckAfter is stuck. Messages that need
+// not wait for it may then pass those that do, up to mostPassed, if they are of
+// other topics: the house goes on while the disk hangs.
+const (
+	stuckAfter = time.Second
+	mostPassed = 1000
+)
+
+// clear tells whether a message that waits for nothing may leave now. c.mu is
+// held.
+func (c *Conn) clear(topic string) bool {
+	n := c.msgs.len()
+	if n == 0 {
+		return true
+	}
+	if n > mostPassed || c.b.clock().Run-(*c.msgs.at(0)).since < stuckAfter {
+		return false
+	}
+	for i := range n {
+		if h := *c.msgs.at(i); h.lanes == bothLanes || h.m.Topic == topic {
+			return false
+		}
+	}
+	return true
 }
 
 // push sends s, or lets it wait for turn after.
@@ -110,7 +137,7 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 		return
 	}
 	durable := c.b.durable.Load()
-	if after <= durable && (s.lanes&messageLane == 0 || c.msgs.len() == 0) && (s.lanes&ackLane == 0 || c.acks.len() == 0) {
+	if after <= durable && (s.lanes&messageLane == 0 || c.msgs.len() == 0 || s.m != nil && c.clear(s.m.Topic)) && (s.lanes&ackLane == 0 || c.acks.len() == 0) {
 		c.encode(&s)
 		c.touch(t)
 		return
@@ -119,7 +146,7 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 		c.b.stats.dropped.Add(1)
 		return
 	}
-	h := &held{send: s}
+	h := &held{send: s, since: c.b.clock().Run}
 	h.after = after
 	if s.lanes&messageLane != 0 {
 		c.msgs.push(h)

@@ -209,9 +209,9 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 		b.stats.dropped.Add(1)
 		return
 	}
-	if c.msgs.len() > 0 {
+	if !c.clear(pub.topic) {
 		s.m = pub.message()
-		c.msgs.push(&held{send: s}) // in a lane nobody overtakes; it is listed already
+		c.msgs.push(&held{send: s, since: c.b.clock().Run}) // in a lane nobody overtakes; it is listed already
 		return
 	}
 	before := len(c.out)

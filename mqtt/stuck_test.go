@@ -1,0 +1,80 @@
+package mqtt_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lar.home/mqtt"
+	"lar.home/mqtt/packet"
+)
+
+// TestHangingStore has the disk hang: what waits for it waits, in its order, and
+// after a second what need not wait passes, but for messages of the same topic.
+func TestHangingStore(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		pub := h.connect(v5, "pub", clean, expiry(1000))
+		sub := h.connect(v5, "sub", clean)
+		sub.subscribe(packet.ExactlyOnce, "t/#")
+
+		h.store.Hold()
+		pub.send(&packet.Publish{QoS: packet.ExactlyOnce, PacketID: 900, Topic: []byte("t/waits"), Payload: []byte("1")})
+		pub.publish(packet.AtMostOnce, "t/behind", "2")
+		synctest.Wait()
+		sub.expectNothing()
+		pub.expectNothing()
+
+		time.Sleep(2 * time.Second)
+		pub.publish(packet.AtMostOnce, "t/passes", "3")
+		pub.publish(packet.AtMostOnce, "t/waits", "4")
+		pub.publish(packet.AtMostOnce, "t/passes", "5")
+		sub.expectPublish("t/passes", "3")
+		sub.expectPublish("t/passes", "5")
+		sub.expectNothing()
+
+		h.store.Resume()
+		synctest.Wait()
+		sub.receive("t/waits", "1")
+		sub.expectPublish("t/behind", "2")
+		sub.expectPublish("t/waits", "4")
+		if ack, ok := pub.next().(*packet.Ack); !ok || ack.Kind != packet.PUBREC {
+			t.Errorf("no PUBREC came")
+		}
+	})
+}
+
+// TestFullStore refuses what needs the disk while there is no room, with the
+// protocol's code, and goes on with the rest.
+func TestFullStore(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		kept := h.connect(v5, "kept", clean, expiry(1000))
+		kept.subscribe(packet.AtLeastOnce, "kept/#")
+		kept.cut()
+		pub := h.connect(v5, "pub", clean)
+		old := h.connect(v311, "old", clean)
+		live := h.connect(v5, "live", clean)
+		live.subscribe(packet.AtLeastOnce, "live/#")
+
+		h.store.Fail(errors.New("the disk is full"))
+		for topic, want := range map[string]packet.Reason{"kept/t": packet.QuotaExceeded, "live/t": packet.Success} {
+			if got := pub.publishWith(&packet.Publish{QoS: packet.AtLeastOnce, Topic: []byte(topic), Payload: []byte("x")}); got != want {
+				t.Errorf("PUBLISH to %s: %v, want %v", topic, got, want)
+			}
+		}
+		live.receive("live/t", "x")
+		if got := pub.publishWith(&packet.Publish{QoS: packet.AtLeastOnce, Retain: true, Topic: []byte("live/r"), Payload: []byte("x")}); got != packet.QuotaExceeded {
+			t.Errorf("retained PUBLISH: %v", got)
+		}
+		old.send(&packet.Publish{QoS: packet.AtLeastOnce, PacketID: 5, Topic: []byte("kept/t"), Payload: []byte("x")})
+		old.expectEnd()
+		if ack := h.dial(v5).connectAs("new", clean, expiry(1000)); ack.Reason != packet.QuotaExceeded {
+			t.Errorf("CONNECT of a session to be kept: %v", ack.Reason)
+		}
+
+		h.store.Fail(nil)
+		pub.publish(mqtt.AtLeastOnce, "kept/t", "y")
+		kept = h.connect(v5, "kept", expiry(1000))
+		kept.receive("kept/t", "y")
+	})
+}
