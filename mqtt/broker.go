@@ -97,7 +97,6 @@ type Broker struct {
 	stopping  chan struct{}
 	timeEnded chan struct{}
 	refusals  rateLimit
-	readers   sync.WaitGroup
 }
 
 // afterTurn is something to be done once a turn is on disk.

@@ -80,7 +80,6 @@ func (b *Broker) expireRetained(kept *retainedMessage) {
 type cursor struct {
 	sub   *subscription
 	after string // the last topic that was sent
-	begun bool
 }
 
 func deleteCursor(cs []*cursor, sub *subscription) []*cursor {
