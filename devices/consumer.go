@@ -62,6 +62,7 @@ type Model struct {
 	devices  map[string]*device       // by ID
 	groups   map[string]*availability // by declaration
 	last     map[string]*lastPayload  // by topic
+	retired  []string                 // topics that nobody reads any more, oldest first
 	memory   memory
 	agenda   agenda
 	asked    time.Duration // the deadline last asked for; negative for none

@@ -313,7 +313,7 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 			edit.set(topic, r)
 		case before:
 			edit.delete(topic)
-			delete(m.last, topic)
+			m.retire(topic)
 		}
 		if before != after {
 			t.Rewire()
@@ -338,4 +338,22 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 		}
 	}
 	m.c.old = was
+}
+
+// maxRetired is how many topics that nobody reads any more keep what they
+// brought last.
+const maxRetired = 256
+
+// retire notes that nobody reads a topic. What it brought last is kept for a
+// while: gateways rename a device by removing it and adding it again.
+func (m *Model) retire(topic string) {
+	m.retired = append(m.retired, topic)
+	if len(m.retired) <= maxRetired {
+		return
+	}
+	oldest := m.retired[0]
+	m.retired = m.retired[1:]
+	if m.wiring.Load().routes.get(oldest) == nil && !slices.Contains(m.retired, oldest) {
+		delete(m.last, oldest)
+	}
 }

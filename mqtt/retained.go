@@ -191,7 +191,7 @@ func (b *Broker) show() {
 			next, done := b.retained.Match("#", after, slice, func(name string, kept *retainedMessage) bool {
 				wants := b.wanted(name)
 				news := wants &^ kept.shown
-				kept.shown |= wants
+				kept.shown = wants // who has come not to want it is shown it again
 				if news == 0 {
 					return true
 				}
