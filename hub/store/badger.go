@@ -78,7 +78,8 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 // badgerBackend applies groups, each in one transaction, on one goroutine.
 type badgerBackend struct {
 	db      *badger.DB
-	disk    *diskSync // nil: not synced at each commit
+	disk    *diskSync       // nil: not synced at each commit
+	wrote   func(bytes int) // is told of each transaction
 	groups  chan applied
 	arena   []byte
 	entries []badger.Entry
@@ -89,8 +90,8 @@ type applied struct {
 	done  func(error)
 }
 
-func newBadgerBackend(db *badger.DB, disk *diskSync) *badgerBackend {
-	return &badgerBackend{db: db, disk: disk, groups: make(chan applied, 1)}
+func newBadgerBackend(db *badger.DB, disk *diskSync, wrote func(int)) *badgerBackend {
+	return &badgerBackend{db: db, disk: disk, wrote: wrote, groups: make(chan applied, 1)}
 }
 
 // run commits what Apply was given until close.
@@ -162,6 +163,7 @@ func (b *badgerBackend) commitWrites(writes []mqtt.Write) error {
 	if err := txn.Commit(); err != nil {
 		return brief(err)
 	}
+	b.wrote(size)
 	if b.disk == nil {
 		return nil
 	}

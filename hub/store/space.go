@@ -69,12 +69,31 @@ type spaceGuard struct {
 	low      atomic.Bool
 	critical atomic.Bool
 	free     atomic.Uint64
+	wrote    atomic.Int64  // bytes since the last look
+	hurry    chan struct{} // of capacity 1: look now
+}
+
+// lookAfter is how many bytes are committed before the space is looked at
+// without waiting for the time: a fast writer fills what is left in seconds.
+// What is written grows about fourfold on its way through the tables.
+const lookAfter = 4 << 20
+
+// count notes bytes that were committed.
+func (g *spaceGuard) count(n int) {
+	if g.wrote.Add(int64(n)) < lookAfter {
+		return
+	}
+	g.wrote.Store(0)
+	select {
+	case g.hurry <- struct{}{}:
+	default:
+	}
 }
 
 // newSpaceGuard looks at the space before the database is opened, and gives
 // the ballast up if opening might need it.
 func newSpaceGuard(dir string, set Space, log *slog.Logger) (*spaceGuard, error) {
-	g := &spaceGuard{dir: dir, set: set, log: log}
+	g := &spaceGuard{dir: dir, set: set, log: log, hurry: make(chan struct{}, 1)}
 	g.look()
 	if g.critical.Load() {
 		if err := os.Remove(g.ballast()); err == nil {
@@ -130,6 +149,8 @@ func (g *spaceGuard) run(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-tick.C:
+			g.look()
+		case <-g.hurry:
 			g.look()
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lar.home/mqtt"
 )
 
 // eventually waits for what another goroutine does at its own pace.
@@ -83,6 +85,28 @@ func TestSpaceGuard(t *testing.T) {
 	}
 	free.Store(5000)
 	open(t, o) // nothing was left locked
+}
+
+// TestSpaceOfAFastWriter: much that is written is looked after at once.
+func TestSpaceOfAFastWriter(t *testing.T) {
+	var looks atomic.Int32
+	o := testOptions(t, t.TempDir())
+	o.Space.Every = time.Hour
+	o.Space.Free = func(string) (uint64, error) {
+		if looks.Add(1) > 1 {
+			return 50 << 20, nil
+		}
+		return 1 << 30, nil
+	}
+	s := open(t, o)
+	number := uint64(0)
+	for s.Ready() == nil && number < 100 {
+		number++
+		commit(t, s, number, mqtt.Write{Key: []byte("k"), Value: make([]byte, 1<<20)})
+	}
+	if number > 2*lookAfter>>20 {
+		t.Errorf("%d MiB were written before the space was looked at", number)
+	}
 }
 
 func TestBallastIsReallyWritten(t *testing.T) {

@@ -128,7 +128,7 @@ func (s *Store) open() error {
 	if s.disk, err = newDiskSync(s.db.Opts().Dir); err != nil {
 		return err
 	}
-	if s.backend = newBadgerBackend(s.db, nil); s.options.Sync == SyncAlways {
+	if s.backend = newBadgerBackend(s.db, nil, s.space.count); s.options.Sync == SyncAlways {
 		s.backend.disk = s.disk
 	}
 	if err := s.migrate(s.options.migrations); err != nil {

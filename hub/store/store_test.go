@@ -269,7 +269,7 @@ func TestLargeTurn(t *testing.T) {
 			// As after a cut between writing the turn down and applying it.
 			last := writes[len(writes)-1]
 			commit(t, s, 2, mqtt.Write{Key: last.Key})
-			b := &badgerBackend{db: s.db}
+			b := newBadgerBackend(s.db, nil, s.space.count)
 			if err := b.commitWrites([]mqtt.Write{{Key: largeKey(0), Value: appendWrite(nil, last)}}); err != nil {
 				t.Fatal(err)
 			}
