@@ -107,10 +107,10 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	if old != nil && old.conn != nil {
 		b.takeOver(t, old, p.CleanStart)
 	}
-	if old != nil && old.conn == nil && !wasKept && old.will != nil {
+	if old != nil && old.conn == nil && old.expiry == 0 && old.will != nil {
 		b.cancelWill(t, old) // of before a power cut: the client is back in time
 	}
-	if old != nil && (p.CleanStart || !wasKept) {
+	if old != nil && (p.CleanStart || old.expiry == 0) { // which ended with its connection
 		b.removeSession(t, old) // its will goes out first, section 6.1 of 3.1.4
 		old = nil
 	}
@@ -216,7 +216,6 @@ func (b *Broker) detach(t *Turn, c *Conn) {
 	s.offline = t.Now.Wall
 	if s.kept() {
 		t.alongside(sessionKey(s.id), sessionRecord(s))
-		s.lastWrite = t.Number
 	}
 }
 

@@ -43,7 +43,7 @@ type session struct {
 	dropped      uint64
 
 	received  map[uint16]receipt // open inbound QoS 2 identifiers
-	lastWrite uint64             // number of the last turn that wrote for it
+	lastWrite uint64             // number of the last turn that wrote for it what somebody may wait for
 }
 
 // A receipt is the state of an inbound QoS 2 publish that waits for PUBREL.
@@ -229,8 +229,7 @@ func (s *session) advance() {
 // done ends the delivery of entry n: it leaves memory and disk.
 func (b *Broker) done(t *Turn, s *session, n uint64, e *entry) {
 	if s.kept() {
-		t.forget(queueKey(s.id, n))
-		s.lastWrite = t.Number
+		t.forget(queueKey(s.id, n)) // no promise: nobody waits for it, later acknowledgements neither
 		b.dropBody(t, e.body)
 	}
 	s.waiting--

@@ -267,3 +267,18 @@ func make30() (filters []packet.Subscription) {
 	}
 	return filters
 }
+
+// TestDeletesHoldNothing shows that what a client acknowledges, which is
+// deleted from disk within a second, does not hold what it is told next.
+func TestDeletesHoldNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		c := h.connect(v5, "c", expiry(100))
+		c.subscribe(packet.AtLeastOnce, "a")
+		for range 5 {
+			c.publish(packet.AtLeastOnce, "a", "x")
+			c.receive("a", "x")
+			c.publish(packet.AtLeastOnce, "nobody/wants/it", "x")
+			c.unsubscribe("never/there")
+		}
+	})
+}
