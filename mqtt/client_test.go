@@ -492,7 +492,7 @@ func (c *client) unsubscribe(filters ...string) []packet.Reason {
 	got := c.next()
 	ack, ok := got.(*packet.Unsuback)
 	if !ok || ack.PacketID != p.PacketID {
-		c.t.Fatalf("client %q: UNSUBSCRIBE was answered with %s", c.name, show(got))
+		c.t.Fatalf("client %q: UNSUBSCRIBE was answered with %s (closed: %t)", c.name, show(got), c.isClosed())
 	}
 	return ack.Reasons
 }

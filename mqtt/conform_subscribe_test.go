@@ -442,7 +442,7 @@ func TestGoodbye(t *testing.T) {
 		c.expectEnd()
 		h.store.Resume()
 	})
-	shows(t, "V5_3_15_1_1 V5_3_15_2_1 V5_3_1_2_30", func(t *testing.T, h *house) {
+	shows(t, "V5_3_15_1_1 V5_3_15_2_1", func(t *testing.T, h *house) {
 		for _, tt := range []struct{ stream, want string }{
 			{"\xf1\x00", "DISCONNECT 0x81, close"},
 			{"\xf0\x01\x01", "DISCONNECT 0x82, close"},

@@ -305,7 +305,7 @@ func TestTakeOver(t *testing.T) {
 			})
 		}
 	}
-	shows(t, "SEC_28", func(t *testing.T, h *house) {
+	shows(t, "V5_3_1_4_3", func(t *testing.T, h *house) {
 		// Two devices with one identifier: exactly one is connected.
 		var last *client
 		for range 20 {

@@ -131,14 +131,15 @@ func (p *publication) isFrom(s *session) bool {
 func (b *Broker) each(pub *publication, r *route, qos QoS, retain bool, fn func(d *delivery, granted QoS, retain bool, subIDs []uint32)) {
 	for i := range r.to {
 		d := &r.to[i]
-		granted, subIDs := d.qos, d.subIDs
+		granted, asPublished, subIDs := d.qos, d.retainAsPublished, d.subIDs
 		if d.noLocal && pub.isFrom(d.sess) {
-			var any bool
-			if granted, subIDs, any = d.withoutLocal(); !any { // [MQTT-3.8.3-3]
+			own, any := d.withoutLocal()
+			if !any { // [MQTT-3.8.3-3]
 				continue
 			}
+			granted, asPublished, subIDs = own.qos, own.retainAsPublished, own.subIDs
 		}
-		fn(d, granted, retain && d.retainAsPublished, subIDs)
+		fn(d, granted, retain && asPublished, subIDs)
 	}
 	for _, g := range r.shares {
 		if d := g.choose(qos); d != nil {

@@ -39,18 +39,25 @@ type delivery struct {
 }
 
 // withoutLocal returns what the session gets of its own messages.
-func (d *delivery) withoutLocal() (qos QoS, subIDs []uint32, any bool) {
+func (d *delivery) withoutLocal() (own delivery, any bool) {
 	for _, sub := range d.subs {
 		if sub.NoLocal {
 			continue
 		}
 		any = true
-		qos = max(qos, sub.QoS)
-		if sub.id != 0 {
-			subIDs = append(subIDs, sub.id)
-		}
+		own.add(sub)
 	}
-	return qos, subIDs, any
+	return own, any
+}
+
+// add has a subscription count: the highest QoS, all identifiers, and RETAIN
+// as published if any asks for it.
+func (d *delivery) add(sub *subscription) {
+	d.qos = max(d.qos, sub.QoS)
+	d.retainAsPublished = d.retainAsPublished || sub.RetainAsPublished && sub.sess.version >= packet.V5
+	if sub.id != 0 {
+		d.subIDs = append(d.subIDs, sub.id)
+	}
 }
 
 // A shareGroup is a shared subscription, section 4.8.2: each message goes to
@@ -127,12 +134,8 @@ func (b *Broker) route(name string) *route {
 			}
 		}
 		d := &r.to[i]
-		d.qos = max(d.qos, sub.QoS)
-		d.retainAsPublished = d.retainAsPublished || sub.RetainAsPublished && sub.sess.version >= packet.V5
+		d.add(sub)
 		d.noLocal = d.noLocal || sub.NoLocal
-		if sub.id != 0 {
-			d.subIDs = append(d.subIDs, sub.id)
-		}
 		d.subs = append(d.subs, sub)
 	})
 	for i := range r.to {

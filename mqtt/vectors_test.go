@@ -26,7 +26,7 @@ type vector struct {
 
 const vectorFile = "testdata/vectors.tsv"
 
-func vectors(t *testing.T) (all []vector) {
+func vectors(t testing.TB) (all []vector) {
 	text, err := os.ReadFile(vectorFile)
 	if err != nil {
 		t.Fatal(err)
