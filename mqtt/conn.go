@@ -50,21 +50,24 @@ type Conn struct {
 	packetDue clockMark   // when the partial one has to be whole; 0: none is under way
 	attended  atomic.Bool // the keeper of deadlines knows of packetDue or stalled
 
-	mu        sync.Mutex // guards what follows; taken after the house's lock, never before
-	out       []byte     // encoded, to be written
-	rest      []byte     // what a short write left
-	msgs      ring[*held]
-	acks      ring[*held]
-	listed    bool // stands in Broker.held
-	dirty     bool // stands in a Batch
-	flushing  bool // somebody is writing
-	full      bool // waiting for Writable
-	closing   bool // kill when all is written
-	greeted   bool // CONNACK is encoded: others may follow
-	dead      bool
-	stalled   time.Duration // Run time since which the socket takes nothing
-	ackedIn   int           // acknowledgements sent since the connection began
-	unflushed int           // bytes in out and rest
+	mu          sync.Mutex // guards what follows; taken after the house's lock, never before
+	out         []byte     // encoded, to be written
+	rest        []byte     // what a short write left
+	msgs        ring[*held]
+	acks        ring[*held]
+	listed      bool // stands in Broker.held
+	dirty       bool // stands in a Batch
+	flushing    bool // somebody is writing
+	full        bool // waiting for Writable
+	closing     bool // kill when all is written
+	greeted     bool // CONNACK is encoded: others may follow
+	dead        bool
+	stalled     time.Duration // Run time since which the socket takes nothing
+	ackedIn     int           // acknowledgements sent since the connection began
+	unflushed   int           // bytes in out and rest
+	written     int64         // bytes the transport has taken
+	writtenThen int64         // when worthWaiting last looked and found more
+	tookAt      time.Duration // Run time of that
 }
 
 // A send is something to be sent on a connection, as a turn decides it.
@@ -317,6 +320,7 @@ func (c *Conn) flush() {
 		n, err := c.sink.Write(buf)
 		c.mu.Lock()
 		c.unflushed -= n
+		c.written += int64(n)
 		if n > 0 {
 			c.stalled = 0
 		}
@@ -357,6 +361,7 @@ type Batch struct {
 	Buf     []byte // for the reader
 	in      []inbound
 	touched []*Conn
+	crowded []*Conn // sessions that are more than half full
 	after   []func()
 	scratch []byte
 }

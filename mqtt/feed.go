@@ -71,6 +71,9 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 			break // the head of a packet
 		}
 		p, taken = rest, true
+		if len(t.crowded) > 0 {
+			b.pause(c, t)
+		}
 	}
 	if err != nil {
 		c.partial = nil
@@ -362,6 +365,8 @@ func (b *Broker) Flush(t *Batch) {
 		c.flush()
 	}
 	t.touched = t.touched[:0]
+	clear(t.crowded)
+	t.crowded = t.crowded[:0]
 	for i, fn := range t.after {
 		t.after[i] = nil
 		fn()

@@ -210,6 +210,9 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 		b.stats.dropped.Add(1)
 		return
 	}
+	if c.unflushed > b.limits.QueueBytes/2 {
+		t.batch.crowd(c)
+	}
 	if !c.clear(pub.topic) {
 		s.m = pub.message()
 		c.msgs.push(&held{send: s, since: c.b.clock().Run}) // in a lane nobody overtakes; it is listed already

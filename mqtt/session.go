@@ -125,6 +125,9 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 	s.seq++
 	s.waiting++
 	s.waitingBytes += int(e.size)
+	if s.conn != nil && b.crowded(s) {
+		t.batch.crowd(s.conn)
+	}
 	if s.kept() {
 		e.m = pub.message()
 		e.turn = t.Number
