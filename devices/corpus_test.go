@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,8 +153,31 @@ func TestCorpus(t *testing.T) {
 		messages, entities, devices, values, expected, commands, tried, took.Round(time.Millisecond))
 }
 
-// feedStates sends each device's state and compares the simple aspects with a
-// reading of our own: the value under the key that a plain template names.
+// A claim says under which key of the description stands the template of an
+// aspect.
+var claims = map[Kind]map[string]string{
+	Sensor:       {"value_template": "value"},
+	NumberEntity: {"value_template": "value"},
+	Select:       {"value_template": "value"},
+	TextEntity:   {"value_template": "value"},
+	Switch:       {"value_template": "on"},
+	BinarySensor: {"value_template": "on"},
+	Cover:        {"position_template": "position", "tilt_status_template": "tilt"},
+	Climate: {"mode_state_template": "mode", "temperature_state_template": "target", "current_temperature_template": "current_temp",
+		"preset_mode_value_template": "preset", "fan_mode_state_template": "fan_mode", "current_humidity_template": "current_humidity",
+		"temperature_low_state_template": "target_low", "temperature_high_state_template": "target_high", "swing_mode_state_template": "swing_mode"},
+}
+
+// plainKey returns the key that a template of the simplest form names.
+func plainKey(template any) (key string, ok bool) {
+	s, _ := template.(string)
+	key, ok = strings.CutPrefix(s, `{{ value_json["`)
+	key, ok2 := strings.CutSuffix(key, `"] }}`)
+	return key, ok && ok2
+}
+
+// feedStates sends each device's state and compares the aspects with a reading
+// of our own: the value under the key that a plain template names.
 func feedStates(t *testing.T, b *bench, all []corpusMessage, states map[string]map[string]any) (right, expected int) {
 	for topic, state := range states {
 		payload, err := json.Marshal(state)
@@ -162,61 +186,89 @@ func feedStates(t *testing.T, b *bench, all []corpusMessage, states map[string]m
 		}
 		b.feed(topic, string(payload))
 	}
+	compare := func(n *node, aspect string, want Value, fed any) {
+		i := slices.IndexFunc(n.spec.aspects, func(a Aspect) bool { return a.Name == aspect })
+		if i >= 0 && n.spec.aspects[i].Type != Number && want.Type == Number {
+			want = TextValue(strconv.FormatFloat(want.Num, 'f', -1, 64))
+		}
+		expected++
+		if i >= 0 && n.live.Load().Readings[i].Value == want {
+			right++
+		} else {
+			t.Errorf("%s: %s was fed %v, want %s, is %+v", n.id, aspect, fed, show(want), n.live.Load().Readings)
+		}
+	}
 	for _, m := range all {
-		var c struct {
-			StateTopic  string `json:"state_topic"`
-			Template    string `json:"value_template"`
-			On          any    `json:"payload_on"`
-			StateOn     any    `json:"state_on"`
-			DeviceClass string `json:"device_class"`
-		}
+		var c map[string]any
 		if json.Unmarshal(m.Payload, &c) != nil {
-			continue
+			t.Fatal(m.Topic)
 		}
-		key, ok := strings.CutPrefix(c.Template, `{{ value_json["`)
-		key, ok2 := strings.CutSuffix(key, `"] }}`)
-		fed, has := states[c.StateTopic][key]
-		a := b.model.owned[m.Topic]
-		if !ok || !ok2 || !has || fed == nil || a == nil || c.DeviceClass == "timestamp" || c.DeviceClass == "date" {
+		topic, _ := c["state_topic"].(string)
+		if topic == "" {
+			topic, _ = c["current_temperature_topic"].(string)
+		}
+		state, a := states[topic], b.model.owned[m.Topic]
+		if state == nil || a == nil || len(a.nodes) != 1 || c["device_class"] == "timestamp" || c["device_class"] == "date" {
 			continue
 		}
 		n := a.nodes[0]
-		var want Value
-		switch f := fed.(type) {
-		case float64:
-			want = NumberValue(f)
-		case string:
-			want = TextValue(f)
-		case bool:
-			want = TextValue(map[bool]string{true: "True", false: "False"}[f])
-		default:
+		if n.spec.kind == Light && c["schema"] == "json" {
+			feedLight(n, c, state, compare)
 			continue
 		}
-		switch n.spec.kind {
-		case Sensor, NumberEntity, Select, TextEntity:
-			if aspect := n.spec.aspects[0]; aspect.Type != Number && want.Type == Number {
-				want = TextValue(strconv.FormatFloat(want.Num, 'f', -1, 64))
+		for template, aspect := range claims[n.spec.kind] {
+			key, plain := plainKey(c[template])
+			fed, has := state[key]
+			if !plain || !has {
+				continue
 			}
-		case Switch, BinarySensor:
-			on := c.On
-			if c.StateOn != nil {
-				on = c.StateOn
+			var want Value
+			switch f := fed.(type) {
+			case float64:
+				want = NumberValue(f)
+			case string:
+				want = TextValue(f)
+			case bool:
+				want = TextValue(map[bool]string{true: "True", false: "False"}[f])
+			default:
+				continue
 			}
-			want = BoolValue(fmt.Sprint(on) == fmt.Sprint(fed))
-		default:
-			continue
-		}
-		expected++
-		if got := n.live.Load().Readings[0].Value; got == want {
-			right++
-		} else {
-			t.Errorf("%s: %s is %s, was fed %v", m.Topic, key, show(got), fed)
+			if aspect == "on" {
+				on := c["payload_on"]
+				if c["state_on"] != nil {
+					on = c["state_on"]
+				}
+				want = BoolValue(fmt.Sprint(on) == fmt.Sprint(fed))
+			}
+			compare(n, aspect, want, fed)
 		}
 	}
 	if right*1000 < expected*999 {
 		t.Errorf("%d of %d values are what was fed", right, expected)
 	}
 	return right, expected
+}
+
+// feedLight compares a light with the state of its device.
+func feedLight(n *node, c, state map[string]any, compare func(n *node, aspect string, want Value, fed any)) {
+	if s, ok := state["state"].(string); ok {
+		compare(n, "on", BoolValue(s == "ON"), s)
+	}
+	if v, ok := state["brightness"].(float64); ok && c["brightness"] == true {
+		scale, _ := c["brightness_scale"].(float64)
+		want := math.Round(v / scale * 100)
+		if v > 0 {
+			want = max(want, 1)
+		}
+		compare(n, "brightness", NumberValue(want), v)
+	}
+	modes := fmt.Sprint(c["supported_color_modes"])
+	if v, ok := state["color_temp"].(float64); ok && strings.Contains(modes, "color_temp") {
+		compare(n, "color_temp", NumberValue(math.Round(1e6/v)), v)
+	}
+	if v, ok := state["color_mode"].(string); ok && strings.Contains(modes, " ") {
+		compare(n, "color_mode", TextValue(v), v)
+	}
 }
 
 // tryCommands uses every command once: it must publish to topics that the
