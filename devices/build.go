@@ -131,6 +131,8 @@ func build(cfg *homeassistant.Config, prefix string, ts *templates) *spec {
 		b.problem("%v", cfg.Err)
 		return s
 	}
+	// What is kept for long must not hold the whole message.
+	defer func() { b.cfg = nil }()
 	s.avail = b.availability()
 	if make := builders[cfg.Topic.Component]; make != nil {
 		make(b)

@@ -20,6 +20,8 @@ type light struct {
 	kelvin   bool    // color temperature in kelvin and not in mired
 	assumeOn bool
 	effects  []string
+	rgb      bool               // has the older flag for plain red, green and blue
+	flashes  map[string]float64 // seconds of a short and a long flash
 }
 
 // buildLight reads the three schemas: separate topics, JSON, templates.
@@ -32,6 +34,8 @@ func buildLight(b *builder) {
 	}
 	l.kelvin = b.cfg.Flag("color_temp_kelvin", false)
 	l.effects = b.cfg.Texts("effect_list", maxOptions)
+	l.rgb = b.cfg.Flag("rgb", false)
+	l.flashes = map[string]float64{"short": b.cfg.Number("flash_time_short", 2), "long": b.cfg.Number("flash_time_long", 10)}
 	switch schema := b.cfg.Text("schema", "default"); schema {
 	case "json":
 		l.json()
@@ -288,7 +292,7 @@ func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 			put("r", float64(color.r))
 			put("g", float64(color.g))
 			put("b", float64(color.b))
-			if !slices.Contains(modes, "rgb") && !l.cfg.Flag("rgb", false) {
+			if !slices.Contains(modes, "rgb") && !l.rgb {
 				put("w", 0)
 				if !slices.Contains(modes, "rgbw") {
 					inner = inner.Rewrite(func(k string, v template.Value) (string, template.Value) {
@@ -313,20 +317,12 @@ func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 		add("transition", template.FromNumber(v.Num))
 	}
 	if v, ok := c.args["flash"]; ok {
-		add("flash", template.FromNumber(l.flash(v.Str)))
+		add("flash", template.FromNumber(l.flashes[v.Str]))
 	}
 	text, _ := msg.AppendJSON(nil, false)
 	c.publish(topic, string(text))
 	on, _ := msg.Key("state").Str()
 	l.assume(c, on == "ON")
-}
-
-// flash returns the seconds of a short or long flash.
-func (l *light) flash(which string) float64 {
-	if which == "long" {
-		return l.cfg.Number("flash_time_long", 10)
-	}
-	return l.cfg.Number("flash_time_short", 2)
 }
 
 // numbers reads "1,2,3".

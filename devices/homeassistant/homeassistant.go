@@ -265,7 +265,7 @@ func readDevice(v template.Value) *Device {
 		Via:          short(v.Key("via_device")),
 	}
 	if u := text(v.Key("configuration_url")); strings.HasPrefix(u, "http://") || strings.HasPrefix(u, "https://") {
-		d.ConfigURL = cut(u, 2048)
+		d.ConfigURL = strings.Clone(cut(u, 2048))
 	}
 	add := func(s string) {
 		if s != "" && len(d.Identifiers) < maxIdentifiers {
@@ -298,8 +298,9 @@ func text(v template.Value) string {
 	return v.Text()
 }
 
-// short returns a scalar as a trimmed text of bounded length.
-func short(v template.Value) string { return cut(strings.TrimSpace(text(v)), maxText) }
+// short returns a scalar as a trimmed text of bounded length, and not as a
+// part of the message, which it would keep.
+func short(v template.Value) string { return strings.Clone(cut(strings.TrimSpace(text(v)), maxText)) }
 
 func cut(s string, n int) string {
 	if len(s) > n {

@@ -21,7 +21,7 @@ func (c *Config) Null(key string) bool { return c.Options.Key(key).Kind() == tem
 // Text returns a text, number or bool as Python prints it, or def.
 func (c *Config) Text(key, def string) string {
 	if v := c.Options.Key(key); v.Scalar() {
-		return v.Text()
+		return strings.Clone(v.Text()) // not a part of the message, which it would keep
 	}
 	return def
 }
@@ -68,7 +68,7 @@ func (c *Config) Texts(key string, max int) []string {
 	out := make([]string, 0, min(list.Len(), max))
 	for _, item := range list.Items() {
 		if item.Scalar() && len(out) < max {
-			out = append(out, item.Text())
+			out = append(out, strings.Clone(item.Text()))
 		}
 	}
 	return out
