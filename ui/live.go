@@ -28,6 +28,7 @@ const (
 	look           = time.Second            // how often what tells nobody of its changes is looked at
 	commandTimeout = 5 * time.Second        // a device that takes longer has not answered
 	maxAwaited     = 256                    // commands whose effect is waited for
+	maxResults     = 64                     // results that are kept for a moment
 )
 
 // live brings pages that are open up to date. It is told of changes under the
@@ -54,6 +55,15 @@ type live struct {
 	builtAt   uint64            // the update the structure was in last
 	streams   map[*stream]bool
 	awaited   map[string]*awaited // by sign-in and entity
+	results   []result            // the newest last, at most maxResults
+}
+
+// A result is what became of a command. It is kept for a moment: the stream
+// of the page that gave the command may not be there yet.
+type result struct {
+	token string
+	at    time.Time
+	data  []byte
 }
 
 // awaited is a command whose effect somebody waits for.
@@ -173,18 +183,22 @@ func (l *live) pump() {
 			continue
 		}
 		last = now
-		l.flush(now)
-		timer.Reset(look)
+		if l.flush(now) {
+			timer.Reset(look)
+		} else {
+			timer.Reset(time.Hour) // nobody is here; a change or a new stream wakes
+		}
 	}
 }
 
-// flush hands what has changed to the streams that show it.
-func (l *live) flush(now time.Time) {
+// flush hands what has changed to the streams that show it. It tells whether
+// somebody is there, for whom to look again before something changes.
+func (l *live) flush(now time.Time) bool {
 	l.mu.Lock()
 	dirty, structure := l.dirty, l.structure
+	l.dirty, l.structure = map[string]bool{}, false
 	if len(dirty) > 0 || structure {
 		l.n++
-		l.dirty, l.structure = map[string]bool{}, false
 		for id := range dirty {
 			l.changedAt[id] = l.n
 		}
@@ -232,11 +246,12 @@ func (l *live) flush(now time.Time) {
 		}
 	}
 	for _, a := range waiting {
-		l.settle(a, h, now, streams)
+		l.settle(a, h, now)
 	}
 	for _, st := range streams {
 		st.nudge()
 	}
+	return len(streams)+len(waiting) > 0
 }
 
 // forget drops what was noted of entities that are gone.
@@ -248,23 +263,25 @@ func (l *live) forget(h *devices.House) {
 
 // settle tells what became of a command once its effect is there, or once it
 // has been waited for long enough.
-func (l *live) settle(a *awaited, h *devices.House, now time.Time, streams []*stream) {
+func (l *live) settle(a *awaited, h *devices.House, now time.Time) {
 	e := h.Entity(a.entity)
 	reached := e != nil && a.reached(e)
 	if !reached && e != nil && now.Before(a.until) {
 		return
 	}
+	said := map[string]any{"cmd": a.cmd, "ok": reached}
+	if !reached {
+		said["why"] = "timeout"
+	}
+	data, _ := json.Marshal(said) // plain values
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.awaited[a.token+" "+a.entity] == a {
 		delete(l.awaited, a.token+" "+a.entity)
 	}
-	l.mu.Unlock()
-	result := map[string]any{"cmd": a.cmd, "ok": reached}
-	if !reached {
-		result["why"] = "timeout"
-	}
-	data, _ := json.Marshal(result) // plain values
-	for _, st := range streams {
+	l.results = append(l.results, result{a.token, now, data})
+	l.results = l.results[max(0, len(l.results)-maxResults):]
+	for st := range l.streams {
 		if st.token == a.token {
 			st.result(data)
 		}
@@ -448,6 +465,7 @@ func (st *stream) result(data []byte) {
 	if len(st.results) < maxAwaited {
 		st.results = append(st.results, data)
 	}
+	st.nudge()
 }
 
 func (st *stream) end() {
@@ -513,6 +531,11 @@ func (l *live) open(st *stream, since string) error {
 			}
 		}
 	}
+	for _, r := range l.results {
+		if r.token == st.token && time.Since(r.at) < 2*commandTimeout {
+			st.result(r.data)
+		}
+	}
 	now, built := l.n, !known || l.builtAt > n
 	l.mu.Unlock()
 
@@ -539,6 +562,7 @@ func (l *live) open(st *stream, since string) error {
 	}
 	st.put(now, "", nil, false)
 	st.nudge()
+	l.nudge()
 	return nil
 }
 

@@ -234,6 +234,10 @@ func TestLiveResults(t *testing.T) {
 	if got := l.next("r").data; got != `{"cmd":"c2","ok":true}` {
 		t.Errorf("the lamp, which rounds, answered: %s", got)
 	}
+	late := listen(t, b, "home", h.ui.live.mark())
+	if got := late.next("r").data + late.next("r").data; got != `{"cmd":"c1","ok":true}{"cmd":"c2","ok":true}` {
+		t.Errorf("a stream that came late hears %s", got)
+	}
 	h.gear.deafen("home/kettle", true)
 	begun := time.Now()
 	b.post("/do/switch.kettle", "command", "turn_off", "cmd", "c3")

@@ -357,32 +357,35 @@ function page() {
 		const entity = host.dataset.e;
 		if (main.dataset.stale !== undefined) return;
 		const before = pending.get(entity);
-		if (before && button?.matches(".switch")) { // the latest wish wins, once this one is through
+		if (button?.matches(".switch")) check(button, data.get("command") === "turn_on");
+		if (before?.sending) { // one after the other, and of those that wait the latest
 			before.next = [form, data, button];
-			check(button, data.get("command") === "turn_on");
 			return;
 		}
 		clearTimeout(before?.timer);
 		const cmd = Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
 		data.set("cmd", cmd);
-		if (button?.matches(".switch")) check(button, data.get("command") === "turn_on");
 		host.dataset.pending = "";
 		host.setAttribute("aria-busy", "true");
 		delete host.dataset.failed;
-		const wish = { cmd, form, data, button, timer: setTimeout(settle, 7000, cmd, false) };
+		const wish = { cmd, form, data, button, sending: true, timer: setTimeout(settle, 7000, cmd, false) };
 		pending.set(entity, wish);
 		fetch(form.action, { method: "POST", body: new URLSearchParams(data), headers: { Accept: "application/json" } })
 			.then(async (answer) => {
 				if (answer.status === 401) return location.reload();
 				if (!answer.ok) settle(cmd, false, (await answer.json()).why);
 			})
-			.catch(() => settle(cmd, false));
+			.catch(() => settle(cmd, false))
+			.finally(() => {
+				wish.sending = false;
+				if (wish.next) send(...wish.next);
+			});
 	}
 
 	// settle ends the wait for what became of a command.
 	function settle(cmd, ok, why) {
 		for (const [entity, wish] of pending) {
-			if (wish.cmd !== cmd) continue;
+			if (wish.cmd !== cmd || wish.next) continue;
 			clearTimeout(wish.timer);
 			pending.delete(entity);
 			for (const el of shown.get(entity) ?? []) {
@@ -394,7 +397,6 @@ function page() {
 					setTimeout(() => delete el.dataset.failed, 4000);
 				}
 			}
-			if (ok && wish.next) return send(...wish.next);
 			if (!ok) {
 				if (!values.has(entity)) { // what the page came with is the last that is known
 					wish.form.reset();
