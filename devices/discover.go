@@ -133,6 +133,10 @@ func (m *Model) redescribe(t *mqtt.Turn, dr *draft, n *node, s *spec) {
 			after.Readings[i] = before.Readings[j]
 		}
 	}
+	if !slices.EqualFunc(s.aspects, old.aspects, func(a, b Aspect) bool { return a.Name == b.Name && a.Type == b.Type }) {
+		// Who still holds the Entity as it was goes on with states that fit it.
+		n.live = &atomic.Pointer[State]{}
+	}
 	n.live.Store(after)
 	m.attach(dr, n)
 	m.resume(t, n)

@@ -185,7 +185,7 @@ func (v Value) Known() bool { return v.Type != "" }
 // changed, only replaced.
 type State struct {
 	Available bool
-	Readings  []Reading // parallel to Entity.Aspects
+	Readings  []Reading // parallel to the Aspects of the Entity it was asked of
 }
 
 // A Reading is the value of an aspect and where it comes from.
