@@ -710,30 +710,31 @@ func TestResend(t *testing.T) {
 			w := h.connect(v, "w", options...)
 			w.subscribe(packet.ExactlyOnce, "a")
 			open := make(map[uint16]bool)
-			next := func(i int) uint16 {
-				c.nc.Write(packet.Append(nil, v, &packet.Publish{QoS: 1, PacketID: 1, Topic: []byte("a"), Payload: []byte(fmt.Sprint(i))}))
-				p, ok := w.next().(*packet.Publish)
-				if !ok || p.PacketID == 0 || open[p.PacketID] || string(p.Payload) != fmt.Sprint(i) {
-					t.Fatalf("message %d: got %+v", i, p)
+			const batch = 50
+			for i := 0; i < 66_000; i += batch {
+				var publishes, acks []byte
+				for j := range batch {
+					publishes = packet.Append(publishes, v, &packet.Publish{QoS: 1, PacketID: 1, Topic: []byte("a"), Payload: []byte(fmt.Sprint(i + j))})
 				}
-				open[p.PacketID] = true
-				return p.PacketID
-			}
-			first := next(0)
-			for i := 1; i < 66_000; i++ {
-				id := next(i)
-				if i%10_000 == 0 {
-					continue // stays in flight
-				}
-				w.nc.Write(packet.Append(nil, v, ack(packet.PUBACK, id)))
-				delete(open, id)
-				if i%1000 == 0 {
-					c.drain()
+				c.sendRaw(publishes)
+				c.drain()
+				got := w.drain()
+				for j := range batch {
+					p, ok := (got[j]).(*packet.Publish)
+					if !ok || p.PacketID == 0 || open[p.PacketID] || string(p.Payload) != fmt.Sprint(i+j) {
+						t.Fatalf("message %d: got %s", i+j, show(p))
+					}
+					if j == 0 && i%10_000 == 0 {
+						open[p.PacketID] = true // stays in flight
+						continue
+					}
+					acks = packet.Append(acks, v, ack(packet.PUBACK, p.PacketID))
 				}
 				if i == 65_000 { // the window spans almost all identifiers
-					w.send(ack(packet.PUBACK, first))
-					delete(open, first)
+					acks = packet.Append(acks, v, ack(packet.PUBACK, 1))
+					delete(open, 1)
 				}
+				w.sendRaw(acks)
 			}
 			w.disconnect()
 		}
