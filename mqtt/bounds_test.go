@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"lar.home/mqtt"
 	"lar.home/mqtt/packet"
 )
 
@@ -148,4 +149,67 @@ func TestWideFanout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUserProperties sends as many user properties as a packet may have, and
+// one more.
+func TestUserProperties(t *testing.T) {
+	shows(t, "SEC_16", func(t *testing.T, h *house) {
+		for _, n := range []int{64, 65} {
+			c := h.connect(v5, "c", clean)
+			c.publishWith(&packet.Publish{Topic: []byte("a"), Properties: []byte(strings.Repeat("\x26\x00\x01k\x00\x01v", n))})
+			if n == 64 {
+				c.expectNothing()
+			} else {
+				c.expectClosed(packet.QuotaExceeded)
+			}
+			s := &packet.Subscribe{PacketID: 1, Filters: []packet.Subscription{{Filter: "a"}}}
+			for range n {
+				s.UserProperties = append(s.UserProperties, packet.UserProperty{Key: "k", Value: "v"})
+			}
+			c = h.connect(v5, "c", clean)
+			c.send(s)
+			if n == 64 {
+				c.expect(&packet.Suback{PacketID: 1, Reasons: []packet.Reason{0}})
+			} else {
+				c.expectClosed(packet.QuotaExceeded)
+			}
+		}
+	})
+}
+
+// An echo publishes what it sees again, to the same topic and to one that is
+// none.
+type echo struct{ seen int }
+
+func (*echo) Wants(topic string) bool    { return topic == "loop" }
+func (*echo) Prepare(string, []byte) any { return nil }
+func (*echo) Wake(*mqtt.Turn)            {}
+func (e *echo) Accept(t *mqtt.Turn, m *mqtt.Message, _ any) {
+	e.seen++
+	t.Publish(&mqtt.Message{Topic: "loop", Payload: m.Payload, QoS: m.QoS})
+	t.Publish(&mqtt.Message{Topic: "not/#/a/topic"})
+	t.Publish(&mqtt.Message{})
+}
+
+// TestLoop has a consumer set itself off without end.
+func TestLoop(t *testing.T) {
+	e := &echo{}
+	shows(t, "SEC_27", func(t *testing.T, h *house) {
+		w := h.connect(v5, "w", clean, expiry(100))
+		w.subscribe(packet.AtLeastOnce, "#")
+		h.connect(v5, "p", clean).publish(packet.AtLeastOnce, "loop", "x")
+		n := 0
+		for _, p := range w.drain() {
+			if p := p.(*packet.Publish); string(p.Topic) != "loop" {
+				t.Errorf("got %s", show(p))
+			}
+			n++
+		}
+		if n != 9 || e.seen != 9 { // 8 hops after the one from outside
+			t.Errorf("%d messages were forwarded and %d seen, want 9", n, e.seen)
+		}
+		h.connect(v5, "p", clean).publish(packet.AtLeastOnce, "a", "x")
+		w.receive("a", "x")
+	}, func(c *mqtt.Config) { c.Consumers = []mqtt.Consumer{e} })
 }

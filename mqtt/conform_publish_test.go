@@ -875,3 +875,86 @@ func TestQueueLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestRetainedAfterKill cuts the power while a kept session is being shown
+// what is retained: the rest comes when it is back.
+func TestRetainedAfterKill(t *testing.T) {
+	showsBoth(t, "V5_3_3_1_9", "V311_3_3_1_6", func(t *testing.T, h *house, v packet.Version) {
+		p := h.connect(v, "p", clean)
+		for i := range 40 {
+			p.retain(1, fmt.Sprintf("t/%02d", i), "x")
+		}
+		connect := func() *client { return h.connect(v, "w", expiry(1000), receiveMaximum(3)) }
+		w := connect()
+		w.subscribe(1, "t/#")
+		for i := range 10 {
+			w.receive(fmt.Sprintf("t/%02d", i), "x")
+		}
+		time.Sleep(2 * time.Second)
+		w.drain()
+		h.kill(false)
+		w = connect()
+		for i := 10; i < 20; i++ {
+			w.receive(fmt.Sprintf("t/%02d", i), "x")
+		}
+		w.cut()
+		w = connect()
+		for i := 20; i < 30; i++ {
+			w.receive(fmt.Sprintf("t/%02d", i), "x")
+		}
+		w.send(&packet.Unsubscribe{PacketID: 9, Filters: []string{"t/#"}})
+		for i := 30; i < 33; i++ { // three are in flight
+			w.receive(fmt.Sprintf("t/%02d", i), "x")
+		}
+		if a, ok := w.next().(*packet.Unsuback); !ok || a.PacketID != 9 {
+			t.Errorf("got %+v, want UNSUBACK", a)
+		}
+		w.expectNothing()
+		h.kill(false)
+		w = connect()
+		for i := 30; i < 33; i++ { // deletes may be a second late
+			w.receive(fmt.Sprintf("t/%02d", i), "x")
+		}
+		w.expectNothing()
+	}, limits(mqtt.Limits{Window: 3}))
+	shows(t, "V5_3_3_1_11", func(t *testing.T, h *house) {
+		p := h.connect(v5, "p", clean)
+		for i := range 10 {
+			p.retain(1, fmt.Sprintf("t/%02d", i), "x")
+		}
+		connect := func() *client { return h.connect(v5, "w", expiry(1000), receiveMaximum(1)) }
+		w := connect()
+		w.subscribe(1, "t/#")
+		w.receive("t/00", "x")
+		w.send(&packet.Subscribe{PacketID: 9, Filters: []packet.Subscription{{Filter: "t/#", QoS: 1, RetainHandling: 2}}})
+		w.receive("t/01", "x") // in flight already
+		w.expect(&packet.Suback{PacketID: 9, Reasons: []packet.Reason{1}})
+		w.expectNothing()
+		time.Sleep(2 * time.Second)
+		h.kill(false)
+		w = connect()
+		w.expectNothing()
+	})
+}
+
+// TestHeldAcknowledgements floods the broker while the disk is stuck: what it
+// owes a client is bounded.
+func TestHeldAcknowledgements(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		c := h.connect(v311, "c")
+		h.store.Hold()
+		c.send(identified(filters(1, "a"), 1)) // waits for the disk, and all that follows
+		var b []byte
+		for i := range 70_000 {
+			b = packet.Append(b, v311, &packet.Publish{QoS: 1, PacketID: uint16(i) | 1, Topic: []byte("b")})
+		}
+		c.sendRaw(b[:len(b)/2])
+		c.expectNothing()
+		c.sendRaw(b[len(b)/2:])
+		c.expectEnd()
+		h.store.Resume()
+		c = h.connect(v311, "c")
+		c.publish(packet.AtLeastOnce, "a", "x")
+		c.receive("a", "x")
+	})
+}

@@ -151,6 +151,15 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 	}
 	h := &held{send: s, since: c.b.clock().Run}
 	h.after = after
+	if c.acks.len() >= maxHeldAcks {
+		// It goes on without waiting for any answer. It may come again when
+		// the disk is back.
+		c.closing = true
+		c.msgs.clear()
+		c.acks.clear()
+		c.touch(t)
+		return
+	}
 	if s.lanes&messageLane != 0 {
 		c.msgs.push(h)
 	}
@@ -167,6 +176,10 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 		c.touch(t)
 	}
 }
+
+// maxHeldAcks is how many acknowledgements wait for the disk on a connection:
+// more than there are packet identifiers are not owed to anybody.
+const maxHeldAcks = 1 << 16
 
 // congested tells whether so much waits on a connection that messages of QoS 0
 // are dropped. c.mu is held.
@@ -261,7 +274,7 @@ func (c *Conn) sendNow(p packet.Packet, t *Batch) {
 		return
 	}
 	if !c.greeted && p.Type() != packet.CONNACK {
-		if p.Type() == packet.PINGRESP {
+		if p.Type() == packet.PINGRESP && c.acks.len() < maxHeldAcks {
 			c.acks.push(&held{send: send{lanes: ackLane, p: p}})
 		}
 		return

@@ -1,6 +1,8 @@
 package mqtt
 
 import (
+	"slices"
+
 	"lar.home/mqtt/packet"
 	"lar.home/mqtt/topic"
 )
@@ -181,6 +183,9 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 			f.QoS = min(f.QoS, AtMostOnce)
 		}
 		sub := &subscription{Subscription: f, id: p.SubscriptionID, sess: s}
+		if s.kept() && slices.ContainsFunc(s.cursors, func(w *cursor) bool { return w.sub.Filter == f.Filter }) {
+			t.durably(cursorKey(s.id, f.Filter), nil) // that of the one it replaces
+		}
 		b.addSubscription(sub)
 		if s.kept() {
 			t.durably(subscriptionKey(s.id, f.Filter), subscriptionRecord(sub))
