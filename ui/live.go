@@ -330,12 +330,19 @@ func (l *live) signedOut(token string) {
 	}
 }
 
-func encodeLeaves(e *devices.Entity) []byte {
-	b, err := json.Marshal(append([]any{e.ID}, view.Leaves(e, e.State())...))
-	if err != nil { // numbers that JSON does not have are left out by Leaves
+// encode writes JSON for a stream, which is no HTML: nothing is escaped for it.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil { // of what is given here all can be encoded
 		return nil
 	}
-	return b
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+func encodeLeaves(e *devices.Entity) []byte {
+	return encode(append([]any{e.ID}, view.Leaves(e, e.State())...))
 }
 
 // draw hands a stream the part of a page that changes as a whole.
@@ -352,7 +359,7 @@ func (l *live) draw(st *stream, scope string, n uint64, drawn map[string][]byte)
 			l.s.Log.Error("update not drawn", "scope", scope, "err", err)
 			return
 		}
-		data, _ = json.Marshal(map[string]any{"scope": scope, "id": id, "html": b.String()}) // strings
+		data = encode(map[string]string{"scope": scope, "id": id, "html": b.String()})
 		drawn[key] = data
 	}
 	if polled(scope) {
@@ -626,6 +633,7 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) error {
 			if err := out.Flush(); err != nil {
 				return nil
 			}
+			out.SetWriteDeadline(time.Time{}) // one that has passed would end an HTTP/2 stream
 		}
 		if ended {
 			return nil

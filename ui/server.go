@@ -217,7 +217,7 @@ type failure struct {
 func (f *failure) Error() string { return f.what }
 
 var (
-	errNoPage   = &failure{http.StatusNotFound, "There is no such page", "It may have been here before. The places below still are."}
+	errNoPage   = &failure{http.StatusNotFound, "There is no such page", "It may have been here before, or the address has a slip in it."}
 	errNoDevice = &failure{http.StatusNotFound, "There is no such device", "It may have been removed."}
 	errNoRight  = &failure{http.StatusForbidden, "That is not for you to change", "Nothing was changed. The owner of this home can do it, or give you the right."}
 	errForm     = &failure{http.StatusBadRequest, "That form could not be read", "Nothing was changed. Go back and try again."}
