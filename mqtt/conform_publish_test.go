@@ -139,6 +139,29 @@ func TestPublish(t *testing.T) {
 		c.send(p)
 		c.expectClosed(packet.ProtocolError)
 	})
+	shows(t, "V311_4_3_3_2", func(t *testing.T, h *house) {
+		// A 3.1.1 client may retry on a live connection.
+		c := h.connect(v311, "c", clean)
+		p := pub(2, "a", "x")
+		for i := range 5 {
+			p.PacketID, p.Dup = 9, i > 0
+			c.send(p)
+			c.expect(ack(packet.PUBREC, 9))
+		}
+		c.expectNothing()
+	})
+	shows(t, "V5_2_2_1_3", func(t *testing.T, h *house) {
+		c, w := h.connect(v5, "c", clean), h.connect(v5, "w", clean)
+		w.subscribe(2, "a")
+		for _, qos := range []packet.QoS{2, 1} {
+			p := pub(qos, "a", fmt.Sprint(qos))
+			p.PacketID = 9
+			c.send(p)
+		}
+		c.expect(ack(packet.PUBREC, 9), ack(packet.PUBACK, 9, packet.PacketIDInUse))
+		w.receive("a", "2")
+		w.expectNothing()
+	})
 	shows(t, "V5_4_3_3_9 V5_4_4_0_2", func(t *testing.T, h *house) {
 		c := h.connect(v5, "c", clean)
 		w := h.connect(v5, "w", clean)

@@ -188,6 +188,29 @@ func TestSubscribe(t *testing.T) {
 		c.publish(packet.AtLeastOnce, "a/b", "mine")
 		c.expectNothing()
 	})
+	shows(t, "X3_CONN_3", func(t *testing.T, h *house) {
+		// A bridge is not sent what it sent itself, and RETAIN is kept.
+		bridge := func(p *packet.Connect) { p.Bridge = true }
+		c, other := h.connect(v311, "c", bridge), h.connect(v311, "other", clean)
+		c.subscribe(1, "#")
+		for _, retain := range []bool{false, true} {
+			c.publishWith(&packet.Publish{QoS: 1, Retain: retain, Topic: []byte("a"), Payload: []byte("mine")})
+			p := &packet.Publish{QoS: 1, Retain: retain, Topic: []byte("a"), Payload: []byte("other's")}
+			other.publishWith(p)
+			if got := c.receive("a", "other's"); got.Retain != retain {
+				t.Errorf("got %s", show(got))
+			}
+			c.expectNothing()
+			c.cut()
+			c = h.connect(v311, "c", bridge)
+		}
+		c.cut()
+		c = h.connect(v311, "c") // and once it is none
+		other.retain(1, "a", "x")
+		if got := c.receive("a", "x"); got.Retain {
+			t.Errorf("got %s", show(got))
+		}
+	})
 	showsBoth(t, "V5_3_10_4_1 V5_3_10_4_2 V5_3_10_4_4 V5_3_10_4_5 V5_3_10_4_6 V5_3_11_3_1 V5_3_11_3_2", "V311_3_10_4_1 V311_3_10_4_2 V311_3_10_4_4 V311_3_10_4_5 V311_3_10_4_6",
 		func(t *testing.T, h *house, v packet.Version) {
 			c, p := h.connect(v, "c", expiry(100)), h.connect(v, "p", clean)

@@ -128,10 +128,10 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	if s.will != nil {
 		b.cancelWill(t, s) // [MQTT-3.1.3-9]
 	}
-	if s.version != p.Version && len(s.subs) > 0 {
-		b.generation.Add(1) // what routes say of it depends on the version
+	if (s.version != p.Version || s.bridge != p.Bridge) && len(s.subs) > 0 {
+		b.generation.Add(1) // what routes say of it depends on both
 	}
-	s.version = p.Version
+	s.version, s.bridge = p.Version, p.Bridge
 	s.expiry = expiry
 	s.conn = c
 	if keep && !s.kept() {

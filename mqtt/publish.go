@@ -143,7 +143,7 @@ func (b *Broker) each(pub *publication, r *route, qos QoS, retain bool, fn func(
 	}
 	for _, g := range r.shares {
 		if d := g.choose(qos); d != nil {
-			fn(d, d.qos, retain && d.retainAsPublished && d.sess.version >= packet.V5, d.subIDs)
+			fn(d, d.qos, retain && d.retainAsPublished && d.sess.knowsRetain(), d.subIDs)
 		}
 	}
 }
@@ -267,7 +267,7 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	b.stats.received.Add(1)
 	if p.QoS == ExactlyOnce {
 		if r, open := s.received[p.PacketID]; open {
-			if r.conn == c && r.repeated {
+			if r.conn == c && r.repeated && c.version >= packet.V5 { // older clients may retry as they like
 				return &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ProtocolError}
 			}
 			r.repeated = r.conn == c
@@ -281,6 +281,12 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 			return &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded}
 		case len(s.received) >= b.limits.InboundQoS2:
 			return &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded}
+		}
+	}
+	if p.QoS == AtLeastOnce && len(s.received) > 0 && c.version >= packet.V5 {
+		if _, open := s.received[p.PacketID]; open {
+			b.refusePublish(t, c, p, packet.PacketIDInUse) // [MQTT-2.2.1-3]
+			return nil
 		}
 	}
 	topic := in.topic

@@ -56,7 +56,7 @@ func (d *delivery) withoutLocal() (own delivery, any bool) {
 // as published if any asks for it.
 func (d *delivery) add(sub *subscription) {
 	d.qos = max(d.qos, sub.QoS)
-	d.retainAsPublished = d.retainAsPublished || sub.RetainAsPublished && sub.sess.version >= packet.V5
+	d.retainAsPublished = d.retainAsPublished || sub.RetainAsPublished && sub.sess.knowsRetain()
 	if sub.id != 0 {
 		d.subIDs = append(d.subIDs, sub.id)
 	}
@@ -181,6 +181,9 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 		if f.Filter == "$SYS" || len(f.Filter) > 4 && f.Filter[:5] == "$SYS/" {
 			// Nothing is published there: granted, and silent.
 			f.QoS = min(f.QoS, AtMostOnce)
+		}
+		if _, _, shared, _ := topic.Share(f.Filter); s.bridge && !shared {
+			f.NoLocal, f.RetainAsPublished = true, true // what level 0x83 and 0x84 ask for
 		}
 		sub := &subscription{Subscription: f, id: p.SubscriptionID, sess: s}
 		if s.kept() && slices.ContainsFunc(s.cursors, func(w *cursor) bool { return w.sub.Filter == f.Filter }) {

@@ -19,6 +19,7 @@ type session struct {
 	clientID string
 	owner    string // the identity that made it
 	version  packet.Version
+	bridge   bool  // to another broker, which is not sent its own messages
 	conn     *Conn // nil while offline
 
 	expiry  uint32    // seconds after the connection ended; 0xFFFFFFFF never
@@ -53,6 +54,10 @@ type receipt struct {
 }
 
 func (s *session) kept() bool { return s.id != 0 }
+
+// knowsRetain tells whether the client may be sent live messages with RETAIN.
+// To an older one that means a message from the past, [MQTT-3.3.1-9] of 3.1.1.
+func (s *session) knowsRetain() bool { return s.version >= packet.V5 || s.bridge }
 
 // An entryState says how far the delivery of a message has come.
 type entryState uint8
