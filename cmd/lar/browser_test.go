@@ -19,7 +19,7 @@ import (
 
 // missing ends a test that cannot run here. It fails where everything a test
 // needs has to be there: a test that cannot run proves nothing.
-func missing(t *testing.T, what string) {
+func missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(what)
@@ -84,13 +84,13 @@ addEventListener("unhandledrejection", (e) => hands.wrongs.push("rejection: " + 
 
 // A tab is a person before a browser.
 type tab struct {
-	t    *testing.T
+	t    testing.TB
 	ctx  context.Context
 	base string // URL of the hub
 }
 
 // newTab opens an empty tab, with the profile of somebody who was never here.
-func newTab(t *testing.T, base string, width, height int64) *tab {
+func newTab(t testing.TB, base string, width, height int64) *tab {
 	t.Helper()
 	path := findChrome()
 	if path == "" {

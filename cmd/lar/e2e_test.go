@@ -43,8 +43,8 @@ func TestFirstEvening(t *testing.T) {
 	// It says what it is, and is there, live.
 	commands := lamp.subscribe("home/hall/lamp/set", "-i", "hall-lamp", "-c")
 	b.follow("nav", "Home")
-	begin := time.Now()
 	lamp.publish("homeassistant/light/hall_lamp/config", lampConfig, "-r")
+	begin := time.Now()
 	b.sees("main", "Hall lamp")
 	if took := time.Since(begin); took > time.Second {
 		t.Errorf("the lamp is shown %v after it was announced, want within a second", took)

@@ -44,7 +44,7 @@ const patience = 20 * time.Second
 
 // A running is a hub that was started.
 type running struct {
-	t       *testing.T
+	t       testing.TB
 	cmd     *exec.Cmd
 	stderr  *bytes.Buffer // read it when the hub has ended
 	lines   []string
@@ -55,7 +55,7 @@ type running struct {
 
 // start runs a hub on free ports of the loopback interface and waits for its
 // start lines.
-func start(t *testing.T, dir string, args ...string) *running {
+func start(t testing.TB, dir string, args ...string) *running {
 	t.Helper()
 	args = append([]string{"--data", dir, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--mdns=false"}, args...)
 	h := &running{t: t, cmd: exec.Command(lar, args...), stderr: &bytes.Buffer{}}
@@ -110,12 +110,12 @@ func (h *running) stop(sig os.Signal) (code int, took time.Duration) {
 }
 
 // call runs lar to its end.
-func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+func call(t testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	return finish(t, stdin, exec.Command(lar, args...))
 }
 
-func finish(t *testing.T, stdin string, cmd *exec.Cmd) (code int, stdout, stderr string) {
+func finish(t testing.TB, stdin string, cmd *exec.Cmd) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs

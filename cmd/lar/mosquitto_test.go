@@ -15,7 +15,7 @@ import (
 // A client is how the command line clients of Mosquitto are told to connect:
 // nobody here wrote them.
 type client struct {
-	t                        *testing.T
+	t                        testing.TB
 	addr, username, password string
 }
 
@@ -31,7 +31,7 @@ func (c client) args(more ...string) []string {
 	return append(args, more...)
 }
 
-func needMosquitto(t *testing.T) {
+func needMosquitto(t testing.TB) {
 	t.Helper()
 	for _, name := range []string{"mosquitto_pub", "mosquitto_sub"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -52,7 +52,7 @@ func (c client) publish(topic, payload string, more ...string) {
 
 // An inbox holds what a mosquitto_sub was sent.
 type inbox struct {
-	t  *testing.T
+	t  testing.TB
 	mu sync.Mutex
 	// got are lines "topic payload" with the time each came; read counts those
 	// that the test has seen. Guarded by mu.
