@@ -86,6 +86,11 @@ func TestFirstEvening(t *testing.T) {
 	lamp.publish("home/hall/lamp/state", "ON", "-r")
 	b.sees("#runs", "Waiting")
 
+	// A tablet on the wall shows Home, all the time.
+	tablet := newTab(t, h.web, 1280, 800)
+	tablet.signIn("Jo", "three small words")
+	tablet.sees(".tile .say", "On")
+
 	// The power is cut, and comes back when half of the time has gone by.
 	h.stop(syscall.SIGKILL)
 	<-time.After(time.Until(fired.Add(wait / 2)))
@@ -109,6 +114,9 @@ func TestFirstEvening(t *testing.T) {
 	}
 	lamp.publish("home/hall/lamp/state", "OFF", "-r")
 	b.sees("#runs", "Done")
+	tablet.sees(".tile .say", "Off")
+	tablet.until(`document.getElementById("stale").hidden`)
+	tablet.clean()
 
 	// And why it did all this can be read.
 	b.follow("#runs", b.says("#runs a"))
