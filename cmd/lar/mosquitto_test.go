@@ -126,6 +126,13 @@ func (in *inbox) next(want string) time.Time {
 	return l.at
 }
 
+// count returns how many messages have come.
+func (in *inbox) count() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.got)
+}
+
 // empty fails the test if there is a message that nobody waited for.
 func (in *inbox) empty() {
 	in.t.Helper()

@@ -61,7 +61,16 @@ func TestReadme(t *testing.T) {
 	b.open("/")
 	b.sees(".tile", "Desk lamp")
 	b.sees(".tile .say", "Off")
-	sh.run(next()) // which does what it is told
+	sh.run(next()) // which does what it is told, as soon as it is subscribed
+	code, stdout, stderr := call(t, "", "mqtt", "add", "reader", "--data", filepath.Join(dir, "lar-data"))
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	reader := client{t, h.mqtt, "reader", regexp.MustCompile(`Password +(\S+)`).FindStringSubmatch(stdout)[1]}
+	states := reader.subscribe("desk/lamp/state", "-R")
+	for !eventually(time.Second/2, func() bool { return states.count() > 0 }) {
+		sh.run("pub -t desk/lamp/set -m OFF\n")
+	}
 	b.flip("main", "Desk lamp")
 	b.sees(".tile .say", "On")
 	b.flip("main", "Desk lamp")
