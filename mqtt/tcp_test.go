@@ -94,3 +94,65 @@ func TestTCPSleeper(t *testing.T) {
 		t.Errorf("all %d messages came: nothing was dropped", n)
 	}
 }
+
+// TestTCPOrder has many publish to many over TCP at once: what one publisher
+// sent with one QoS comes in its order, and all of it.
+func TestTCPOrder(t *testing.T) {
+	const publishers, subscribers, messages = 8, 8, 200 // a queue holds 1,000
+	h := newTCPHouse(t)
+	var subs []*client
+	for i := range subscribers {
+		c := h.connect([]packet.Version{v311, v5}[i%2], fmt.Sprint("s", i), clean)
+		c.subscribe(packet.QoS(i%3), "a/#")
+		subs = append(subs, c)
+	}
+	var wait sync.WaitGroup
+	for i := range publishers {
+		wait.Go(func() {
+			nc, err := net.Dial("tcp", h.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer nc.Close()
+			b := packet.Append(nil, v311, &packet.Connect{Version: v311, ClientID: fmt.Sprint("p", i), CleanStart: true})
+			for j := range messages {
+				b = packet.Append(b, v311, &packet.Publish{QoS: packet.QoS(j % 2), PacketID: uint16(j + 1),
+					Topic: []byte(fmt.Sprint("a/", i)), Payload: []byte(fmt.Sprint(j))})
+			}
+			for len(b) > 0 { // cut anywhere
+				n := min(len(b), 1+len(b)%1009)
+				if _, err := nc.Write(b[:n]); err != nil {
+					t.Error(err)
+					return
+				}
+				b = b[n:]
+			}
+			// CONNACK and a PUBACK for every second one.
+			if _, err := io.ReadFull(nc, make([]byte, 4+4*messages/2)); err != nil {
+				t.Errorf("publisher %d: %v", i, err)
+			}
+		})
+	}
+	for _, c := range subs {
+		last := make(map[string]int)
+		for range publishers * messages {
+			p, ok := c.next().(*packet.Publish)
+			if !ok {
+				t.Fatalf("%s: messages are missing", c.name)
+			}
+			var j int
+			fmt.Sscan(string(p.Payload), &j)
+			key := fmt.Sprint(string(p.Topic), j%2)
+			if before, seen := last[key]; j > 1 && (!seen || j != before+2) {
+				t.Fatalf("%s: %s: message %d came after %d", c.name, p.Topic, j, before)
+			}
+			last[key] = j
+			if p.QoS == packet.AtLeastOnce {
+				c.nc.Write(packet.Append(nil, c.v, ack(packet.PUBACK, p.PacketID)))
+			}
+		}
+		c.expectNothing()
+	}
+	wait.Wait()
+}
