@@ -189,6 +189,9 @@ func checkName(s string) error {
 
 // personal changes what a person set on a device.
 func (m *Model) personal(t *mqtt.Turn, deviceID string, change func(*person) error) error {
+	if err := t.Ready(); err != nil {
+		return err
+	}
 	d := m.devices[deviceID]
 	if d == nil {
 		return fmt.Errorf("device %q: %w", cut(deviceID, maxName), ErrUnknown)

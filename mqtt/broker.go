@@ -150,6 +150,7 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b.jobs.limit = max(1, runtime.GOMAXPROCS(0)-1)
 	b.lastNow = b.clock()
+	b.turn.ready = b.store.Ready
 	b.store.Durable(b.committed)
 	if err := b.takeUp(); err != nil {
 		return nil, err

@@ -78,3 +78,18 @@ func TestFullStore(t *testing.T) {
 		kept.receive("kept/t", "y")
 	})
 }
+
+// TestTurnReady tells those who take part in a turn that the disk is full.
+func TestTurnReady(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		full := errors.New("the disk is full")
+		for _, want := range []error{nil, full} {
+			h.store.Fail(want)
+			got := h.Do(t.Context(), func(t *mqtt.Turn) error { return t.Ready() })
+			if got != want {
+				t.Errorf("Ready says %v, want %v", got, want)
+			}
+		}
+		h.store.Fail(nil)
+	})
+}

@@ -38,6 +38,7 @@ type Turn struct {
 	soon      bool // somebody waits for the disk
 	hop       int  // of the message being decided
 	batch     *Batch
+	ready     func() error
 }
 
 type wake struct {
@@ -86,6 +87,16 @@ func (t *Turn) Later(work func()) { t.later = append(t.later, work) }
 // wrote is on disk, at once if it wrote nothing. It is for what leaves the hub
 // by another way than a message: a notification, an HTTP request, an answer.
 func (t *Turn) Durable(fn func()) { t.after = append(t.after, fn) }
+
+// Ready says why nothing durable can be written now (the disk is full or
+// stuck), or nil. Whoever is about to write what somebody waits for asks first:
+// a person's change is refused with this error, not left hanging.
+func (t *Turn) Ready() error {
+	if t.ready == nil {
+		return nil
+	}
+	return t.ready()
+}
 
 // Rewire says that Wants of a consumer has changed. Soon after the turn, in
 // turns of their own, retained messages of topics that it did not want before
