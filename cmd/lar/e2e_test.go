@@ -22,6 +22,7 @@ const (
 // that was written for it: from the first page to an automation that goes on
 // after the power was cut.
 func TestFirstEvening(t *testing.T) {
+	t.Parallel() // it mostly waits
 	needMosquitto(t)
 	dir := t.TempDir()
 	h := start(t, dir)

@@ -18,6 +18,7 @@ import (
 // TestReadme does what README.md says, in its order: it runs every command
 // that stands there, and clicks what is to be clicked in between.
 func TestReadme(t *testing.T) {
+	t.Parallel() // it mostly waits
 	needMosquitto(t)
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -116,6 +117,7 @@ func furnish(c client) {
 // TestScreenshots opens every page of a furnished home on a phone and on a
 // desktop. With -update it photographs them.
 func TestScreenshots(t *testing.T) {
+	t.Parallel() // it mostly waits
 	needMosquitto(t)
 	h := start(t, t.TempDir())
 	phone := newTab(t, h.web, 412, 915)
@@ -254,7 +256,9 @@ func shrink(shot []byte) ([]byte, error) {
 			count[img.At(x, y)]++
 		}
 	}
-	common := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return cmp.Compare(count[b], count[a]) })
+	common := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int {
+		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(fmt.Sprint(a), fmt.Sprint(b))) // the same each time
+	})
 	const close = 6 // of 255, in each of red, green and blue
 	palette := color.Palette{common[0]}
 	for _, c := range common {
