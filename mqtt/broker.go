@@ -44,9 +44,9 @@ type Broker struct {
 	rand         io.Reader
 	authenticate func(Login) (string, packet.Reason)
 	consumers    []Consumer
-	limits       Limits
 	log          *slog.Logger
 	stats        counters
+	limitsNow    atomic.Pointer[Limits]
 
 	durable    atomic.Uint64 // number of the last turn on disk
 	generation atomic.Uint64 // of the routes
@@ -122,7 +122,6 @@ func New(cfg Config) (*Broker, error) {
 		rand:         cfg.Rand,
 		authenticate: cfg.Authenticate,
 		consumers:    cfg.Consumers,
-		limits:       cfg.Limits.withDefaults(),
 		log:          cfg.Log,
 		sessions:     make(map[string]*session),
 		kept:         make(map[uint32]*session),
@@ -135,6 +134,7 @@ func New(cfg Config) (*Broker, error) {
 		stopping:     make(chan struct{}),
 		timeEnded:    make(chan struct{}),
 	}
+	b.SetLimits(cfg.Limits)
 	if b.clock == nil {
 		started := time.Now()
 		b.clock = func() Now {

@@ -184,7 +184,7 @@ const maxHeldAcks = 1 << 16
 // congested tells whether so much waits on a connection that messages of QoS 0
 // are dropped. c.mu is held.
 func (c *Conn) congested() bool {
-	return c.unflushed > c.b.limits.QueueBytes || c.msgs.len() >= c.b.limits.QueueMessages
+	return c.unflushed > c.b.limits().QueueBytes || c.msgs.len() >= c.b.limits().QueueMessages
 }
 
 // touch lists the connection once to be flushed. c.mu is held.

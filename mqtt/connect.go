@@ -74,9 +74,9 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 		return refused(packet.ClientIDNotValid) // a session belongs to the identity that made it
 	}
 	expiry := p.SessionExpiry
-	limit := b.limits.SessionExpiry
+	limit := b.limits().SessionExpiry
 	if open {
-		limit = b.limits.OpenSessionExpiry
+		limit = b.limits().OpenSessionExpiry
 	}
 	longest := uint32(limit / time.Second)
 	if p.Version < packet.V5 {
@@ -96,7 +96,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 			return refused(packet.QuotaExceeded)
 		}
 	}
-	if keep && !wasKept && len(b.kept) >= b.limits.KeptSessions {
+	if keep && !wasKept && len(b.kept) >= b.limits().KeptSessions {
 		return refused(packet.QuotaExceeded)
 	}
 	if p.Will != nil && p.Will.Retain && len(p.Will.Payload) > 0 && !b.retainRoom(p.Will.Topic, len(p.Will.Payload)) {
@@ -145,17 +145,17 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	c.resumed = present
 	c.problems = p.RequestProblemInfo || p.Version < packet.V5
 	c.maxPacket = int(p.MaximumPacketSize)
-	c.window = b.limits.Window
+	c.window = b.limits().Window
 	if p.Version == packet.V5 {
-		c.window = min(int(p.ReceiveMaximum), b.limits.Window)
+		c.window = min(int(p.ReceiveMaximum), b.limits().Window)
 	}
-	c.limit = b.limits.PacketSize
+	c.limit = b.limits().PacketSize
 	if open && !loopback(c.remote) {
-		c.limit = min(c.limit, b.limits.OpenPacketSize)
+		c.limit = min(c.limit, b.limits().OpenPacketSize)
 	}
 	c.keepAlive = time.Duration(p.KeepAlive) * time.Second
-	if p.Version == packet.V5 && (p.KeepAlive == 0 || c.keepAlive > b.limits.KeepAlive) {
-		c.keepAlive = b.limits.KeepAlive
+	if p.Version == packet.V5 && (p.KeepAlive == 0 || c.keepAlive > b.limits().KeepAlive) {
+		c.keepAlive = b.limits().KeepAlive
 		told := uint16(min(c.keepAlive/time.Second, math.MaxUint16))
 		ack.ServerKeepAlive = &told
 	}
@@ -174,8 +174,8 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	}
 	ack.SessionPresent = present
 	if p.Version == packet.V5 {
-		ack.ReceiveMaximum = uint16(b.limits.ReceiveMaximum)
-		ack.TopicAliasMaximum = uint16(b.limits.TopicAliasMaximum)
+		ack.ReceiveMaximum = uint16(b.limits().ReceiveMaximum)
+		ack.TopicAliasMaximum = uint16(b.limits().TopicAliasMaximum)
 		ack.MaximumPacketSize = uint32(c.limit)
 	}
 	t.send(send{c: c, lanes: bothLanes, own: true, after: s.lastWrite, p: ack})
@@ -324,9 +324,9 @@ func (b *Broker) disconnect(t *Turn, c *Conn, p *packet.Disconnect) error {
 		if s.expiry == 0 && *p.SessionExpiry != 0 {
 			return &packet.Error{Packet: "DISCONNECT", Field: "session expiry interval", Reason: packet.ProtocolError}
 		}
-		limit := b.limits.SessionExpiry
+		limit := b.limits().SessionExpiry
 		if c.identity == "" {
-			limit = b.limits.OpenSessionExpiry
+			limit = b.limits().OpenSessionExpiry
 		}
 		s.expiry = min(*p.SessionExpiry, uint32(limit/time.Second))
 	}

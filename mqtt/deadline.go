@@ -174,7 +174,7 @@ func (b *Broker) watch(c *Conn) {
 	now := b.clock().Run
 	next := now + time.Hour
 	if !c.connected {
-		next = c.seen.get() + b.limits.ConnectTimeout
+		next = c.seen.get() + b.limits().ConnectTimeout
 	} else if c.keepAlive > 0 {
 		next = c.seen.get() + c.keepAlive*3/2 // [MQTT-3.1.2-22]
 	}
@@ -183,7 +183,7 @@ func (b *Broker) watch(c *Conn) {
 	}
 	c.mu.Lock()
 	if c.stalled != 0 {
-		next = min(next, c.stalled+b.limits.WriteStall)
+		next = min(next, c.stalled+b.limits().WriteStall)
 	} else if c.unflushed > 0 || c.keepAlive == 0 || c.keepAlive > time.Minute {
 		next = min(next, now+time.Minute)
 	}
@@ -199,7 +199,7 @@ func (b *Broker) inspect(t *Turn, c *Conn) {
 	}
 	c.attended.Store(false) // whatever begins from now on is told again
 	c.mu.Lock()
-	stalled := c.stalled != 0 && t.Now.Run >= c.stalled+b.limits.WriteStall
+	stalled := c.stalled != 0 && t.Now.Run >= c.stalled+b.limits().WriteStall
 	c.mu.Unlock()
 	quiet := t.Now.Run - c.seen.get()
 	due := c.packetDue.get()
@@ -207,7 +207,7 @@ func (b *Broker) inspect(t *Turn, c *Conn) {
 	case stalled:
 		b.log.Info("client takes nothing", "remote", c.remote)
 		c.sink.Kill()
-	case !c.connected && quiet >= b.limits.ConnectTimeout:
+	case !c.connected && quiet >= b.limits().ConnectTimeout:
 		c.sink.Kill()
 	case c.connected && c.keepAlive > 0 && quiet >= c.keepAlive*3/2:
 		b.drop(t, c, keepAliveTimeout)

@@ -25,15 +25,15 @@ var errGoodbye = errors.New("the client disconnected")
 
 // Open takes up a connection. Feed, Flush, Writable and Close follow.
 func (b *Broker) Open(sink Sink) (*Conn, error) {
-	c := &Conn{b: b, sink: sink, remote: sink.Remote(), limit: b.limits.ConnectSize, version: packet.V311}
+	c := &Conn{b: b, sink: sink, remote: sink.Remote(), limit: b.limits().ConnectSize, version: packet.V311}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
 		return nil, errors.New("the hub is stopping")
-	case len(b.conns) >= b.limits.Connections:
+	case len(b.conns) >= b.limits().Connections:
 		return nil, fmt.Errorf("%d connections are open, no more are allowed", len(b.conns))
-	case b.unauthenticated >= b.limits.Unauthenticated && !loopback(c.remote):
+	case b.unauthenticated >= b.limits().Unauthenticated && !loopback(c.remote):
 		return nil, fmt.Errorf("%d connections have not said who they are, no more are allowed", b.unauthenticated)
 	}
 	b.conns[c] = struct{}{}
@@ -92,7 +92,7 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 	}
 	c.partial = append(c.partial[:0], p...)
 	size, _, _ := packet.Size(p)
-	c.packetDue.set(c.begun + b.limits.PacketTimeout + time.Duration(size)*packetPace)
+	c.packetDue.set(c.begun + b.limits().PacketTimeout + time.Duration(size)*packetPace)
 	if c.connected {
 		b.attend(c)
 	}
@@ -206,7 +206,7 @@ func (b *Broker) resolve(c *Conn, in *inbound) error {
 	if alias == 0 {
 		return nil
 	}
-	if int(alias) > b.limits.TopicAliasMaximum {
+	if int(alias) > b.limits().TopicAliasMaximum {
 		return &packet.Error{Packet: "PUBLISH", Field: "topic alias", Reason: packet.TopicAliasInvalid}
 	}
 	if len(in.pub.Topic) > 0 {

@@ -62,3 +62,16 @@ func (l Limits) withDefaults() Limits {
 	or(&l.WillGrace, time.Minute)
 	return l
 }
+
+// DefaultLimits returns what a zero Limits stands for.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
+
+// SetLimits puts other limits in force. What was granted to a connection when
+// it was made (its window, the size of its packets) stays as it is.
+func (b *Broker) SetLimits(l Limits) {
+	l = l.withDefaults()
+	b.limitsNow.Store(&l)
+}
+
+// limits returns the limits in force.
+func (b *Broker) limits() *Limits { return b.limitsNow.Load() }

@@ -18,7 +18,7 @@ const (
 // crowded tells whether a session is more than half full. The house's lock is
 // held.
 func (b *Broker) crowded(s *session) bool {
-	return s.waiting > b.limits.QueueMessages/2 || s.waitingBytes > b.limits.QueueBytes/2
+	return s.waiting > b.limits().QueueMessages/2 || s.waitingBytes > b.limits().QueueBytes/2
 }
 
 // crowd notes that the batch has fed a connection that is more than half full.
@@ -50,7 +50,7 @@ func (b *Broker) worthWaiting(from *Conn, fed []*Conn) (worth bool) {
 			continue
 		}
 		c.mu.Lock()
-		full := b.crowded(c.sess) || c.unflushed > b.limits.QueueBytes/2
+		full := b.crowded(c.sess) || c.unflushed > b.limits().QueueBytes/2
 		if c.written != c.writtenThen {
 			c.writtenThen, c.tookAt = c.written, now
 		}

@@ -210,7 +210,7 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 		b.stats.dropped.Add(1)
 		return
 	}
-	if c.unflushed > b.limits.QueueBytes/2 {
+	if c.unflushed > b.limits().QueueBytes/2 {
 		t.batch.crowd(c)
 	}
 	if !c.clear(pub.topic) {
@@ -277,9 +277,9 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 			return nil
 		}
 		switch {
-		case c.version == packet.V5 && len(s.received) >= b.limits.ReceiveMaximum:
+		case c.version == packet.V5 && len(s.received) >= b.limits().ReceiveMaximum:
 			return &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded}
-		case len(s.received) >= b.limits.InboundQoS2:
+		case len(s.received) >= b.limits().InboundQoS2:
 			return &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded}
 		}
 	}

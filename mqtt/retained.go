@@ -19,10 +19,10 @@ func (b *Broker) retainRoom(topic string, size int) bool {
 	old, _ := b.retained.Get(topic)
 	if old != nil {
 		size -= len(old.m.Payload)
-	} else if b.retained.Len() >= b.limits.RetainedTopics {
+	} else if b.retained.Len() >= b.limits().RetainedTopics {
 		return false
 	}
-	return b.retainedBytes+size <= b.limits.RetainedBytes
+	return b.retainedBytes+size <= b.limits().RetainedBytes
 }
 
 // retain keeps a message for those who subscribe later, or takes the old one

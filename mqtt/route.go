@@ -174,7 +174,7 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 	for _, f := range p.Filters {
 		b.split(t)
 		_, exists := s.subs[f.Filter]
-		if notReady != nil || !exists && len(s.subs) >= b.limits.Subscriptions {
+		if notReady != nil || !exists && len(s.subs) >= b.limits().Subscriptions {
 			ack.Reasons = append(ack.Reasons, packet.QuotaExceeded)
 			continue
 		}

@@ -118,7 +118,7 @@ const memoryAhead = 256
 // once. pub lends the message; a copy is made only if it has to wait.
 func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32) {
 	e := entry{qos: qos, retain: retain, subIDs: subIDs, size: int32(pub.weight())}
-	if !pub.fromCursor && (s.waiting >= b.limits.QueueMessages || s.waitingBytes+int(e.size) > b.limits.QueueBytes) {
+	if !pub.fromCursor && (s.waiting >= b.limits().QueueMessages || s.waitingBytes+int(e.size) > b.limits().QueueBytes) {
 		if !b.makeRoom(t, s, int(e.size)) {
 			s.dropped++
 			b.stats.dropped.Add(1)
@@ -249,11 +249,11 @@ func (b *Broker) done(t *Turn, s *session, n uint64, e *entry) {
 // expired, then the oldest that is not in flight. It tells whether there is
 // room now.
 func (b *Broker) makeRoom(t *Turn, s *session, size int) bool {
-	if size > b.limits.QueueBytes {
+	if size > b.limits().QueueBytes {
 		return false
 	}
 	full := func() bool {
-		return s.waiting >= b.limits.QueueMessages || s.waitingBytes+size > b.limits.QueueBytes
+		return s.waiting >= b.limits().QueueMessages || s.waitingBytes+size > b.limits().QueueBytes
 	}
 	for n := max(s.next, s.base); n < s.end() && full(); n++ {
 		if e := s.queue.at(int(n - s.base)); e.state == entryWaiting && e.m != nil && e.m.Expires != 0 && e.m.Expires <= t.Now.Run {
@@ -272,7 +272,7 @@ func (b *Broker) makeRoom(t *Turn, s *session, size int) bool {
 		// The oldest are on disk only: a worker brings them, and they are
 		// dropped as they come. Until then the queue is a little too long.
 		b.load(t, s)
-		return s.waiting < 2*b.limits.QueueMessages && s.waitingBytes+size <= 2*b.limits.QueueBytes
+		return s.waiting < 2*b.limits().QueueMessages && s.waitingBytes+size <= 2*b.limits().QueueBytes
 	}
 	if full() && !s.gap() {
 		for i := 0; i < s.tail.len() && full(); i++ {
@@ -375,7 +375,7 @@ func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, first, last ui
 	for s.end() < end {
 		s.queue.push(entry{state: entryDone})
 	}
-	if s.waiting > b.limits.QueueMessages || s.waitingBytes > b.limits.QueueBytes {
+	if s.waiting > b.limits().QueueMessages || s.waitingBytes > b.limits().QueueBytes {
 		b.makeRoom(t, s, 0)
 	}
 	b.pump(t, s)

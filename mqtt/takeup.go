@@ -183,12 +183,12 @@ func (b *Broker) takeUpSession(t *Turn, s *session, connected bool) {
 		// It was served when the hub stopped: what stood in its first window
 		// may have reached the client.
 		s.offline = t.Now.Wall
-		s.again = max(s.again, min(s.seq, s.base+uint64(b.limits.Window)))
+		s.again = max(s.again, min(s.seq, s.base+uint64(b.limits().Window)))
 		t.alongside(sessionKey(s.id), sessionRecord(s))
 	}
 	s.again = min(s.again, s.seq)
 	if s.expiry == 0 {
-		s.expires = b.at(t.Now.Run+b.limits.WillGrace, func(t *Turn) {
+		s.expires = b.at(t.Now.Run+b.limits().WillGrace, func(t *Turn) {
 			if s.conn == nil && b.sessions[s.clientID] == s {
 				b.removeSession(t, s)
 			}
@@ -231,7 +231,7 @@ func (b *Broker) takeUpWill(t *Turn, w *will, owner string) {
 	}
 	s.will = w
 	if w.due.IsZero() {
-		w.due = t.Now.Wall.Add(max(b.limits.WillGrace, w.delay))
+		w.due = t.Now.Wall.Add(max(b.limits().WillGrace, w.delay))
 		if s.kept() {
 			t.alongside(willKey(clientID), willRecord(w, owner))
 		}
