@@ -43,6 +43,9 @@ func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, 
 		r = &rule{id: def.ID}
 	}
 	old := r.def
+	if def.Text == "" && old != nil {
+		def.Text = old.Text // a form leaves comments alone: see Rule.YAML
+	}
 	def.ID, def.Version, def.Saved = r.id, basedOn+1, Saved{By: clip(by), At: t.Now.Wall.Round(0)}
 	wasLive := old != nil && r.live()
 	r.enabled, r.paused = def.Enabled, ""

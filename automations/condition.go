@@ -2,6 +2,7 @@ package automations
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"lar.home/devices"
@@ -91,16 +92,92 @@ func (s *scene) state(c *StateCondition) (Result, string) {
 	}
 	e := s.house.Entity(c.Entity)
 	if e == nil {
+		if c.Op == Missing {
+			return resultOf(c.Value.Bool), "no such entity"
+		}
 		return Unknown, "no such entity"
 	}
 	value, available := reading(e, c.Aspect)
 	switch {
+	case c.Op == Missing:
+		return resultOf((!value.known() || !available) == c.Value.Bool), clip(value.String())
 	case !value.known():
 		return Unknown, "unknown"
 	case !available:
 		return Unknown, "unavailable, last " + clip(value.String())
 	}
-	return compareValues(value, c.Op, c.Value), clip(value.String())
+	shown := clip(value.String())
+	result := compareAll(value, c.Op, c.Value, c.Values, c.And)
+	if result == Holds && c.For != 0 {
+		age, known := s.age(e, c.Aspect)
+		switch {
+		case !known:
+			return Unknown, shown + ", nobody knows since when"
+		case age < time.Duration(c.For):
+			return HoldsNot, shown + " for " + span(age.Truncate(time.Second))
+		}
+	}
+	return result, shown
+}
+
+// age tells since when an aspect has had its value.
+func (s *scene) age(e *devices.Entity, aspect string) (time.Duration, bool) {
+	state := e.State()
+	for i := range e.Aspects {
+		if e.Aspects[i].Name == aspect && i < len(state.Readings) {
+			changed := state.Readings[i].Changed
+			return s.now.Wall.Sub(changed), !changed.IsZero() && s.now.Trusted
+		}
+	}
+	return 0, false
+}
+
+func resultOf(holds bool) Result {
+	if holds {
+		return Holds
+	}
+	return HoldsNot
+}
+
+// compareAll compares a value, or a text, in every way of [Op].
+func compareAll(value Value, op Op, with Value, list []Value, and *Bound) Result {
+	compare := func(op Op, with Value) Result { return compareValues(value, op, with) }
+	if value.Type == devices.Text {
+		compare = func(op Op, with Value) Result { return compareText(value.Str, op, with) }
+	}
+	result := compareWith(value, op, with, list, compare)
+	if result != HoldsNot && and != nil {
+		if other := compare(and.Op, and.Value); result == Holds || other == HoldsNot {
+			result = other
+		}
+	}
+	return result
+}
+
+func compareWith(value Value, op Op, with Value, list []Value, compare func(Op, Value) Result) Result {
+	switch op {
+	case OneOf, NoneOf:
+		result := HoldsNot
+		for _, v := range list {
+			if r := compare(Equal, v); r == Holds {
+				return resultOf(op == OneOf)
+			} else if r == Unknown {
+				result = Unknown
+			}
+		}
+		if result == Unknown {
+			return Unknown
+		}
+		return resultOf(op == NoneOf)
+	case Contains:
+		return resultOf(strings.Contains(value.String(), with.Str))
+	case Missing:
+		return resultOf(!with.Bool)
+	case Numeric:
+		_, ok := parseNumber(value.String())
+		return resultOf(ok == with.Bool)
+	}
+	return compare(op, with)
 }
 
 // reading returns the value of an aspect and whether its entity is available.
@@ -156,10 +233,15 @@ func (s *scene) compare(c *Compare) (Result, string) {
 	} else {
 		var ok bool
 		if text, ok = s.parts[c.Path]; !ok {
+			if c.Op == Missing {
+				return resultOf(c.Value.Bool), "missing"
+			} else if c.Op == Numeric {
+				return HoldsNot, "missing"
+			}
 			return Unknown, "missing"
 		}
 	}
-	return compareText(text, c.Op, c.Value), clip(text)
+	return compareAll(Text(text), c.Op, c.Value, c.Values, c.And), clip(text)
 }
 
 // compareText reads text as the kind of value it is compared with.

@@ -23,7 +23,10 @@ type Rule struct {
 	Conditions  []Condition `json:"conditions,omitempty"`
 	Actions     []Action    `json:"actions"`
 	Version     int         `json:"version,omitempty"` // 1 at the first save, one more at each
-	Saved       Saved       `json:"saved,omitzero"`
+	// Text is the YAML that a person last wrote, comments included; empty for
+	// a rule made by form. The other fields count: see [Rule.YAML].
+	Text  string `json:"text,omitempty"`
+	Saved Saved  `json:"saved,omitzero"`
 
 	// Status is how the rule fares. It is filled in by the engine for
 	// readers and is no part of a version.
@@ -107,10 +110,13 @@ type Condition struct {
 // A StateCondition compares an aspect of an entity. It is unknown while the
 // entity is unavailable or the value has never been heard.
 type StateCondition struct {
-	Entity string `json:"entity"`
-	Aspect string `json:"aspect"`
-	Op     Op     `json:"op"`
-	Value  Value  `json:"value"`
+	Entity string   `json:"entity"`
+	Aspect string   `json:"aspect"`
+	Op     Op       `json:"op"`
+	Value  Value    `json:"value,omitzero"`
+	Values []Value  `json:"values,omitempty"` // of OneOf and NoneOf
+	And    *Bound   `json:"and,omitempty"`    // must hold as well
+	For    Duration `json:"for,omitzero"`     // at least so long has it had this value
 }
 
 // A TimeCondition holds from From until just before To, on some days of the
@@ -137,9 +143,17 @@ type TimeCondition struct {
 // a text, the whole text is compared as it is. What cannot be read so is
 // unknown.
 type Compare struct {
-	Path  string `json:"path,omitempty"`
-	Op    Op     `json:"op"`
-	Value Value  `json:"value"`
+	Path   string  `json:"path,omitempty"`
+	Op     Op      `json:"op"`
+	Value  Value   `json:"value,omitzero"`
+	Values []Value `json:"values,omitempty"` // of OneOf and NoneOf
+	And    *Bound  `json:"and,omitempty"`    // must hold as well
+}
+
+// A Bound is the other end of a range.
+type Bound struct {
+	Op    Op    `json:"op"`
+	Value Value `json:"value"`
 }
 
 // An Op is a comparison.
@@ -153,9 +167,15 @@ const (
 	LessEq    Op = "<="
 	Greater   Op = ">"
 	GreaterEq Op = ">="
+
+	OneOf    Op = "in"       // Equal to one of Values
+	NoneOf   Op = "not in"   // to none of them
+	Contains Op = "contains" // a text has Value as a part
+	Missing  Op = "missing"  // there is nothing; with off, there is something
+	Numeric  Op = "numeric"  // it reads as a number; with off, it is there and does not
 )
 
-// Ops are all comparisons, in the order a form shows them.
+// Ops are the comparisons with one value, in the order a form shows them.
 var Ops = []Op{Equal, NotEqual, Less, LessEq, Greater, GreaterEq}
 
 // An Action is one step. Exactly one of its fields is set.
@@ -200,8 +220,8 @@ type WaitAction struct {
 // after the rule, are errors. Whether the rule makes sense is for
 // [Rule.Validate] to say.
 func Decode(data []byte) (Rule, error) {
-	if len(data) > MaxRuleBytes {
-		return Rule{}, fmt.Errorf("a rule has at most %d bytes", MaxRuleBytes)
+	if len(data) > 2*MaxRuleBytes { // with its text
+		return Rule{}, fmt.Errorf("a rule has at most %d bytes", 2*MaxRuleBytes)
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()

@@ -35,7 +35,7 @@ func TestDecode(t *testing.T) {
 		`{"actions":[{"wait":{"for":"2 minutes"}}]}`, `{"actions":[{"wait":{"for":120}}]}`,
 		`{"conditions":[{"time":{"from":"25:00"}}]}`, `{"conditions":[{"time":{"days":["monday"]}}]}`,
 		`{"conditions":[{"payload":{"op":"==","value":[1]}}]}`,
-		`{"name":"` + strings.Repeat("x", MaxRuleBytes) + `"}`,
+		`{"name":"` + strings.Repeat("x", 2*MaxRuleBytes) + `"}`,
 	} {
 		if _, err := Decode([]byte(bad)); err == nil {
 			t.Errorf("Decode(%.60s) has no error", bad)

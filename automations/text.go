@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"lar.home/devices"
 )
 
 // String says in words when a trigger comes true.
@@ -42,14 +44,41 @@ func (c *Compare) String() string {
 	if c.Path != "" {
 		what = c.Path
 	}
-	return what + " " + string(c.Op) + " " + c.Value.String()
+	return what + " " + comparisonText(c.Op, c.Value, c.Values, c.And)
+}
+
+// comparisonText returns "== single", "in a, b", "> 10 and < 20".
+func comparisonText(op Op, v Value, list []Value, and *Bound) string {
+	s := string(op) + " " + v.String()
+	if len(list) > 0 {
+		s = string(op)
+		for i, v := range list {
+			if i > 0 {
+				s += ","
+			}
+			s += " " + v.String()
+		}
+	}
+	if (op == Missing || op == Numeric) && v.Type == devices.Bool {
+		if s = "is " + string(op); !v.Bool {
+			s = "is not " + string(op)
+		}
+	}
+	if and != nil {
+		s += " and " + string(and.Op) + " " + and.Value.String()
+	}
+	return s
 }
 
 // String says in words what a condition asks for.
 func (c *Condition) String() string {
 	switch {
 	case c.State != nil:
-		return c.State.Entity + " " + c.State.Aspect + " " + string(c.State.Op) + " " + c.State.Value.String()
+		s := c.State.Entity + " " + c.State.Aspect + " " + comparisonText(c.State.Op, c.State.Value, c.State.Values, c.State.And)
+		if c.State.For != 0 {
+			s += " for " + span(time.Duration(c.State.For))
+		}
+		return s
 	case c.Time != nil:
 		return c.Time.String()
 	case c.Payload != nil:

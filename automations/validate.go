@@ -85,7 +85,11 @@ func (c *checker) rule(r *Rule) {
 	for i, a := range r.Actions[:min(len(r.Actions), MaxActions)] {
 		c.action(at("actions", i), a)
 	}
-	if n := len(r.Encode()); n > MaxRuleBytes {
+	without := *r
+	without.Text = ""
+	if len(r.Text) > MaxRuleBytes {
+		c.bad("", "The text of the automation is too long: it has %d bytes of at most %d.", len(r.Text), MaxRuleBytes)
+	} else if n := len(without.Encode()); n > MaxRuleBytes {
 		c.bad("", "The automation is too long: it has %d bytes of at most %d.", n, MaxRuleBytes)
 	}
 }
@@ -172,8 +176,9 @@ func (c *checker) condition(path string, d *Condition, depth int) {
 		s := d.State
 		path += ".state"
 		a := c.aspect(path, s.Entity, s.Aspect)
-		if c.op(path, s.Op, s.Value) {
-			c.fits(path+".value", a, s.Op, s.Value)
+		c.comparison(path, a, s.Op, s.Value, s.Values, s.And)
+		if s.For != 0 {
+			c.duration(path+".for", s.For)
 		}
 	case d.Time != nil:
 		c.window(path+".time", d.Time)
@@ -233,7 +238,52 @@ func (c *checker) compare(path string, p *Compare) {
 	if p.Path != "" && slices.Contains(strings.Split(p.Path, "."), "") {
 		c.bad(path+".path", "Names in a path are joined by single dots, as in update.state.")
 	}
-	c.op(path, p.Op, p.Value)
+	c.comparison(path, nil, p.Op, p.Value, p.Values, p.And)
+}
+
+// comparison checks one, with the aspect that is compared if it is known.
+func (c *checker) comparison(path string, a *devices.Aspect, op Op, v Value, list []Value, and *Bound) {
+	if op == OneOf || op == NoneOf {
+		if len(list) == 0 || len(list) > MaxArgs {
+			c.bad(path+".values", "Give 1 to %d values.", MaxArgs)
+			return
+		}
+		for i, v := range list {
+			if c.value(at(path+".values", i), v) {
+				c.fits(at(path+".values", i), a, op, v)
+			}
+		}
+	} else if len(list) > 0 {
+		c.bad(path+".values", "Only one value can stand here.")
+	}
+	switch op {
+	case OneOf, NoneOf:
+		if v.known() {
+			c.bad(path+".value", "Only a list of values can stand here.")
+		}
+	case Contains:
+		if v.Type != devices.Text || v.Str == "" {
+			c.bad(path+".value", "Give the text that is to be found.")
+		} else {
+			c.value(path+".value", v)
+		}
+	case Missing, Numeric:
+		if v.Type != devices.Bool {
+			c.bad(path+".value", "Say true or false.")
+		}
+	default:
+		if c.op(path, op, v) {
+			c.fits(path+".value", a, op, v)
+		}
+	}
+	if and != nil {
+		switch {
+		case !isRange(op, and.Op):
+			c.bad(path+".and", "A range has a lower and an upper end.")
+		case c.op(path+".and", and.Op, and.Value):
+			c.fits(path+".and.value", a, and.Op, and.Value)
+		}
+	}
 }
 
 // op checks a comparison and its value.

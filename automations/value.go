@@ -124,7 +124,8 @@ func parseNumber(s string) (float64, bool) {
 	return f, err == nil && !math.IsInf(f, 0) && !math.IsNaN(f)
 }
 
-// A Duration is a time span, in JSON as Go writes it: "2m0s".
+// A Duration is a time span, in JSON as Go writes it, "2m0s"; days are read as
+// well: "7d", "1d12h".
 type Duration time.Duration
 
 // String returns "2m0s".
@@ -135,11 +136,23 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(b []byte) error {
-	p, err := time.ParseDuration(string(b))
-	if err != nil {
-		return fmt.Errorf("%.40q is not a duration such as 90s or 2h30m", b)
+	text, days := string(b), time.Duration(0)
+	if n, rest, ok := strings.Cut(text, "d"); ok {
+		f, err := strconv.ParseFloat(n, 64)
+		if err != nil || f < -1e5 || f > 1e5 || f != f {
+			return fmt.Errorf("%.40q is not a duration such as 90s, 2h30m or 7d", b)
+		}
+		days, text = time.Duration(f*float64(24*time.Hour)), rest
+		if rest == "" {
+			*d = Duration(days)
+			return nil
+		}
 	}
-	*d = Duration(p)
+	p, err := time.ParseDuration(text)
+	if err != nil || days < 0 || days > 0 && p < 0 {
+		return fmt.Errorf("%.40q is not a duration such as 90s, 2h30m or 7d", b)
+	}
+	*d = Duration(days + p)
 	return nil
 }
 

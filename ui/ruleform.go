@@ -26,6 +26,10 @@ var kinds = map[string][]string{
 func formOf(r *automations.Rule, h *devices.House) view.RuleForm {
 	f := view.RuleForm{ID: r.ID, Base: r.Version, Name: r.Name, Mode: cmp.Or(string(r.Mode), "restart"), House: h}
 	f.Trigger = view.Block{Kind: "state", Fields: url.Values{}}
+	if !r.FormEditable() {
+		f.Text = r.YAML()
+		return f
+	}
 	if len(r.Triggers) > 0 {
 		f.Trigger = triggerForm(r.Triggers[0])
 	}

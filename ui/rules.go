@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	errNoRule = &failure{http.StatusNotFound, "There is no such automation", "It may have been deleted."}
-	errNoRun  = &failure{http.StatusNotFound, "There is nothing known of that run", "What automations did is kept for a while only."}
+	errNoRule   = &failure{http.StatusNotFound, "There is no such automation", "It may have been deleted."}
+	errTextOnly = &failure{http.StatusConflict, "This automation is written as text", "It says more than a form can show, and saving the form would take that away."}
+	errNoRun    = &failure{http.StatusNotFound, "There is nothing known of that run", "What automations did is kept for a while only."}
 )
 
 func (s *Server) showRules(w http.ResponseWriter, r *http.Request) error {
@@ -87,6 +88,9 @@ func (s *Server) editRule(w http.ResponseWriter, r *http.Request) error {
 		if rule, err = s.rule(r); err != nil {
 			return err
 		}
+	}
+	if rule != nil && !rule.FormEditable() {
+		return errTextOnly
 	}
 	f := readForm(r.PostForm, s.Model.House())
 	if op := r.PostForm.Get("op"); op != "save" {

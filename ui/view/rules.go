@@ -23,6 +23,7 @@ type RuleForm struct {
 	Actions    []Block
 	Errors     map[string]string // by field; "" for the automation as a whole
 	Changed    bool              // what is shown is not saved
+	Text       string            // of an automation that says more than a form can show
 	House      *devices.House
 }
 
@@ -251,6 +252,9 @@ func plural(n int, word string) string {
 }
 
 func compareWords(c *automations.Compare) string {
+	if opWords[c.Op] == "" || c.And != nil {
+		return c.String()
+	}
 	what := "the message"
 	if c.Path != "" {
 		what = "“" + c.Path + "” in the message"
@@ -288,7 +292,7 @@ func TriggerWords(h *devices.House, t automations.Trigger) string {
 		}
 		return s
 	}
-	return "nothing happens"
+	return t.String()
 }
 
 // ConditionWords says what must hold for a rule to run.
@@ -303,6 +307,9 @@ func ConditionWords(h *devices.House, c automations.Condition) string {
 	switch {
 	case c.State != nil:
 		s := c.State
+		if opWords[s.Op] == "" || s.And != nil || s.For != 0 {
+			return c.String()
+		}
 		return aspectWords(h, s.Entity, s.Aspect) + " " + opWords[s.Op] + " " + valueWords(h, s.Entity, s.Aspect, s.Value)
 	case c.Time != nil:
 		s := "it is between " + c.Time.From.String() + " and " + c.Time.To.String()
@@ -333,7 +340,7 @@ func ConditionWords(h *devices.House, c automations.Condition) string {
 	case c.Not != nil:
 		return "not " + ConditionWords(h, *c.Not)
 	}
-	return "nothing"
+	return c.String()
 }
 
 // ActionWords says what a step of a rule does.
@@ -358,9 +365,11 @@ func ActionWords(h *devices.House, a automations.Action) string {
 		}
 		return s
 	case a.Wait != nil:
-		return "Wait " + Span(time.Duration(a.Wait.For))
+		if a.Wait.For != 0 {
+			return "Wait " + Span(time.Duration(a.Wait.For))
+		}
 	}
-	return "Do nothing"
+	return Label(a.String())
 }
 
 // Summary says a rule in a sentence.
@@ -417,7 +426,7 @@ func CauseWords(h *devices.House, c automations.Cause) string {
 	case automations.ByHand:
 		return "Started by " + c.By
 	}
-	return string(c.Kind)
+	return c.String()
 }
 
 // OutcomeWords says what became of a run.

@@ -1,0 +1,144 @@
+package automations
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const goodYAML = `# The hall at night.
+name: Night light
+triggers:
+  # The one by the stairs.
+  - state: {entity: binary_sensor.hall_motion, to: on, for: 2s} # a moment
+conditions:
+  - time: {from: "22:00", to: "06:30", days: [fri, sat]}
+  - any:
+      - payload: single
+      - payload: {path: a.b, above: 3, at_most: 20.5}
+      - not: {state: {entity: sensor.lux, is_not: [dark, "on"], for: 1d}}
+actions:
+  - command: {entity: light.hall_lamp, command: turn_on, args: {brightness: 20}}
+  - wait: {for: 1m30s}
+  - publish: # for the log
+      topic: log/hall
+      payload: {state: off, list: [1, "2", {x: 3}]}
+      qos: 1
+`
+
+func TestParseYAML(t *testing.T) {
+	rules := ParseYAML([]byte("# nothing\n---\n" + goodYAML + "---\n\n---\n" + goodYAML))
+	if len(rules) != 2 || rules[0].Line != 3 || rules[1].Line != 24 {
+		t.Fatalf("%d rules, want 2: %+v", len(rules), rules)
+	}
+	r := rules[0].Rule
+	if !r.Enabled || r.Triggers[0].State.Aspect != "on" || r.Actions[2].Publish.Payload != `{"list":[1,"2",{"x":3}],"state":false}` {
+		t.Errorf("got %s", r.Encode())
+	}
+	for _, p := range rules[0].Problems { // a payload needs a message
+		if p.Path != "conditions[1].any[0].payload" && p.Path != "conditions[1].any[1].payload" {
+			t.Errorf("problem %v", p)
+		}
+	}
+	if r.Text != goodYAML || r.YAML() != goodYAML {
+		t.Errorf("the text has become\n%s", r.YAML())
+	}
+}
+
+func TestYAMLProblems(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{"name: x\ntrigers: []\n", `2:1: trigers: There is no key "trigers" here; is it "triggers"?`},
+		{"nam: x\n", `1:1: nam: There is no key "nam" here; is it "name"?`},
+		{"name: x\nname: y\n", `2:1: name: The key "name" stands here twice.`},
+		{"name: &a x\nid: *a\n", `1:7: Anchors (&name) cannot be used here.`},
+		{"name: !!str x\n", `1:7: Tags (!name) cannot be used here.`},
+		{"name: [x]\n", "1:7: name: A text is needed here."},
+		{"- name\n", "1:1: Keys with values are needed here, as in name: value."},
+		{"name: x\ntriggers:\n  - telepathy: {}\n", `3:5: triggers[0].telepathy: There is no key "telepathy" here; there are`},
+		{"name: x\ntriggers:\n  - webhook: {id: a}\n", `3:5: triggers[0].webhook: This version of Lar does not run "webhook" yet.`},
+		{"name: x\nactions:\n  - wait: {for: 5}\n", `3:17: actions[0].wait.for: "5" is not a duration such as 90s, 2h30m or 7d.`},
+		{"name: x\nactions:\n  - wait: {for: 400d}\n", `3:12: actions[0].wait.for: A time is between`},
+		{"name: x\nactions:\n  - publish: {topic: a, qos: high}\n", "3:30: actions[0].publish.qos: A whole number is needed here."},
+		{"name: x\nenabled: maybe\n", "2:10: enabled: Say true or false."},
+		{"name: x\ntriggers:\n  - message: {filter: a, payload: {is: 1, above: 2}}\n", "3:43: triggers[0].message.payload.above: Only one comparison can stand here"},
+		{"name: x\ntriggers:\n  - message: {filter: a, payload: null}\n", "3:35: triggers[0].message.payload: Give a value"},
+		{"name: x\ntriggers:\n  - message: {filter: a, payload: {path: b}}\n", "triggers[0].message.payload.op: A comparison is one of"},
+		{"name: \"x\n", "This is not YAML"},
+		{"name: x\n\tid: y\n", "This is not YAML"},
+		{"name: \xff\n", "not UTF-8"},
+		{"a: " + strings.Repeat("[", 40) + strings.Repeat("]", 40), "32 deep"},
+	}
+	for _, tt := range tests {
+		var got []string
+		found := false
+		for _, r := range ParseYAML([]byte(tt.text)) {
+			for _, p := range r.Problems {
+				got = append(got, p.String())
+				found = found || strings.Contains(p.String(), tt.want)
+			}
+		}
+		if !found {
+			t.Errorf("ParseYAML(%.60q) says\n%s\nwant %s", tt.text, strings.Join(got, "\n"), tt.want)
+		}
+	}
+}
+
+// TestYAMLMerge changes rules as a form does and finds the comments still there.
+func TestYAMLMerge(t *testing.T) {
+	r := ParseYAML([]byte(goodYAML))[0].Rule
+	r.Name = "Hall"
+	r.Actions = append([]Action{{Publish: &PublishAction{Topic: "first", Payload: "a: b"}}}, r.Actions...)
+	r.Actions[2].Wait = &WaitAction{For: 60e9}
+	r.Conditions = r.Conditions[1:]
+	text := r.YAML()
+	for _, part := range []string{"# The hall at night.", "# The one by the stairs.", "# a moment", "# for the log", "name: Hall", "for: 1m", "list: [1, \"2\", {x: 3}]"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is missing in\n%s", part, text)
+		}
+	}
+	if again := ParseYAML([]byte(text)); len(again) != 1 || !again[0].Rule.sameAs(&r) {
+		t.Errorf("it is read as another rule:\n%s", text)
+	}
+}
+
+// FuzzYAML states the laws of the two faces: what a text says, its rule
+// written anew says too; and a text that is changed to say what another rule
+// says, says that.
+func FuzzYAML(f *testing.F) {
+	f.Add(goodYAML, "name: other\nactions:\n  - wait: {for: 2s} # short\n")
+	f.Add("name: \"on\"\nenabled: off\ndescription: \"a\\nb \"\n", goodYAML)
+	f.Add("name: x\nconditions:\n- not:\n    not: {payload: \"21\"}\n", "name: x\nconditions:\n- all: [{payload: {missing: true}}]\n")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		one, two := ParseYAML([]byte(a)), ParseYAML([]byte(b))
+		if len(one) != 1 || len(two) != 1 || read(one[0]) || read(two[0]) {
+			return
+		}
+		r := one[0].Rule
+		r.Text = ""
+		if again := ParseYAML([]byte(r.YAML())); len(again) != 1 || !again[0].Rule.sameAs(&r) {
+			t.Fatalf("%s\nis written as\n%s\nwhich says %+v", r.Encode(), r.YAML(), again)
+		}
+		r = two[0].Rule
+		r.Text = a
+		if again := ParseYAML([]byte(r.YAML())); len(again) != 1 || !again[0].Rule.sameAs(&r) {
+			t.Fatalf("%q changed to say %s is\n%s\nwhich says %+v", a, r.Encode(), r.YAML(), again)
+		}
+	})
+}
+
+// read tells whether a text could not be read at all.
+func read(r RuleText) bool {
+	return r.Rule.Text == ""
+}
+
+func TestFormEditable(t *testing.T) {
+	plain, err := Decode([]byte(good))
+	if err != nil || !plain.FormEditable() {
+		t.Errorf("%s is not to be edited by form: %v", good, err)
+	}
+	for _, text := range []string{goodYAML, "name: x\ntriggers:\n - message: {filter: a, payload: {is: [b, c]}}\n"} {
+		if r := ParseYAML([]byte(text))[0].Rule; reflect.ValueOf(r.Conditions).Len() != 2 && r.FormEditable() {
+			t.Errorf("%s\nis to be edited by form", text)
+		}
+	}
+}
