@@ -26,6 +26,8 @@ func explain(dir string, err error) error {
 		return err
 	}
 	switch {
+	case errors.Is(err, store.ErrPlatform):
+		return err
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("this user may not read and write data folder %s: change its owner, or choose another with --data", dir)
 	case errors.Is(err, syscall.EROFS):

@@ -48,6 +48,7 @@ type Config struct {
 	HTTP           string // where pages are served, ":8080"
 	MDNS           bool   // make the hub known on the local network
 	AllowAnonymous bool   // let clients of the local network in without a credential
+	Sync           string // when a write counts as durable: a store.Sync, "always" if empty
 	Version        string
 	Log            *slog.Logger
 }
@@ -82,6 +83,9 @@ func New(cfg Config) (_ *Hub, err error) {
 			h.abandon()
 		}
 	}()
+	if !store.Sync(cfg.Sync).Valid() {
+		return nil, fmt.Errorf("--sync %q is none of always, interval, never: see lar --help", cfg.Sync)
+	}
 	asked := make(chan struct{})
 	go func() { defer close(asked); h.askLocalName() }()
 
@@ -91,7 +95,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	if h.httpLn, err = listen(cfg.HTTP, "--http"); err != nil {
 		return nil, err
 	}
-	if h.store, err = store.Open(store.Options{Dir: cfg.Dir, Log: h.log}); err != nil {
+	if h.store, err = store.Open(store.Options{Dir: cfg.Dir, Sync: store.Sync(cfg.Sync), Log: h.log}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
 	if h.clock, err = newClock(h.store.Scan); err != nil {

@@ -218,6 +218,40 @@ func newStorm() *storm {
 	return s
 }
 
+// settle makes the sessions that must not miss anything, before the storm.
+func (s *storm) settle(t *testing.T, addr string) {
+	t.Helper()
+	for _, sub := range append([]*endpoint{s.away}, s.subs...) {
+		if err := sub.dial(addr); err != nil {
+			t.Fatal(err)
+		}
+		for !sub.subbed {
+			in, err := sub.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sub.take(in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sub.conn.Close()
+	}
+}
+
+// until has the storm rage until end, which comes at a random moment and ends
+// the hub.
+func (s *storm) until(addr string, r *rand.Rand, end func()) error {
+	enough := s.acks.Load() + r.Int64N(killPerRound*2)
+	pause := time.Duration(r.IntN(3000)) * time.Microsecond
+	return s.rage(addr, func() {
+		for begun := time.Now(); s.acks.Load() < enough && time.Since(begun) < patience; {
+			time.Sleep(100 * time.Microsecond)
+		}
+		time.Sleep(pause) // a random moment is the point here
+		end()
+	})
+}
+
 // rage has every client do its part until the hub is killed.
 func (s *storm) rage(addr string, kill func()) error {
 	var all sync.WaitGroup
@@ -272,8 +306,9 @@ func (s *storm) finish(addr string) error {
 	return nil
 }
 
-// judge compares what was promised with what came.
-func (s *storm) judge(t *testing.T, addr string) {
+// judge compares what was promised with what came, and returns what was not
+// kept: a few examples of each kind.
+func (s *storm) judge(t *testing.T) (broken []string) {
 	for _, sub := range append(s.subs, s.away) {
 		count := make(map[string]int)
 		for _, d := range sub.delivered {
@@ -285,7 +320,7 @@ func (s *storm) judge(t *testing.T, addr string) {
 				wanted := strings.HasSuffix(payload, "-some") || sub != s.away && strings.HasSuffix(payload, "-rest")
 				if wanted && count[payload] == 0 {
 					if lost++; lost < 5 {
-						t.Errorf("%s: %q was acknowledged and is lost", sub.id, payload)
+						broken = append(broken, fmt.Sprintf("%s: %q was acknowledged and is lost", sub.id, payload))
 					}
 				}
 			}
@@ -293,15 +328,21 @@ func (s *storm) judge(t *testing.T, addr string) {
 		for payload, n := range count {
 			if strings.HasPrefix(payload, "2-") && n > 1 {
 				if doubled++; doubled < 5 {
-					t.Errorf("%s: %q was sent with QoS 2 and came %d times", sub.id, payload, n)
+					broken = append(broken, fmt.Sprintf("%s: %q was sent with QoS 2 and came %d times", sub.id, payload, n))
 				}
 			}
 		}
 		t.Logf("%s: %d delivered, %d lost, %d doubled", sub.id, len(sub.delivered), lost, doubled)
 		if len(sub.delivered) < 2 {
-			t.Errorf("%s: nothing came", sub.id)
+			broken = append(broken, sub.id+": nothing came")
 		}
 	}
+	return broken
+}
+
+// judgeRetained compares the retained messages with the last that were
+// promised.
+func (s *storm) judgeRetained(t *testing.T, addr string) {
 	fresh := &endpoint{id: "fresh", open: map[uint16]bool{}}
 	if err := fresh.dial(addr); err != nil {
 		t.Fatal(err)
@@ -389,57 +430,54 @@ func (s *storm) subscriber(p *endpoint, addr, until string) error {
 	}
 }
 
-// TestKill kills the hub at random moments under load, many times on the same
-// folder. In the end nothing is lost that was acknowledged, and nothing sent
-// with QoS 2 has come twice. LAR_KILLS sets how many times.
-func TestKill(t *testing.T) {
-	rounds := 20
-	if n, err := strconv.Atoi(os.Getenv("LAR_KILLS")); err == nil {
-		rounds = n
-	}
-	dir := filepath.Join(t.TempDir(), "data")
+// stormRounds is how often a storm is cut: after more, the queue of the client
+// that is away would be full.
+const stormRounds = 20
+
+// manyStorms ends the hub at random moments under load, so many times on the
+// same folder. In the end nothing is lost that was acknowledged, and nothing
+// sent with QoS 2 has come twice.
+func manyStorms(t *testing.T, rounds int, dir string, end func(h *running)) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	s := newStorm()
-
-	// The sessions that must not miss anything are there before the storm.
 	h := start(t, dir)
-	for _, sub := range append([]*endpoint{s.away}, s.subs...) {
-		if err := sub.dial(h.mqtt); err != nil {
+	for rounds > 0 && !t.Failed() {
+		s := newStorm()
+		s.settle(t, h.mqtt)
+		n := min(rounds, stormRounds)
+		for round := range n {
+			if err := s.until(h.mqtt, r, func() { end(h) }); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			h = start(t, dir)
+		}
+		rounds -= n
+		if err := s.finish(h.mqtt); err != nil {
 			t.Fatal(err)
 		}
-		for !sub.subbed {
-			in, err := sub.read()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := sub.take(in); err != nil {
-				t.Fatal(err)
-			}
+		for _, broken := range s.judge(t) {
+			t.Error(broken)
 		}
-		sub.conn.Close()
+		s.judgeRetained(t, h.mqtt)
+		t.Logf("ended %d times, %d messages acknowledged", n, s.acks.Load())
 	}
-	for round := range rounds {
-		enough := s.acks.Load() + r.Int64N(killPerRound*2)
-		pause := time.Duration(r.IntN(3000)) * time.Microsecond
-		err := s.rage(h.mqtt, func() {
-			for begun := time.Now(); s.acks.Load() < enough && time.Since(begun) < patience; {
-				time.Sleep(100 * time.Microsecond)
-			}
-			time.Sleep(pause) // a random moment is the point here
-			h.cmd.Process.Signal(syscall.SIGKILL)
-			h.cmd.Wait()
-		})
-		if err != nil {
-			t.Fatalf("round %d: %v", round, err)
-		}
-		h = start(t, dir)
-	}
+	h.stop(syscall.SIGTERM)
+}
 
-	if err := s.finish(h.mqtt); err != nil {
-		t.Fatal(err)
+// times is how often a test does something: as often as a variable of the
+// environment says, or else so often.
+func times(variable string, usual int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
 	}
-	s.judge(t, h.mqtt)
-	t.Logf("%d kills, %d messages acknowledged", rounds, s.acks.Load())
+	return usual
+}
+
+// TestKill kills the hub. LAR_KILLS sets how many times.
+func TestKill(t *testing.T) {
+	manyStorms(t, times("LAR_KILLS", stormRounds), filepath.Join(t.TempDir(), "data"), func(h *running) {
+		h.cmd.Process.Signal(syscall.SIGKILL)
+		h.cmd.Wait()
+	})
 }

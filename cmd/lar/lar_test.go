@@ -279,6 +279,7 @@ func TestWrongCalls(t *testing.T) {
 	}{
 		{"--colour", []string{"-colour", "lar --help"}},
 		{"--log-level loud", []string{"loud", "lar --help"}},
+		{"--sync sometimes", []string{"sometimes", "always", "lar --help"}},
 		{"--mdns=perhaps", []string{"perhaps", "lar --help"}},
 		{"--data=", []string{"--data", "lar --help"}},
 		{"--role owner", []string{"lar user add", "lar --help"}},

@@ -40,6 +40,11 @@ Flags:
   --data DIR          data folder (./lar-data)
   --mqtt ADDR         where clients connect (:1883); port 0 picks a free one
   --http ADDR         where pages are served (:8080); port 0 picks a free one
+  --sync WHEN         when a message counts as kept: always, once the disk has
+                      it (the default); interval or never, once the system has
+                      it, which tells the disk within 100 ms or when it likes.
+                      These are quicker, spare the disk, and lose what was
+                      acknowledged last when the power fails.
   --mdns=false        do not make the hub known on the local network
   --allow-anonymous   let clients of the local network connect without a
                       credential, also when the home has an owner
@@ -96,6 +101,7 @@ func parse(args []string) (flags, []string, error) {
 	set.StringVar(&f.hub.Dir, "data", "lar-data", "")
 	set.StringVar(&f.hub.MQTT, "mqtt", ":1883", "")
 	set.StringVar(&f.hub.HTTP, "http", ":8080", "")
+	set.StringVar(&f.hub.Sync, "sync", "always", "")
 	set.BoolVar(&f.hub.MDNS, "mdns", true, "")
 	set.BoolVar(&f.hub.AllowAnonymous, "allow-anonymous", false, "")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "")

@@ -9,6 +9,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,15 @@ const (
 
 	syncInterval = 100 * time.Millisecond
 )
+
+// Valid tells whether there is such a policy. The empty one is SyncAlways.
+func (s Sync) Valid() bool {
+	switch s {
+	case "", SyncAlways, SyncInterval, SyncNever:
+		return true
+	}
+	return false
+}
 
 // Options say where and how a store is kept. The zero value of all but Dir
 // asks for what is usual.
@@ -84,13 +94,10 @@ func Open(o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	switch o.Sync {
-	case "":
-		o.Sync = SyncAlways
-	case SyncAlways, SyncInterval, SyncNever:
-	default:
+	if !o.Sync.Valid() {
 		return nil, fmt.Errorf("sync policy %q is none of always, interval, never", o.Sync)
 	}
+	o.Sync = cmp.Or(o.Sync, SyncAlways)
 	if o.migrations == nil {
 		o.migrations = migrations
 	}

@@ -341,6 +341,18 @@ func TestPlatform(t *testing.T) {
 	if err := platform(32); err == nil || !strings.Contains(err.Error(), "32-bit") {
 		t.Errorf("32 bit: %v, want a refusal", err)
 	}
+	// The 32-bit build of these tests shows it, which CI runs.
+	dir := filepath.Join(t.TempDir(), "data")
+	s, err := Open(Options{Dir: dir, Space: testOptions(t, dir).Space})
+	if err == nil {
+		shut(t, s)
+	}
+	if refused := errors.Is(err, ErrPlatform); refused != (intBits == 32) || err != nil && !refused {
+		t.Errorf("a build of %d bits: Open says %v", intBits, err)
+	}
+	if _, err := os.Stat(dir); (err == nil) != (intBits == 64) {
+		t.Errorf("a build of %d bits: the data folder: %v", intBits, err)
+	}
 }
 
 func TestSnapshot(t *testing.T) {
