@@ -487,6 +487,9 @@ func seenRemark(s automations.Seen) string {
 	return resultWords(s.Result) + ": it was " + s.Value
 }
 
+// recentRuns are shown of an automation at first; the others are folded away.
+const recentRuns = 3
+
 // Clock writes a time as precisely as it is worth: to the second today, with
 // the date on other days.
 func Clock(now, at time.Time) string {
