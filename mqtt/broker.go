@@ -31,6 +31,10 @@ type Config struct {
 	// why it is refused. It may take its time: it is called outside the lock.
 	// nil lets everybody in.
 	Authenticate func(Login) (identity string, reason packet.Reason)
+	// Authorize tells whether a client may do what it asks for. It is called
+	// under the house's lock, so it reads an immutable value and is quick;
+	// when its answers change, RightsChanged is called. nil allows everything.
+	Authorize func(identity, clientID string, a Access, topic string) bool
 	// Consumers take part in every turn, in this order.
 	Consumers []Consumer
 	Limits    Limits
@@ -43,6 +47,7 @@ type Broker struct {
 	clock        func() Now
 	rand         io.Reader
 	authenticate func(Login) (string, packet.Reason)
+	authorize    func(identity, clientID string, a Access, topic string) bool
 	consumers    []Consumer
 	log          *slog.Logger
 	stats        counters
@@ -74,6 +79,8 @@ type Broker struct {
 	deadlines       deadlines
 	wakes           [maxConsumers]*deadline
 	conns           map[*Conn]struct{}
+	connsFrom       map[netip.Addr]int // per address, loopback aside
+	rights          uint32             // counts changes of what Authorize answers
 	unauthenticated int
 	showing         bool
 	showAgain       bool
@@ -121,6 +128,8 @@ func New(cfg Config) (*Broker, error) {
 		clock:        cfg.Clock,
 		rand:         cfg.Rand,
 		authenticate: cfg.Authenticate,
+		authorize:    cfg.Authorize,
+		rights:       1,
 		consumers:    cfg.Consumers,
 		log:          cfg.Log,
 		sessions:     make(map[string]*session),
@@ -129,6 +138,7 @@ func New(cfg Config) (*Broker, error) {
 		groupSubs:    make(map[*shareGroup]*subscription),
 		bodies:       make(map[uint64]int),
 		conns:        make(map[*Conn]struct{}),
+		connsFrom:    make(map[netip.Addr]int),
 		routes:       make(map[string]*route),
 		poked:        make(chan struct{}, 1),
 		stopping:     make(chan struct{}),

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,8 @@ type Conn struct {
 	b      *Broker
 	sink   Sink
 	remote string
+	from   netip.Addr // that counts against Limits.PerAddress
+	peer   Peer
 
 	// The reader's: only Feed touches these.
 	partial []byte        // head of a packet that is not whole yet

@@ -16,6 +16,21 @@ type Login struct {
 	HasPassword bool
 	Password    []byte
 	Remote      netip.AddrPort // invalid when the transport has no address
+	Peer        Peer
+}
+
+// A Peer is what a listener knows of the other end of a connection.
+type Peer struct {
+	// Listener names the listener it came by.
+	Listener string
+	// Remote is the address of the client where a proxy stands between;
+	// empty: that of the transport.
+	Remote string
+	// Local tells that the client is on this machine, though its transport
+	// has no address: a Unix socket.
+	Local bool
+	// Username is what a client certificate says, once it was verified.
+	Username string
 }
 
 // connect handles CONNECT, section 3.1, in the order of checks that lets a
@@ -34,7 +49,7 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) (err error) {
 	identity := ""
 	if b.authenticate != nil {
 		login := Login{ClientID: p.ClientID, HasUsername: p.HasUsername, Username: p.Username,
-			HasPassword: p.HasPassword, Password: p.Password}
+			HasPassword: p.HasPassword, Password: p.Password, Peer: c.peer}
 		login.Remote, _ = netip.ParseAddrPort(c.remote)
 		var reason packet.Reason
 		if identity, reason = b.authenticate(login); reason != packet.Success {
@@ -72,6 +87,10 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	old := b.sessions[clientID]
 	if old != nil && old.owner != identity && old.owner != "" {
 		return refused(packet.ClientIDNotValid) // a session belongs to the identity that made it
+	}
+	if p.Will != nil && b.authorize != nil && !b.authorize(identity, clientID, MayPublish, p.Will.Topic) {
+		b.denied(clientID, MayPublish, p.Will.Topic)
+		return refused(packet.NotAuthorized)
 	}
 	expiry := p.SessionExpiry
 	limit := b.limits().SessionExpiry
@@ -122,6 +141,10 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	}
 	// One that was made while the house stood open belongs to nobody yet: a
 	// device that has been given a credential since goes on with its session.
+	if s.owner != identity && present && b.authorize != nil {
+		b.rights++ // what waits for it is asked for anew
+		b.generation.Add(1)
+	}
 	s.owner = identity
 	b.cancel(s.expires)
 	s.expires = nil

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"lar.home/mqtt/packet"
@@ -26,6 +27,9 @@ var errGoodbye = errors.New("the client disconnected")
 // Open takes up a connection. Feed, Flush, Writable and Close follow.
 func (b *Broker) Open(sink Sink) (*Conn, error) {
 	c := &Conn{b: b, sink: sink, remote: sink.Remote(), limit: b.limits().ConnectSize, version: packet.V311}
+	if ap, err := netip.ParseAddrPort(c.remote); err == nil && !ap.Addr().Unmap().IsLoopback() {
+		c.from = ap.Addr().Unmap()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -35,8 +39,13 @@ func (b *Broker) Open(sink Sink) (*Conn, error) {
 		return nil, fmt.Errorf("%d connections are open, no more are allowed", len(b.conns))
 	case b.unauthenticated >= b.limits().Unauthenticated && !loopback(c.remote):
 		return nil, fmt.Errorf("%d connections have not said who they are, no more are allowed", b.unauthenticated)
+	case c.from.IsValid() && b.connsFrom[c.from] >= b.limits().PerAddress:
+		return nil, fmt.Errorf("%d connections come from %s, no more are allowed", b.connsFrom[c.from], c.from)
 	}
 	b.conns[c] = struct{}{}
+	if c.from.IsValid() {
+		b.connsFrom[c.from]++
+	}
 	b.unauthenticated++
 	c.seen.set(b.clock().Run)
 	b.watch(c)
@@ -402,6 +411,11 @@ func (b *Broker) Close(c *Conn, t *Batch) {
 	c.acks.clear()
 	c.mu.Unlock()
 	b.mu.Lock()
+	if _, open := b.conns[c]; open && c.from.IsValid() {
+		if b.connsFrom[c.from]--; b.connsFrom[c.from] == 0 {
+			delete(b.connsFrom, c.from)
+		}
+	}
 	delete(b.conns, c)
 	b.cancel(c.check)
 	if !c.ended {

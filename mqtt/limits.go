@@ -18,6 +18,7 @@ type Limits struct {
 	RetainedTopics    int           // [200,000]
 	RetainedBytes     int           // [64 MiB]
 	Connections       int           // [10,000]
+	PerAddress        int           // connections from one address, loopback free [1024]
 	Unauthenticated   int           // connections that have not sent a CONNECT yet [64]
 	KeptSessions      int           // [10,000]
 	SessionExpiry     time.Duration // of a client with a credential [1 year]
@@ -51,6 +52,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.RetainedTopics, 200_000)
 	or(&l.RetainedBytes, 64<<20)
 	or(&l.Connections, 10_000)
+	or(&l.PerAddress, 1024)
 	or(&l.Unauthenticated, 64)
 	or(&l.KeptSessions, 10_000)
 	or(&l.SessionExpiry, 365*24*time.Hour)

@@ -142,7 +142,7 @@ func (b *Broker) each(pub *publication, r *route, qos QoS, retain bool, fn func(
 		fn(d, granted, retain && asPublished, subIDs)
 	}
 	for _, g := range r.shares {
-		if d := g.choose(qos); d != nil {
+		if d := g.choose(qos, r); d != nil {
 			fn(d, d.qos, retain && d.retainAsPublished && d.sess.knowsRetain(), d.subIDs)
 		}
 	}
@@ -291,6 +291,11 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	}
 	topic := in.topic
 	if reserved(topic) {
+		b.refusePublish(t, c, p, packet.NotAuthorized)
+		return nil
+	}
+	if !b.mayPublish(s, topic) {
+		b.denied(s.clientID, MayPublish, topic)
 		b.refusePublish(t, c, p, packet.NotAuthorized)
 		return nil
 	}

@@ -165,7 +165,7 @@ func (b *Broker) walk(t *Turn, s *session) {
 // showTo sends one retained message for a subscription, with RETAIN set.
 func (b *Broker) showTo(t *Turn, w *cursor, m *Message) {
 	s, sub := w.sub.sess, w.sub
-	if m.Expires != 0 && m.Expires <= t.Now.Run {
+	if m.Expires != 0 && m.Expires <= t.Now.Run || !b.mayReceive(s, m.Topic) {
 		return
 	}
 	var ids []uint32

@@ -25,8 +25,9 @@ type route struct {
 	topic      string
 	to         []delivery
 	shares     []*shareGroup
-	kept       int   // kept sessions among them
-	wants      uint8 // consumers, a bit each
+	kept       int                   // kept sessions among them
+	wants      uint8                 // consumers, a bit each
+	denied     map[*session]struct{} // members of shares that may not receive it
 }
 
 // A delivery is what one session gets of a topic: one copy for all its
@@ -72,11 +73,14 @@ type shareGroup struct {
 
 // choose returns the member whose turn it is: one that is connected, else, for
 // a message that is kept, one that will come back.
-func (g *shareGroup) choose(qos QoS) *delivery {
+func (g *shareGroup) choose(qos QoS, r *route) *delivery {
 	for pass := range 2 {
 		for range g.members {
 			g.turn = (g.turn + 1) % len(g.members)
 			d := &g.members[g.turn]
+			if _, no := r.denied[d.sess]; no {
+				continue
+			}
 			if d.sess.conn != nil || pass == 1 && d.sess.kept() && min(qos, d.qos) > AtMostOnce {
 				return d
 			}
@@ -127,6 +131,9 @@ func (b *Broker) route(name string) *route {
 			return
 		}
 		i, seen := at[sub.sess]
+		if !seen && !b.mayReceive(sub.sess, name) {
+			return
+		}
 		if !seen {
 			i = len(r.to)
 			at[sub.sess] = i
@@ -147,7 +154,12 @@ func (b *Broker) route(name string) *route {
 	}
 	for _, g := range r.shares {
 		for i := range g.members {
-			if g.members[i].sess.kept() {
+			if s := g.members[i].sess; !b.mayReceive(s, name) {
+				if r.denied == nil {
+					r.denied = make(map[*session]struct{})
+				}
+				r.denied[s] = struct{}{}
+			} else if s.kept() {
 				r.kept++
 			}
 		}
@@ -176,6 +188,11 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 		_, exists := s.subs[f.Filter]
 		if notReady != nil || !exists && len(s.subs) >= b.limits().Subscriptions {
 			ack.Reasons = append(ack.Reasons, packet.QuotaExceeded)
+			continue
+		}
+		if _, rest, _, _ := topic.Share(f.Filter); b.authorize != nil && !b.authorize(s.owner, s.clientID, MaySubscribe, rest) {
+			b.denied(s.clientID, MaySubscribe, f.Filter)
+			ack.Reasons = append(ack.Reasons, packet.NotAuthorized)
 			continue
 		}
 		if f.Filter == "$SYS" || len(f.Filter) > 4 && f.Filter[:5] == "$SYS/" {

@@ -46,17 +46,25 @@ func (b *Broker) Serve(ln net.Listener) error {
 }
 
 // ServeConn serves one client until its connection ends.
-func (b *Broker) ServeConn(nc net.Conn) {
-	if serveRaw(b, nc) {
+func (b *Broker) ServeConn(nc net.Conn) { b.ServePeer(nc, Peer{}) }
+
+// ServePeer serves one client, of whom a listener knows something, until its
+// connection ends.
+func (b *Broker) ServePeer(nc net.Conn, peer Peer) {
+	if peer.Remote == "" {
+		peer.Remote = nc.RemoteAddr().String()
+	}
+	if serveRaw(b, nc, peer) {
 		return
 	}
-	s := &stream{nc: nc, b: b}
+	s := &stream{nc: nc, b: b, peer: peer}
 	s.wake.L = &s.mu
 	c, err := b.Open(s)
 	if err != nil {
 		b.turnedAway(nc, err)
 		return
 	}
+	c.peer = peer
 	s.c = c
 	go s.write()
 	for {
@@ -96,9 +104,10 @@ func (b *Broker) closeConn(c *Conn) {
 // A stream is any net.Conn as a Sink: a pipe, TLS. Its Write never blocks; a
 // goroutine of its own hands on what it took.
 type stream struct {
-	nc net.Conn
-	b  *Broker
-	c  *Conn
+	nc   net.Conn
+	b    *Broker
+	c    *Conn
+	peer Peer
 
 	mu     sync.Mutex // guards the rest
 	wake   sync.Cond
@@ -137,7 +146,7 @@ func (s *stream) Kill() {
 	s.mu.Unlock()
 }
 
-func (s *stream) Remote() string { return s.nc.RemoteAddr().String() }
+func (s *stream) Remote() string { return s.peer.Remote }
 
 // lastWords is how long what was written before Kill may take to go out.
 const lastWords = time.Second

@@ -8,23 +8,25 @@ import (
 	"unsafe"
 )
 
-// serveRaw serves a TCP client by raw, non-blocking calls: an ordinary call
+// serveRaw serves a client over TCP or a Unix socket by raw, non-blocking calls: an ordinary call
 // for each wake-up doubles the price of a message, because it wakes the
 // runtime's monitor. It tells whether the connection was one it can serve.
-func serveRaw(b *Broker, nc net.Conn) bool {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
+func serveRaw(b *Broker, nc net.Conn, peer Peer) bool {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+	default:
 		return false
 	}
-	rc, err := tcp.SyscallConn()
+	rc, err := nc.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return false
 	}
-	s := &socket{nc: tcp, rc: rc, b: b}
+	s := &socket{nc: nc, rc: rc, b: b, peer: peer}
 	if s.c, err = b.Open(s); err != nil {
 		b.turnedAway(nc, err)
 		return true
 	}
+	s.c.peer = peer
 	s.tryWrite = s.writeSome
 	s.serve()
 	b.closeConn(s.c)
@@ -32,12 +34,13 @@ func serveRaw(b *Broker, nc net.Conn) bool {
 	return true
 }
 
-// A socket is a TCP connection as a Sink.
+// A socket is a connection over TCP or a Unix socket as a Sink.
 type socket struct {
-	nc *net.TCPConn
-	rc syscall.RawConn
-	b  *Broker
-	c  *Conn
+	nc   net.Conn
+	rc   syscall.RawConn
+	b    *Broker
+	c    *Conn
+	peer Peer
 
 	// What writeSome is to write and what came of it. Conn.flush writes from
 	// one goroutine at a time.
@@ -134,4 +137,4 @@ func (s *socket) WantWrite() {
 
 func (s *socket) Kill() { s.nc.Close() }
 
-func (s *socket) Remote() string { return s.nc.RemoteAddr().String() }
+func (s *socket) Remote() string { return s.peer.Remote }

@@ -43,6 +43,9 @@ type session struct {
 	waitingBytes int
 	dropped      uint64
 
+	granted   map[string]struct{} // topics it may publish to, under the rights grantedAt
+	grantedAt uint32
+
 	received  map[uint16]receipt // open inbound QoS 2 identifiers
 	lastWrite uint64             // number of the last turn that wrote for it what somebody may wait for
 }
@@ -78,6 +81,7 @@ type entry struct {
 	qos    QoS
 	retain bool
 	state  entryState
+	rights uint32 // Broker.rights when it was last asked whether the client may receive it
 }
 
 // packetID returns the identifier of the message with a running number.
@@ -117,7 +121,7 @@ const memoryAhead = 256
 // join adds a message to the session's queue and sends it if it may go at
 // once. pub lends the message; a copy is made only if it has to wait.
 func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32) {
-	e := entry{qos: qos, retain: retain, subIDs: subIDs, size: int32(pub.weight())}
+	e := entry{qos: qos, retain: retain, subIDs: subIDs, size: int32(pub.weight()), rights: b.rights}
 	if !pub.fromCursor && (s.waiting >= b.limits().QueueMessages || s.waitingBytes+int(e.size) > b.limits().QueueBytes) {
 		if !b.makeRoom(t, s, int(e.size)) {
 			s.dropped++
@@ -177,6 +181,14 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 	}
 	if pub == nil {
 		pub = &publication{m: e.m, gathered: true}
+	}
+	if e.rights != b.rights {
+		if !b.mayReceive(s, e.m.Topic) {
+			b.done(t, s, n, e)
+			b.stats.dropped.Add(1)
+			return
+		}
+		e.rights = b.rights
 	}
 	if expired := pub.expires(); expired != 0 && t.Now.Run >= expired && n >= s.again || s.conn.tooLarge(pub, e.qos, e.subIDs) {
 		b.done(t, s, n, e) // [MQTT-3.3.2-5], [MQTT-3.1.2-25]

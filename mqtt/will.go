@@ -124,6 +124,10 @@ func (b *Broker) fireWill(t *Turn, s *session) {
 	b.cancel(w.timer)
 	s.will = nil
 	t.durably(willKey(s.clientID), nil)
+	if !b.mayPublish(s, w.m.Topic) {
+		b.denied(s.clientID, MayPublish, w.m.Topic)
+		return
+	}
 	m := *w.m
 	if w.expiry != 0 {
 		m.Expires = t.Now.Run + w.expiry
