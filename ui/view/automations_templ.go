@@ -547,7 +547,7 @@ func AutomationPage(p Page, f RuleForm, r *automations.Rule, versions []*automat
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if r != nil && f.Text == "" {
+			if r != nil {
 				templ_7745c5c3_Err = RunList(r, runs, f.House, p.Now).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
