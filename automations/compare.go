@@ -57,6 +57,28 @@ var defaultAspects = map[devices.Kind]string{
 	devices.Event: "event", devices.Trigger: "event", devices.Tag: "tag",
 }
 
+// Holds tells whether a payload compares as asked for.
+func (c *Compare) Holds(payload []byte) bool {
+	s := scene{payload: payload, message: true}
+	if c.Path != "" {
+		s.parts = payloadParts(payload, []string{c.Path})
+	}
+	r, _ := s.compare(c)
+	return r == Holds
+}
+
+// HoldsOf tells whether a value compares as asked for.
+func (c *Compare) HoldsOf(v Value) bool {
+	if c.Op == Missing {
+		return v.known() != c.Value.Bool
+	}
+	return v.known() && compareAll(v, c.Op, c.Value, c.Values, c.And) == Holds
+}
+
+// DefaultAspect returns the aspect that is meant where none of an entity is
+// named; empty if its kind has none.
+func DefaultAspect(entity string) string { return defaultAspect(entity) }
+
 // defaultAspect returns the aspect that is meant where a rule names none.
 func defaultAspect(entity string) string {
 	kind, _, _ := strings.Cut(entity, ".")

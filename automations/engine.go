@@ -34,7 +34,15 @@ type Config struct {
 	Model Model
 	// Location is where times of day are taken; nil is time.Local.
 	Location *time.Location
-	Log      *slog.Logger
+	// Place is where the home stands, for the sun.
+	Place Place
+	Log   *slog.Logger
+}
+
+// A Place is a position on Earth, in degrees; the zero Place is not known.
+type Place struct {
+	Known               bool
+	Latitude, Longitude float64 // north and east are positive
 }
 
 // An Engine decides what rules do. Its Accept, Wake and Changed, and the
@@ -49,6 +57,7 @@ type Engine struct {
 	ready    func() error
 	model    Model
 	location *time.Location
+	home     Place
 	log      *slog.Logger
 
 	// Under the house's lock.
@@ -133,6 +142,7 @@ func New(c Config) (*Engine, error) {
 		ready:    c.Ready,
 		model:    c.Model,
 		location: c.Location,
+		home:     c.Place,
 		log:      c.Log,
 		rules:    map[string]*rule{},
 		damaged:  map[string]bool{},

@@ -196,6 +196,31 @@ func (d Document) Into(v any) (Places, []TextProblem) {
 	return dec.places, dec.problems
 }
 
+// ReadNode reads a part of a document, as [Document.Into] reads the whole. Its
+// lines count from the beginning of the document.
+func ReadNode(n *yaml.Node, v any) (Places, []TextProblem) {
+	d := &textDecoder{places: Places{"": place{n.Line, n.Column}}}
+	d.read(reflect.ValueOf(v).Elem(), n, "")
+	return d.places, d.problems
+}
+
+// PayloadText writes a node as a payload: a scalar as it stands there, a map or
+// a list as JSON, nothing as nothing.
+func PayloadText(n *yaml.Node) (string, []TextProblem) {
+	switch n.Kind {
+	case 0:
+		return "", nil
+	case yaml.ScalarNode:
+		if plainScalar(n) && isNull(n.Value) {
+			return "", nil
+		}
+		return n.Value, nil
+	}
+	d := &textDecoder{places: Places{}}
+	text, _ := d.json(n, "")
+	return text, d.problems
+}
+
 var yamlLine = regexp.MustCompile(`(?s)^(?:yaml: )?(?:go-yaml )?(?:load error: |parser: |scanner: )*(?:line (\d+)(?:, column (\d+)|:(\d+))?: ?)?(.*)$`)
 
 func (d Document) node() (root *yaml.Node, problem *TextProblem) {

@@ -127,6 +127,23 @@ func (t *Turn) NextWake(c Consumer) (time.Duration, bool) {
 	return 0, false
 }
 
+// Play hands every message of the turn to deliver, in order and within the
+// bounds of a turn, those included that are made meanwhile. It is the broker's
+// part for who plays a house without one.
+func (t *Turn) Play(deliver func(m *Message)) {
+	for i := 0; i < len(t.published) && i < maxMessages; i++ {
+		if m := t.published[i]; m.hop <= maxHops {
+			t.hop = m.hop
+			deliver(m)
+		}
+	}
+	t.hop = 0
+}
+
+// Deferred returns what was asked for with Durable and with Later, for who
+// plays a house without a broker.
+func (t *Turn) Deferred() (durable, later []func()) { return t.after, t.later }
+
 // Hop tells how many messages made inside this turn led to the one that is
 // being decided: 0 for one from outside.
 func (t *Turn) Hop() int { return t.hop }

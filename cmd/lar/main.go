@@ -30,10 +30,14 @@ Usage:
   lar user add NAME --role owner         make an account; the password is read
                                          from standard input. With --home NAME
                                          it also names the home.
+  lar rules check FILE...                say what is wrong in files of rules
+  lar rules test FILE...                 play tests of rules on a simulated
+                                         clock; --json for machines. Exit code
+                                         0: all is well, 1: not, 2: no such file
   lar version                            print the version
 
-The commands talk to the hub that runs on the data folder, or change the
-folder when none does.
+The commands mqtt and user talk to the hub that runs on the data folder, or
+change the folder when none does.
 
 Flags:
 
@@ -68,6 +72,7 @@ type flags struct {
 	logLevel slog.Level
 	role     string
 	home     string
+	json     bool
 }
 
 // run carries out one call of lar and returns its exit code.
@@ -77,7 +82,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return 0
 	}
-	if err == nil {
+	if err == nil && len(words) > 0 && words[0] == "rules" {
+		if err = rules(words, f.json, stdout); errors.Is(err, errFailed) {
+			return 1 // the report says what
+		}
+	} else if err == nil {
 		log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: f.logLevel}))
 		f.hub.Log = log
 		if len(words) == 0 {
@@ -88,6 +97,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "lar: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		if _, ok := errors.AsType[usageError](err); ok || len(args) > 0 && args[0] == "rules" {
+			return 2
+		}
 		return 1
 	}
 	return 0
@@ -107,6 +119,7 @@ func parse(args []string) (flags, []string, error) {
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "")
 	set.StringVar(&f.role, "role", "", "")
 	set.StringVar(&f.home, "home", "", "")
+	set.BoolVar(&f.json, "json", false, "")
 	var words []string
 	for {
 		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {

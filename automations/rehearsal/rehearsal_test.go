@@ -1,0 +1,138 @@
+package rehearsal
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lar.home/automations"
+)
+
+const lamp = `
+test: lamp
+given:
+  rules:
+    - name: Lamp
+      triggers: [{message: {filter: button}}]
+      actions:
+        - publish: {topic: lamp, payload: on}
+        - wait: {for: 10m}
+        - publish: {topic: lamp, payload: off, qos: 1}
+`
+
+func TestRun(t *testing.T) {
+	tests := []struct {
+		text string // after lamp
+		want string // part of an error; empty if the test passes
+	}{
+		{"when: [{at: 12:01, publish: button}]\nthen: [{at: 12:01, expect: lamp, payload: on}, {at: '12:11', expect: '#', payload: off, qos: 1, tolerance: 1ms}, {nothing_else: true}]", ""},
+		{"when: [{at: 12:01, publish: button}]\nthen: [{expect: lamp}]", "12:8: then[0]: expect lamp: 2 left"},
+		{"when: [{at: 12:01, publish: button}]\nthen: [{expect: lamp, payload: {compare: {is: [off, dim]}}}, {ran: lamp}]", ""},
+		{"when: [{at: 12:01, publish: button}]\nthen: [{expect: lamp, payload: on}, {nothing_else: true}]", "then[1]: nothing else: at 2026-03-02 12:11:00 there left lamp off"},
+		{"when: [{at: 12:01, publish: button}]\nthen: [{forbid: lamp, after: '12:01:01', before: '12:10:59'}, {order: [{expect: lamp, payload: on}, {expect: lamp, payload: off}]}]", ""},
+		{"when: [{at: 12:01, publish: button}]\nthen: [{order: [{expect: lamp, payload: off}, {expect: lamp, payload: on}]}]", "order: lamp (number 2)"},
+		{"when: [{at: 12:01, publish: button}, {at: '12:02', kill: {}}, {at: '+1h', start: {}}]\nthen: [{at: +1h, expect: lamp, payload: off}, {ran: lamp, at: +1h}]", ""},
+		{"when: [{at: 12:01, publish: button}, {at: '12:02', kill: {lose: turn}}, {at: '+1h', start: {}}]\nthen: [{forbid: lamp}]", ""},
+		{"when: [{at: 12:01, publish: button, qos: 1}, {at: '12:01', kill: {lose: turn}}, {at: '+1h', start: {}}]\nthen: [{at: +1h, expect: lamp, payload: on}, {expect: lamp, count: 2}]", ""},
+		{"when: [{at: 12:01, publish: button, qos: 1}, {at: '12:02', kill: {}}, {at: '12:03', publish: button, dup: true}, {at: '12:04', start: {}}]\nthen: [{expect: lamp, count: 2}]", ""},
+		{"when: [{at: 12:01, disable: lamp}, {at: 12:02, publish: button}, {at: 12:03, run: none, expect_error: no such}]\nthen: [{expect: lamp, count: 0}]", ""},
+		{"when: [{at: 12:01, publish: button}]\nthen: [{ran: lamp, outcome: waiting, before: '12:05'}]", ""},
+		{"when: [{at: 11:00, publish: button}]\nthen: [{at: '11:00+1d', expect: lamp, payload: on}]", ""},
+		{"when: [{at: 2026-03-02 11:00, publish: button}]\nthen: [{expect: lamp}]", "before the start"},
+		{"when: [{at: noon, publish: button}]\nthen: [{expect: lamp}]", "is not a time"},
+		{"when: [{at: 12:01, publish: button, kill: {}}]\nthen: [{expect: lamp}]", "exactly one thing"},
+		{"when: [{at: 12:01, publsh: button}]\nthen: [{expect: lamp}]", `is it "publish"?`},
+		{"when: [{at: 12:01, start: {}}]\nthen: [{expect: lamp}]", "runs already"},
+		{"then: [{expect: lamp, forbid: lamp}]", "exactly one of"},
+		{"when: []", "Say what is expected"},
+	}
+	for _, tt := range tests {
+		r := Run("x", []byte(lamp+tt.text), os.ReadFile)[0]
+		var said []string
+		for _, p := range r.Errors {
+			said = append(said, p.String())
+		}
+		got := strings.Join(said, "\n")
+		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+			t.Errorf("%s\nsays %q, want %q; left %v, ran %v", tt.text, got, tt.want, r.Left, r.Runs)
+		}
+	}
+}
+
+func TestTimes(t *testing.T) {
+	paris, err := time.LoadLocation("Europe/Paris")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &player{location: paris, clock: time.Date(2026, 10, 24, 21, 0, 0, 0, paris)}
+	tests := []struct{ text, want string }{
+		{"22:30", "2026-10-24T20:30:00Z"},
+		{"02:30", "2026-10-25T00:30:00Z"},
+		{"20:00", "2026-10-25T19:00:00Z"},
+		{"22:30:15.5+1d", "2026-10-25T21:30:15.5Z"},
+		{"+90s", "2026-10-24T19:01:30Z"},
+		{"2026-10-25 02:30:00", "2026-10-25T00:30:00Z"},
+		{"2026-10-25 02:30:00 second", "2026-10-25T01:30:00Z"},
+		{"2026-10-25T02:30:00+01:00", "2026-10-25T01:30:00Z"},
+		{"2027-03-28 02:30:00", ""},
+		{"25:00", ""},
+		{"soon", ""},
+	}
+	for _, tt := range tests {
+		at, err := p.time(tt.text)
+		if got := at.UTC().Format(time.RFC3339Nano); err == nil && got != tt.want || err != nil && tt.want != "" {
+			t.Errorf("time(%q) = %s, %v, want %s", tt.text, got, err, tt.want)
+		}
+	}
+}
+
+// TestExamples plays the tests of the rules that Lar comes with, twice: the
+// same test has the same outcome.
+func TestExamples(t *testing.T) {
+	dir := filepath.Join("..", "..", "packaging", "examples", "rules")
+	names, err := filepath.Glob(filepath.Join(dir, "*.test.yaml"))
+	if err != nil || len(names) == 0 {
+		t.Fatal("no examples", err)
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".test.yaml"), func(t *testing.T) {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := Run(name, data, os.ReadFile)
+			for i, r := range Run(name, data, os.ReadFile) {
+				for _, p := range r.Errors {
+					t.Errorf("%s:%s\nleft %v\nruns %v", filepath.Base(name), p, r.Left, r.Runs)
+				}
+				if !slices.Equal(r.Left, again[i].Left) || !slices.Equal(r.Runs, again[i].Runs) {
+					t.Errorf("%s plays differently a second time", r.Test)
+				}
+			}
+		})
+	}
+	rules, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range rules {
+		if strings.HasSuffix(name, ".test.yaml") {
+			continue
+		}
+		if !slices.Contains(names, strings.TrimSuffix(name, ".yaml")+".test.yaml") {
+			t.Errorf("%s has no test", filepath.Base(name))
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range automations.ParseYAML(data) {
+			for _, p := range r.Problems {
+				t.Errorf("%s:%s", name, p)
+			}
+		}
+	}
+}
