@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"encoding/binary"
 	"math"
 	"net/netip"
 	"time"
@@ -259,6 +260,7 @@ func (b *Broker) lost(t *Turn, c *Conn) {
 		b.removeSession(t, s)
 		return
 	}
+	b.passOn(t, s)
 	b.expireLater(t, s)
 	if s.will != nil {
 		b.scheduleWill(t, s)
@@ -290,54 +292,87 @@ func (b *Broker) removeSession(t *Turn, s *session) {
 		b.removeSubscription(sub)
 	}
 	if !s.kept() {
+		b.passStrays(t, s.strays())
 		return
 	}
 	delete(b.kept, s.id)
 	t.durably(sessionKey(s.id), nil)
-	b.sweep(t, s.id)
+	b.sweep(t, s.id, s.sent())
 }
 
-// sweep has a worker delete what a removed session left on disk. The session's
+// sweep has a worker delete what a removed session left on disk, and give to
+// other members what came by shared subscriptions and may still go to them;
+// sent is the number of the first message that was never sent. The session's
 // own record is gone already; should the hub stop before the end, the next
 // start sweeps what has no session.
-func (b *Broker) sweep(t *Turn, session uint32) {
+func (b *Broker) sweep(t *Turn, session uint32, sent uint64) {
 	t.Later(func() {
+		b.mu.Lock()
+		number := b.submitted
+		b.mu.Unlock()
+		if !b.waitDurable(number) { // what is not on disk yet is not found
+			return
+		}
 		for _, kind := range []byte{kindSubscription, kindReceipt, kindCursor, kindQueue} {
-			prefix := key32(kind, session)
 			for {
-				var keys [][]byte
-				var bodies []uint64
-				now := b.clock()
-				err := b.store.Scan(prefix, nil, func(key, value []byte) bool {
-					keys = append(keys, append([]byte(nil), key...))
-					if kind == kindQueue {
-						if e, err := readEntry(value, now); err == nil && e.body != 0 {
-							bodies = append(bodies, e.body)
-						}
-					}
-					return len(keys) < 512
-				})
+				left, err := b.leftovers(kind, session, sent)
 				if err != nil {
 					b.log.Error("session not swept", "err", err)
 					return
 				}
-				if len(keys) == 0 {
+				if len(left) == 0 {
 					break
 				}
-				durable := b.turnNow(func(t *Turn) {
-					for _, k := range keys {
-						t.forget(k)
+				for len(left) > 0 {
+					durable := b.turnNow(func(t *Turn) {
+						for ; len(left) > 0 && !t.heavy(); left = left[1:] {
+							t.forget(left[0].key)
+							b.dropBody(t, left[0].body)
+							if left[0].m != nil {
+								b.pass(t, left[0].stray, nil, false)
+							}
+						}
+					})
+					if !b.waitDurable(durable) {
+						return
 					}
-					for _, body := range bodies {
-						b.dropBody(t, body)
-					}
-				})
-				if !b.waitDurable(durable) {
-					return
 				}
 			}
 		}
 	})
+}
+
+// A leftover is a record of a session that is gone.
+type leftover struct {
+	key  []byte
+	body uint64
+	stray
+}
+
+// leftovers reads records of a session that is gone, a few hundred at a time.
+func (b *Broker) leftovers(kind byte, session uint32, sent uint64) (left []leftover, err error) {
+	now := b.clock()
+	scanErr := b.store.Scan(key32(kind, session), nil, func(key, value []byte) bool {
+		l := leftover{key: append([]byte(nil), key...)}
+		if kind == kindQueue && len(key) == 13 {
+			if e, err := readEntry(value, now); err == nil {
+				l.body = e.body
+				if e.movable(binary.BigEndian.Uint64(key[5:]), sent, true) {
+					l.stray = stray{e.m, e.share}
+				}
+			}
+		}
+		left = append(left, l)
+		return len(left) < loadBatch
+	})
+	for i := range left {
+		if l := &left[i]; l.share != nil && l.m == nil && scanErr == nil {
+			if l.m, err = b.readBody(l.body, now); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return left, scanErr
 }
 
 // disconnect handles the client's goodbye, section 3.14.

@@ -98,7 +98,7 @@ func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxCons
 		b.widely(t, pub, r, qos, retain)
 	} else {
 		b.each(pub, r, qos, retain, func(d *delivery, granted QoS, retain bool, subIDs []uint32) {
-			b.deliver(t, d.sess, pub, min(qos, granted), retain, subIDs)
+			b.deliver(t, d, pub, min(qos, granted), retain, subIDs)
 		})
 	}
 	if retain {
@@ -142,7 +142,7 @@ func (b *Broker) each(pub *publication, r *route, qos QoS, retain bool, fn func(
 		fn(d, granted, retain && asPublished, subIDs)
 	}
 	for _, g := range r.shares {
-		if d := g.choose(qos, r); d != nil {
+		if d := g.choose(qos, nil, false, r.denied); d != nil {
 			fn(d, d.qos, retain && d.retainAsPublished && d.sess.knowsRetain(), d.subIDs)
 		}
 	}
@@ -169,9 +169,10 @@ func (b *Broker) accept(t *Turn, c Consumer, m *Message, prepared any) {
 }
 
 // deliver brings one copy to one session.
-func (b *Broker) deliver(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32) {
+func (b *Broker) deliver(t *Turn, d *delivery, pub *publication, qos QoS, retain bool, subIDs []uint32) {
+	s := d.sess
 	if qos > AtMostOnce {
-		b.join(t, s, pub, qos, retain, subIDs)
+		b.join(t, s, pub, qos, retain, subIDs, d.share)
 		return
 	}
 	c := s.conn

@@ -208,10 +208,16 @@ func (b *Broker) appendEntry(t *Turn, e *entry) []byte {
 	if e.retain {
 		flags |= 4
 	}
+	if e.share != nil {
+		flags |= 8
+	}
 	dst = append(dst, kind, flags)
 	dst = binary.AppendUvarint(dst, uint64(len(e.subIDs)))
 	for _, id := range e.subIDs {
 		dst = binary.AppendUvarint(dst, uint64(id))
+	}
+	if e.share != nil {
+		dst = appendText(dst, e.share.key())
 	}
 	if e.body != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, e.body)
@@ -236,6 +242,9 @@ func readEntry(value []byte, now Now) (e entry, err error) {
 		for range n {
 			e.subIDs = append(e.subIDs, uint32(r.uvarint()))
 		}
+	}
+	if flags&8 != 0 {
+		e.share = groupOf(r.text())
 	}
 	switch kind {
 	case entryHere:

@@ -174,7 +174,7 @@ func (b *Broker) showTo(t *Turn, w *cursor, m *Message) {
 	}
 	pub := &publication{m: m, topic: m.Topic, gathered: true, fromCursor: true}
 	if qos := min(m.QoS, sub.QoS); qos > AtMostOnce {
-		b.join(t, s, pub, qos, true, ids)
+		b.join(t, s, pub, qos, true, ids, nil)
 	} else if !s.conn.tooLarge(pub, AtMostOnce, ids) {
 		t.send(send{c: s.conn, lanes: messageLane, retain: true, m: m, subIDs: ids})
 	}

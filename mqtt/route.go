@@ -39,6 +39,7 @@ type delivery struct {
 	noLocal           bool // one of them at least
 	subIDs            []uint32
 	subs              []*subscription // when noLocal
+	share             *shareGroup     // of which it is a member
 }
 
 // withoutLocal returns what the session gets of its own messages.
@@ -61,32 +62,6 @@ func (d *delivery) add(sub *subscription) {
 	if sub.id != 0 {
 		d.subIDs = append(d.subIDs, sub.id)
 	}
-}
-
-// A shareGroup is a shared subscription, section 4.8.2: each message goes to
-// one of its members.
-type shareGroup struct {
-	name, filter string
-	members      []delivery
-	turn         int // of the round robin
-}
-
-// choose returns the member whose turn it is: one that is connected, else, for
-// a message that is kept, one that will come back.
-func (g *shareGroup) choose(qos QoS, r *route) *delivery {
-	for pass := range 2 {
-		for range g.members {
-			g.turn = (g.turn + 1) % len(g.members)
-			d := &g.members[g.turn]
-			if _, no := r.denied[d.sess]; no {
-				continue
-			}
-			if d.sess.conn != nil || pass == 1 && d.sess.kept() && min(qos, d.qos) > AtMostOnce {
-				return d
-			}
-		}
-	}
-	return nil
 }
 
 // cachedRoutes bounds the route cache. A home has few topics.
@@ -240,16 +215,16 @@ func (b *Broker) addSubscription(sub *subscription) {
 		b.subs.Set(sub.Filter, sub, struct{}{})
 		return
 	}
-	key := name + "/" + rest // a share name has no slash
-	g := b.shares[key]
-	if g == nil {
-		g = &shareGroup{name: name, filter: rest}
-		b.shares[key] = g
+	g := &shareGroup{name: name, filter: rest}
+	if there := b.shares[g.key()]; there != nil {
+		g = there
+	} else {
+		b.shares[g.key()] = g
 		b.groupSubs[g] = &subscription{Subscription: packet.Subscription{Filter: rest}, group: g}
 		b.subs.Set(rest, b.groupSubs[g], struct{}{})
 	}
 	sub.group = g
-	d := delivery{sess: s, qos: sub.QoS, retainAsPublished: sub.RetainAsPublished}
+	d := delivery{sess: s, qos: sub.QoS, retainAsPublished: sub.RetainAsPublished, share: g}
 	if sub.id != 0 {
 		d.subIDs = []uint32{sub.id}
 	}
@@ -275,7 +250,7 @@ func (b *Broker) removeSubscription(sub *subscription) {
 	if len(g.members) == 0 {
 		b.subs.Delete(g.filter, b.groupSubs[g])
 		delete(b.groupSubs, g)
-		delete(b.shares, g.name+"/"+g.filter)
+		delete(b.shares, g.key())
 	}
 }
 

@@ -42,6 +42,7 @@ type session struct {
 	waiting      int // messages queued and not done
 	waitingBytes int
 	dropped      uint64
+	shared       int // of those waiting, came by a shared subscription
 
 	granted   map[string]struct{} // topics it may publish to, under the rights grantedAt
 	grantedAt uint32
@@ -77,6 +78,7 @@ type entry struct {
 	body   uint64   // of a shared record; 0: it has its own
 	turn   uint64   // that wrote it last
 	subIDs []uint32
+	share  *shareGroup // by which it came; nil: by a subscription of the session's own
 	size   int32
 	qos    QoS
 	retain bool
@@ -120,8 +122,8 @@ const memoryAhead = 256
 
 // join adds a message to the session's queue and sends it if it may go at
 // once. pub lends the message; a copy is made only if it has to wait.
-func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32) {
-	e := entry{qos: qos, retain: retain, subIDs: subIDs, size: int32(pub.weight()), rights: b.rights}
+func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32, share *shareGroup) {
+	e := entry{qos: qos, retain: retain, subIDs: subIDs, share: share, size: int32(pub.weight()), rights: b.rights}
 	if !pub.fromCursor && (s.waiting >= b.limits().QueueMessages || s.waitingBytes+int(e.size) > b.limits().QueueBytes) {
 		if !b.makeRoom(t, s, int(e.size)) {
 			s.dropped++
@@ -134,6 +136,10 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 	s.seq++
 	s.waiting++
 	s.waitingBytes += int(e.size)
+	if share != nil {
+		s.shared++
+		e.m = pub.message() // should it have to go to another member
+	}
 	if s.conn != nil && b.crowded(s) {
 		t.batch.crowd(s.conn)
 	}
@@ -202,7 +208,7 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 		sd.own = pub.p != nil
 	}
 	b.sendPublish(t, pub, sd)
-	if !s.kept() && pub.p != nil {
+	if !s.kept() && pub.p != nil && e.share == nil {
 		e.m = nil // never sent again: the session ends with the connection
 	}
 }
@@ -254,7 +260,10 @@ func (b *Broker) done(t *Turn, s *session, n uint64, e *entry) {
 	}
 	s.waiting--
 	s.waitingBytes -= int(e.size)
-	*e = entry{state: entryDone}
+	if e.share != nil {
+		s.shared--
+	}
+	*e = entry{state: entryDone, turn: t.Number}
 }
 
 // makeRoom drops what the policy of a full queue gives up first: what has
@@ -323,6 +332,10 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 				e.turn = t.Number
 			}
 			s.waitingBytes -= int(e.size)
+			if e.share != nil {
+				s.shared--
+				e.share = nil
+			}
 			e.state, e.m, e.body, e.size = entryReleased, nil, 0, 0
 		}
 		t.send(send{c: c, lanes: ackLane, after: max(e.turn, s.lastWrite), ack: packet.PUBREL, id: id})

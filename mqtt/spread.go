@@ -23,6 +23,7 @@ type target struct {
 	qos     QoS
 	retain  bool
 	subIDs  []uint32
+	share   *shareGroup
 }
 
 // widely begins a spread. It delivers to sessions that are not kept at once.
@@ -30,9 +31,9 @@ func (b *Broker) widely(t *Turn, pub *publication, r *route, qos QoS, retain boo
 	s := &spread{number: t.Number, index: len(b.spreads)}
 	add := func(d *delivery, granted QoS, retain bool, subIDs []uint32) {
 		if granted = min(qos, granted); granted > AtMostOnce && d.sess.kept() {
-			s.to = append(s.to, target{d.sess.id, granted, retain, subIDs})
+			s.to = append(s.to, target{d.sess.id, granted, retain, subIDs, d.share})
 		} else {
-			b.deliver(t, d.sess, pub, granted, retain, subIDs)
+			b.deliver(t, d, pub, granted, retain, subIDs)
 		}
 	}
 	b.each(pub, r, qos, retain, add)
@@ -54,7 +55,7 @@ func (b *Broker) spreadOut(batch *Batch) {
 			for ; s.next < len(s.to) && !t.heavy(); s.next++ {
 				to := &s.to[s.next]
 				if sess := b.kept[to.session]; sess != nil {
-					b.join(t, sess, &s.pub, to.qos, to.retain, to.subIDs)
+					b.join(t, sess, &s.pub, to.qos, to.retain, to.subIDs, to.share)
 				}
 			}
 			if s.next < len(s.to) {
@@ -87,10 +88,16 @@ func (b *Broker) spreadRecord(s *spread, now Now) []byte {
 		if to.retain {
 			flags |= 4
 		}
+		if to.share != nil {
+			flags |= 8
+		}
 		dst = append(binary.BigEndian.AppendUint32(dst, to.session), flags)
 		dst = binary.AppendUvarint(dst, uint64(len(to.subIDs)))
 		for _, id := range to.subIDs {
 			dst = binary.AppendUvarint(dst, uint64(id))
+		}
+		if to.share != nil {
+			dst = appendText(dst, to.share.key())
 		}
 	}
 	return b.appendMessage(dst, s.pub.m, now)
@@ -113,6 +120,9 @@ func readSpread(value []byte, now Now) (*spread, error) {
 		}
 		for range ids {
 			to.subIDs = append(to.subIDs, uint32(r.uvarint()))
+		}
+		if flags&8 != 0 {
+			to.share = groupOf(r.text())
 		}
 		s.to = append(s.to, to)
 	}

@@ -108,6 +108,9 @@ func (b *Broker) takeUp() error {
 			}
 			s.waiting++
 			s.waitingBytes += int(e.size)
+			if e.share != nil {
+				s.shared++
+			}
 			s.seq = max(s.seq, n+1)
 			if e.body != 0 {
 				b.bodies[e.body]++
@@ -151,7 +154,7 @@ func (b *Broker) takeUp() error {
 	number := b.submitted
 	b.mu.Unlock()
 	for id := range orphans {
-		b.turnNow(func(t *Turn) { b.sweep(t, id) })
+		b.turnNow(func(t *Turn) { b.sweep(t, id, math.MaxUint64) })
 	}
 	if !b.waitDurable(number) {
 		return fmt.Errorf("the store does not answer")
