@@ -72,6 +72,8 @@ type Broker struct {
 	groupSubs       map[*shareGroup]*subscription
 	retained        topic.Names[*retainedMessage]
 	retainedBytes   int
+	walking         int    // cursors that have not come to their end
+	liveSeq         uint64 // messages whose topic had a retained one, routed while cursors walked
 	bodies          map[uint64]int
 	bodiesOfTurn    int
 	spreads         []*spread

@@ -142,14 +142,14 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 	if c.dead || c.closing {
 		return
 	}
+	if s.m != nil && s.qos == AtMostOnce && c.congested() {
+		c.b.stats.dropped.Add(1)
+		return
+	}
 	durable := c.b.durable.Load()
 	if after <= durable && (s.lanes&messageLane == 0 || c.msgs.len() == 0 || s.m != nil && c.clear(s.m.Topic)) && (s.lanes&ackLane == 0 || c.acks.len() == 0) {
 		c.encode(&s)
 		c.touch(t)
-		return
-	}
-	if s.m != nil && s.qos == AtMostOnce && c.congested() {
-		c.b.stats.dropped.Add(1)
 		return
 	}
 	h := &held{send: s, since: c.b.clock().Run}

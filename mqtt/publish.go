@@ -91,6 +91,9 @@ func (b *Broker) publish(t *Turn, pub *publication, r *route, prepared *[maxCons
 	if pub.p != nil {
 		pub.topic = r.topic
 	}
+	if b.walking > 0 {
+		b.showFirst(t, pub.topic, r)
+	}
 	if !pub.shared && r.kept > 1 && qos > AtMostOnce {
 		pub.shared = true
 	}

@@ -2,6 +2,8 @@ package mqtt
 
 import (
 	"slices"
+
+	"lar.home/mqtt/topic"
 )
 
 // A retainedMessage is the last message of a topic that was published with
@@ -11,12 +13,13 @@ type retainedMessage struct {
 	// shown says which consumers had it, or something newer of its topic.
 	shown   uint8
 	turn    uint64    // that wrote it
+	live    uint64    // liveSeq when a message of its topic was last routed while cursors walked
 	expires *deadline // nil: never
 }
 
 // retainRoom tells whether one more retained message fits.
-func (b *Broker) retainRoom(topic string, size int) bool {
-	old, _ := b.retained.Get(topic)
+func (b *Broker) retainRoom(name string, size int) bool {
+	old, _ := b.retained.Get(name)
 	if old != nil {
 		size -= len(old.m.Payload)
 	} else if b.retained.Len() >= b.limits().RetainedTopics {
@@ -43,6 +46,9 @@ func (b *Broker) retain(t *Turn, pub *publication, qos QoS) {
 	} else {
 		m := pub.message()
 		kept := &retainedMessage{m: m, turn: t.Number}
+		if old != nil {
+			kept.live = old.live
+		}
 		b.retained.Set(m.Topic, kept)
 		b.retainedBytes += len(m.Payload) + len(m.Topic)
 		record = b.retainedRecord(t, m)
@@ -80,11 +86,48 @@ func (b *Broker) expireRetained(kept *retainedMessage) {
 type cursor struct {
 	sub   *subscription
 	after string // the last topic that was sent
+	begun uint64 // liveSeq when it began
 }
 
-func deleteCursor(cs []*cursor, sub *subscription) []*cursor {
-	return slices.DeleteFunc(cs, func(c *cursor) bool { return c.sub == sub })
+// deleteCursor ends the walk of a subscription, if it is under way.
+func (b *Broker) deleteCursor(sub *subscription) {
+	s := sub.sess
+	before := len(s.cursors)
+	s.cursors = slices.DeleteFunc(s.cursors, func(c *cursor) bool { return c.sub == sub })
+	b.walking -= before - len(s.cursors)
 }
+
+// addCursor begins a walk, or takes one up.
+func (b *Broker) addCursor(w *cursor) {
+	w.sub.sess.cursors = append(w.sub.sess.cursors, w)
+	b.walking++
+}
+
+// showFirst brings the retained message of a topic to those whose cursors have
+// not come to it, ahead of a live message: whoever subscribes never gets an
+// older message of a topic after a newer one. The cursors then leave it out.
+// What of it cannot wait for a client that is away (QoS 0) is superseded.
+func (b *Broker) showFirst(t *Turn, name string, r *route) {
+	kept, _ := b.retained.Get(name)
+	if kept == nil {
+		return
+	}
+	for i := range r.to {
+		s := r.to[i].sess
+		for _, w := range s.cursors {
+			if w.passes(kept) && w.after < name && topic.Match(w.sub.Filter, name) {
+				if s.conn != nil || min(kept.m.QoS, w.sub.QoS) > AtMostOnce {
+					b.showTo(t, w, kept.m, false)
+				}
+			}
+		}
+	}
+	b.liveSeq++
+	kept.live = b.liveSeq
+}
+
+// passes tells whether a retained message is still to be shown by the cursor.
+func (w *cursor) passes(kept *retainedMessage) bool { return kept.live <= w.begun }
 
 // startWalk begins to send the retained messages for a subscription. That of a
 // kept session with QoS above 0 goes on after a restart.
@@ -98,7 +141,9 @@ func (b *Broker) startWalk(t *Turn, w *cursor) {
 	if done && !any {
 		return
 	}
-	s.cursors = append(deleteCursor(s.cursors, w.sub), w)
+	b.deleteCursor(w.sub)
+	w.begun = b.liveSeq
+	b.addCursor(w)
 	if s.kept() && w.sub.QoS > AtMostOnce {
 		t.durably(cursorKey(s.id, w.sub.Filter), cursorRecord(w))
 		s.lastWrite = t.Number
@@ -139,7 +184,10 @@ func (b *Broker) walk(t *Turn, s *session) {
 		}
 		next, done := b.retained.Match(w.sub.Filter, w.after, steps, func(name string, kept *retainedMessage) bool {
 			steps--
-			b.showTo(t, w, kept.m)
+			if !w.passes(kept) {
+				return true
+			}
+			b.showTo(t, w, kept.m, true)
 			sent += len(name) + len(kept.m.Payload) + len(kept.m.Properties)
 			return room()
 		})
@@ -149,7 +197,7 @@ func (b *Broker) walk(t *Turn, s *session) {
 		w.after = next
 		steps -= walkSlice / 8 // names looked at in vain cost too
 		if done {
-			s.cursors = deleteCursor(s.cursors, w.sub)
+			b.deleteCursor(w.sub)
 		}
 		if s.kept() && w.sub.QoS > AtMostOnce {
 			var record []byte
@@ -163,7 +211,8 @@ func (b *Broker) walk(t *Turn, s *session) {
 }
 
 // showTo sends one retained message for a subscription, with RETAIN set.
-func (b *Broker) showTo(t *Turn, w *cursor, m *Message) {
+// That of a cursor does not count in the queue's limits.
+func (b *Broker) showTo(t *Turn, w *cursor, m *Message, fromCursor bool) {
 	s, sub := w.sub.sess, w.sub
 	if m.Expires != 0 && m.Expires <= t.Now.Run || !b.mayReceive(s, m.Topic) {
 		return
@@ -172,7 +221,7 @@ func (b *Broker) showTo(t *Turn, w *cursor, m *Message) {
 	if sub.id != 0 {
 		ids = []uint32{sub.id}
 	}
-	pub := &publication{m: m, topic: m.Topic, gathered: true, fromCursor: true}
+	pub := &publication{m: m, topic: m.Topic, gathered: true, fromCursor: fromCursor}
 	if qos := min(m.QoS, sub.QoS); qos > AtMostOnce {
 		b.join(t, s, pub, qos, true, ids, nil)
 	} else if !s.conn.tooLarge(pub, AtMostOnce, ids) {

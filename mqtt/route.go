@@ -238,7 +238,7 @@ func (b *Broker) removeSubscription(sub *subscription) {
 	g := sub.group
 	if g == nil {
 		b.subs.Delete(sub.Filter, sub)
-		s.cursors = deleteCursor(s.cursors, sub)
+		b.deleteCursor(sub)
 		return
 	}
 	for i := range g.members {

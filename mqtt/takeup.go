@@ -64,7 +64,7 @@ func (b *Broker) takeUp() error {
 			}
 			r := recordReader{b: value}
 			after := r.text()
-			s.cursors = append(s.cursors, &cursor{sub: s.subs[string(key[5:])], after: after})
+			b.addCursor(&cursor{sub: s.subs[string(key[5:])], after: after})
 			return r.err()
 		}},
 		{kindReceipt, func(key, _ []byte) error {
