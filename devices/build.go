@@ -32,7 +32,8 @@ type builder struct {
 	spec      *spec
 	qos       mqtt.QoS
 	retain    bool
-	assumed   bool // optimistic: true
+	assumed   bool   // optimistic: true
+	suffix    string // of a light's keys, when it is one of several in a device
 }
 
 // builders has what each component of the convention means.
@@ -87,6 +88,18 @@ func kindOf(component string) Kind {
 
 // build makes the spec of one description. It is pure.
 func build(cfg *homeassistant.Config, prefix string, ts *templates) *spec {
+	return buildWith(cfg, prefix, ts, func(b *builder) {
+		if make := builders[cfg.Topic.Component]; make != nil {
+			make(b)
+		} else {
+			b.problem("component %q is not supported", cut(cfg.Topic.Component, 80))
+		}
+	})
+}
+
+// buildWith makes the spec of a description whose component is understood by
+// make.
+func buildWith(cfg *homeassistant.Config, prefix string, ts *templates, make func(*builder)) *spec {
 	s := &spec{
 		key:         cfg.Topic.Key(),
 		kind:        kindOf(cfg.Topic.Component),
@@ -134,11 +147,7 @@ func build(cfg *homeassistant.Config, prefix string, ts *templates) *spec {
 	// What is kept for long must not hold the whole message.
 	defer func() { b.cfg = nil }()
 	s.avail = b.availability()
-	if make := builders[cfg.Topic.Component]; make != nil {
-		make(b)
-	} else {
-		b.problem("component %q is not supported", cut(cfg.Topic.Component, 80))
-	}
+	make(b)
 	if len(s.aspects) == 0 && len(s.commands) == 0 && s.problem == "" {
 		b.problem("its description has no topic that can be used")
 	}

@@ -206,7 +206,7 @@ func (l *light) json() {
 
 func (l *light) readJSON(in *input, out []update) []update {
 	js := in.json()
-	switch s := js.Key("state"); {
+	switch s := js.Key("state" + l.suffix); {
 	case s.Kind() == template.None:
 		out = append(out, update{aspect: l.on})
 	default:
@@ -224,18 +224,18 @@ func (l *light) readJSON(in *input, out []update) []update {
 		}
 		return f
 	}
-	if f := number(js, "brightness"); l.brightness >= 0 && f >= 0 {
+	if f := number(js, "brightness"+l.suffix); l.brightness >= 0 && f >= 0 {
 		out = append(out, update{aspect: l.brightness, value: percent(f, l.scale)})
 	}
-	if f := number(js, "color_temp"); l.temp >= 0 && f > 0 {
+	if f := number(js, "color_temp"+l.suffix); l.temp >= 0 && f > 0 {
 		out = append(out, update{aspect: l.temp, value: l.readTemp(f)})
 	}
-	mode, _ := js.Key("color_mode").Str()
+	mode, _ := js.Key("color_mode" + l.suffix).Str()
 	if l.mode >= 0 && mode != "" {
 		out = append(out, update{aspect: l.mode, value: TextValue(cut(mode, maxName))})
 	}
 	if l.color >= 0 {
-		color := js.Key("color")
+		color := js.Key("color" + l.suffix)
 		x, y := number(color, "x"), number(color, "y")
 		h, s := number(color, "h"), number(color, "s")
 		if math.IsNaN(h) {
@@ -258,7 +258,7 @@ func (l *light) readJSON(in *input, out []update) []update {
 			out = append(out, update{aspect: l.color, value: TextValue(c.String())})
 		}
 	}
-	if effect, ok := js.Key("effect").Str(); ok && l.effect >= 0 {
+	if effect, ok := js.Key("effect" + l.suffix).Str(); ok && l.effect >= 0 {
 		out = append(out, update{aspect: l.effect, value: TextValue(cut(effect, maxName))})
 	}
 	return out
@@ -267,12 +267,12 @@ func (l *light) readJSON(in *input, out []update) []update {
 func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 	msg, _ := template.Decode("{}")
 	add := func(key string, v template.Value) { msg = msg.With(key, v) }
-	add("state", template.FromString(state))
+	add("state"+l.suffix, template.FromString(state))
 	if v, ok := c.args["brightness"]; ok {
 		if v.Num == 0 { // brightness 0 is off
-			add("state", template.FromString("OFF"))
+			add("state"+l.suffix, template.FromString("OFF"))
 		} else {
-			add("brightness", template.FromNumber(ofScale(v, l.scale)))
+			add("brightness"+l.suffix, template.FromNumber(ofScale(v, l.scale)))
 		}
 	}
 	if v, ok := c.args["color"]; ok {
@@ -305,13 +305,13 @@ func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 				}
 			}
 		}
-		add("color", inner)
+		add("color"+l.suffix, inner)
 	}
 	if v, ok := c.args["color_temp"]; ok {
-		add("color_temp", l.sendTemp(v))
+		add("color_temp"+l.suffix, l.sendTemp(v))
 	}
 	if v, ok := c.args["effect"]; ok {
-		add("effect", template.FromString(v.Str))
+		add("effect"+l.suffix, template.FromString(v.Str))
 	}
 	if v, ok := c.args["transition"]; ok {
 		add("transition", template.FromNumber(v.Num))
@@ -321,7 +321,7 @@ func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 	}
 	text, _ := msg.AppendJSON(nil, false)
 	c.publish(topic, string(text))
-	on, _ := msg.Key("state").Str()
+	on, _ := msg.Key("state" + l.suffix).Str()
 	l.assume(c, on == "ON")
 }
 

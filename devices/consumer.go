@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lar.home/devices/homeassistant"
+	"lar.home/devices/zigbee2mqtt"
 	"lar.home/mqtt"
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	Scan func(prefix, from []byte, fn func(key, value []byte) bool) error
 	// Prefix is the first part of discovery topics; "homeassistant" if empty.
 	Prefix string
+	// Zigbee2MQTT has base topics of Zigbee2MQTTs. Those of one level are
+	// found by themselves; it is for those with a slash.
+	Zigbee2MQTT []string
 	// Watchers are told of changes, in this order.
 	Watchers []Watcher
 	// Log is told what cannot be used, at a bounded rate; nil for nobody.
@@ -47,13 +51,15 @@ type Options struct {
 // but House, Wants and Prepare is called under the house's lock.
 type Model struct {
 	prefix    string
+	bases     []string
 	watchers  []Watcher
 	log       *slog.Logger
 	templates *templates
 
 	// Read from anywhere:
-	house  atomic.Pointer[House]
-	wiring atomic.Pointer[wiring]
+	house         atomic.Pointer[House]
+	wiring        atomic.Pointer[wiring]
+	shownGateways atomic.Pointer[[]*Gateway]
 
 	// Under the lock:
 	nodes    map[string]*node         // entities by ID
@@ -72,6 +78,12 @@ type Model struct {
 	dirty    []*node       // readings changed since they were last kept
 	flushAt  time.Duration
 	reporter reporter
+
+	gateways     map[string]*Gateway // by base
+	jobs         []*job              // of device lists, to be taken in slices
+	requests     map[string]*request // by transaction
+	transactions int
+	shadows      map[string][]string // topics that announce what a native source has, by device
 
 	c       changeSet // of the turn being decided
 	telling bool      // watchers are being told of changes
@@ -110,6 +122,10 @@ type lastPayload struct {
 type announcement struct {
 	hash  [32]byte
 	nodes []*node
+	// shadow is what it announces of a device that has a native source, whose
+	// ID is owner: it waits until that is gone.
+	shadow []*spec
+	owner  string
 }
 
 // New returns a model of an empty house that remembers what Options.Scan has:
@@ -117,6 +133,7 @@ type announcement struct {
 func New(o Options) (*Model, error) {
 	m := &Model{
 		prefix:    o.Prefix,
+		bases:     o.Zigbee2MQTT,
 		watchers:  o.Watchers,
 		log:       o.Log,
 		templates: &templates{},
@@ -126,6 +143,9 @@ func New(o Options) (*Model, error) {
 		devices:   map[string]*device{},
 		groups:    map[string]*availability{},
 		last:      map[string]*lastPayload{},
+		gateways:  map[string]*Gateway{},
+		requests:  map[string]*request{},
+		shadows:   map[string][]string{},
 		asked:     -1,
 	}
 	if m.prefix == "" {
@@ -156,6 +176,9 @@ func (m *Model) House() *House { return m.house.Load() }
 
 // Wants tells whether a topic announces devices or is read by an entity.
 func (m *Model) Wants(topic string) bool {
+	if _, _, _, ok := zigbee2mqtt.ParseTopic(topic, m.bases); ok {
+		return true
+	}
 	return m.wiring.Load().routes.get(topic) != nil || homeassistant.IsTopic(m.prefix, topic)
 }
 
@@ -166,7 +189,8 @@ type prepared struct {
 	ends    []int    // where those of each read end
 	avail   []int
 
-	found *discovery
+	found  *discovery
+	bridge *bridgeMessage
 }
 
 // A discovery is a discovery message with the specs of its entities.
@@ -174,6 +198,8 @@ type discovery struct {
 	message *homeassistant.Message
 	specs   []*spec
 	err     error
+
+	base, address string // of a Zigbee device
 }
 
 // Prepare decodes a message, evaluates the templates of all entities that
@@ -182,6 +208,8 @@ func (m *Model) Prepare(topic string, payload []byte) any {
 	p := &prepared{}
 	if homeassistant.IsTopic(m.prefix, topic) {
 		p.found = m.discover(topic, payload)
+	} else if base, subject, _, ok := zigbee2mqtt.ParseTopic(topic, m.bases); ok {
+		p.bridge = m.prepareBridge(base, subject, payload)
 	}
 	if r := m.wiring.Load().routes.get(topic); r != nil {
 		p.evaluate(r, payload)
@@ -227,6 +255,13 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 	if p.found != nil {
 		m.announce(t, msg.Topic, p.found)
 	}
+	if p.bridge != nil {
+		m.bridge(t, p.bridge)
+		if b := p.bridge; m.gateways[b.base] != nil && (b.subject == zigbee2mqtt.State || b.subject == zigbee2mqtt.Info) {
+			// Its readers may come later, with the list of devices.
+			defer m.keep(msg)
+		}
+	}
 	if r := m.wiring.Load().routes.get(msg.Topic); r != nil {
 		if r != p.route {
 			p.evaluate(r, msg.Payload)
@@ -238,20 +273,13 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 
 // read applies what a message says of states and availability.
 func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
-	last := m.last[msg.Topic]
-	if last == nil {
-		last = &lastPayload{}
-		m.last[msg.Topic] = last
-	} else if m.answers(t, last.births) && !last.long && bytes.Equal(last.payload, msg.Payload) {
+	if last := m.last[msg.Topic]; last != nil && m.answers(t, last.births) && !last.long && bytes.Equal(last.payload, msg.Payload) {
 		m.c.old = true
 	}
 	if msg.Retained {
 		m.c.old = true
 	}
-	last.births = m.births
-	last.long = len(msg.Payload) > maxKept
-	last.payload = append(last.payload[:0], msg.Payload[:min(len(msg.Payload), maxKept)]...)
-
+	m.keep(msg)
 	m.c.message = msg
 	start := 0
 	for i, b := range p.route.reads {
@@ -267,6 +295,18 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 		}
 	}
 	m.c.old, m.c.message = false, nil
+}
+
+// keep notes what a topic has brought.
+func (m *Model) keep(msg *mqtt.Message) {
+	last := m.last[msg.Topic]
+	if last == nil {
+		last = &lastPayload{}
+		m.last[msg.Topic] = last
+	}
+	last.births = m.births
+	last.long = len(msg.Payload) > maxKept
+	last.payload = append(last.payload[:0], msg.Payload[:min(len(msg.Payload), maxKept)]...)
 }
 
 // answers tells whether a topic that was silent since the given number of our
@@ -289,6 +329,8 @@ func (m *Model) Wake(t *mqtt.Turn) {
 	if m.flushAt > 0 && t.Now.Run >= m.flushAt {
 		m.flush(t, flushBatch)
 	}
+	m.work(t)
+	m.tire(t)
 	for range min(len(m.stale), staleBatch) {
 		if d := m.devices[m.stale[0]]; d != nil {
 			m.c.touch(d)
@@ -348,8 +390,13 @@ func (m *Model) ask(t *mqtt.Turn) {
 	if at, ok := m.agenda.next(); ok {
 		next = at
 	}
-	if len(m.stale) > 0 {
-		next = t.Now.Run + time.Millisecond
+	if len(m.stale) > 0 || len(m.jobs) > 0 {
+		next = t.Now.Run + slicePause
+	}
+	for _, q := range m.requests {
+		if next < 0 || q.until < next {
+			next = q.until
+		}
 	}
 	if m.flushAt > 0 && (next < 0 || m.flushAt < next) {
 		next = m.flushAt

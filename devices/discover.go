@@ -14,6 +14,10 @@ type device struct {
 	public *Device
 	nodes  []*node // by ID
 	seen   *atomic.Int64
+
+	// native tells that a Zigbee2MQTT has it; base and address are those.
+	native        bool
+	base, address string
 }
 
 // announce takes a discovery message into the model.
@@ -29,8 +33,18 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 	}
 	dr := m.draft()
 	var nodes []*node
+	if old != nil {
+		m.unshadow(topic, old)
+	}
 	if msg.Remove || msg.Migrate {
 		delete(m.owned, topic)
+		if old != nil {
+			m.release(t, dr, old)
+		}
+	} else if owner := m.ownerOf(d.specs); owner != nil {
+		a := &announcement{hash: msg.Hash}
+		m.owned[topic] = a
+		m.shadow(t, topic, a, owner, d.specs)
 	} else {
 		// What the new version has not any more goes first, so that what it
 		// has instead finds the place free.
@@ -53,6 +67,9 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 			}
 		}
 		m.owned[topic] = &announcement{hash: msg.Hash, nodes: nodes}
+		if d.base != "" {
+			m.claim(t, dr, d, nodes)
+		}
 	}
 	if old != nil {
 		for _, n := range old.nodes {
@@ -72,6 +89,12 @@ func (m *Model) place(t *mqtt.Turn, dr *draft, topic string, s *spec) *node {
 	}
 	n := m.nodes[m.memory.entityID(s.identity)]
 	if n != nil && n.spec.identity == s.identity {
+		if n.spec.source == zigbeeSource && s.source != zigbeeSource && n.device.native {
+			return nil // a device of another name has its unique ID
+		}
+		if s.source != n.spec.source {
+			m.cede(t, n)
+		}
 		n.topic = topic
 		m.redescribe(t, dr, n, s)
 		return n
@@ -260,7 +283,7 @@ func (m *Model) attach(dr *draft, n *node) {
 	}
 	g := m.groups[n.spec.avail.key]
 	if g == nil {
-		g = &availability{spec: n.spec.avail, heard: make([]int, len(n.spec.avail.sources))}
+		g = &availability{spec: n.spec.avail, heard: make([]int, len(n.spec.avail.sources)), available: n.spec.avail.mode == "unless"}
 		m.groups[g.spec.key] = g
 		for i := range g.spec.sources {
 			r := m.route(dr, g.spec.sources[i].topic)

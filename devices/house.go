@@ -81,6 +81,9 @@ func byName(a, b *Device) int {
 // the order of entity IDs, so that the order of arrival does not matter.
 func (m *Model) describe(d *device) {
 	pub := &Device{ID: d.id, Source: "homeassistant", seen: d.seen}
+	if d.native {
+		pub.Source = zigbeeSource
+	}
 	via := ""
 	for _, n := range d.nodes {
 		b := n.spec.device

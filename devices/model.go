@@ -41,7 +41,7 @@ type Device struct {
 	Area         string    // suggested by the device or set by a person
 	ConfigURL    string    // http or https
 	Via          string    // ID of the device it hangs on, or empty
-	Source       string    // the convention it speaks: "homeassistant"
+	Source       string    // the convention it speaks: "homeassistant", "zigbee2mqtt"
 	Entities     []*Entity // by ID
 
 	seen    *atomic.Int64 // unix milliseconds of its last live message

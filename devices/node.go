@@ -180,6 +180,8 @@ func (m *Model) heard(g *availability, source int, yes bool) {
 		available = !slices.ContainsFunc(g.heard, func(h int) bool { return h != availYes })
 	case "any":
 		available = slices.Contains(g.heard, availYes)
+	case "unless":
+		available = !slices.Contains(g.heard, availNo)
 	default:
 		available = yes
 	}

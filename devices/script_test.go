@@ -208,6 +208,16 @@ func (b *bench) show() {
 	}
 }
 
+// device returns the ID of the device with a name.
+func (b *bench) device(name string) string {
+	for _, d := range b.model.House().Devices {
+		if strings.ReplaceAll(d.Name, " ", "_") == name {
+			return d.ID
+		}
+	}
+	return ""
+}
+
 // run carries out one line of a script.
 func (b *bench) run(line string) {
 	word, rest, _ := strings.Cut(line, " ")
@@ -261,6 +271,27 @@ func (b *bench) run(line string) {
 					}
 				})
 			}
+		}
+	case "join", "rename", "remove":
+		done := func(t *mqtt.Turn, err error) { b.printf("%s: %v", word, err) }
+		b.turn(func(t *mqtt.Turn) {
+			var err error
+			switch word {
+			case "join":
+				d, _ := time.ParseDuration(payload)
+				err = b.model.PermitJoin(t, topic, d, done)
+			case "rename":
+				err = b.model.Rename(t, b.device(topic), payload, done)
+			case "remove":
+				err = b.model.Remove(t, b.device(topic), payload == "force", done)
+			}
+			if err != nil {
+				b.printf("error: %v", err)
+			}
+		})
+	case "gateways":
+		for _, g := range b.model.Gateways() {
+			b.printf("%s version=%q online=%v join=%v joining=%q", g.Base, g.Version, g.Online, g.PermitJoin, g.Joining)
 		}
 	case "birth":
 		b.turn(b.model.Birth)

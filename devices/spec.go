@@ -154,7 +154,7 @@ func commandTopicProblem(prefix, topic string) string {
 // reached. Entities with the same one share what is known.
 type availSpec struct {
 	key     string // equal for equal declarations
-	mode    string // all, any, latest
+	mode    string // all, any, latest; unless: as long as no source says no
 	sources []availSource
 }
 

@@ -11,6 +11,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -95,7 +97,9 @@ type Config struct {
 
 // A Device is a device block.
 type Device struct {
-	// Identifiers are those given and, as "mac:…" in lower case, connections.
+	// Identifiers are those given and, as "mac:…" in lower case, connections;
+	// then the hardware addresses among them in one spelling, as programs
+	// spell them differently.
 	Identifiers []string
 
 	Name, Manufacturer, Model, ModelID string
@@ -287,7 +291,47 @@ func readDevice(v template.Value) *Device {
 	if len(d.Identifiers) == 0 {
 		return nil
 	}
+	for _, ident := range d.Identifiers {
+		if a := address(ident); a != "" && !slices.Contains(d.Identifiers, a) {
+			add(a)
+		}
+	}
 	return d
+}
+
+// address returns the hardware address that an identifier is, in one spelling:
+// "mac:aa:bb:cc:dd:ee:ff" or "ieee:0x00158d0001020304"; "" if it is none. A
+// name before it ("zigbee2mqtt_0x…", "mac:…") is left out, but not that of a
+// bridge, which is another thing than the radio in it.
+func address(ident string) string {
+	s := strings.ToLower(ident)
+	if strings.Contains(s, "bridge") {
+		return ""
+	}
+	for _, kind := range []string{"mac:", "zigbee:", "bluetooth:", "ieee:"} {
+		s = strings.TrimPrefix(s, kind)
+	}
+	prefixed := false
+	if i := strings.LastIndexByte(s, '_'); i >= 0 {
+		s, prefixed = s[i+1:], true
+	}
+	hex, marked := strings.CutPrefix(s, "0x")
+	digits := strings.Map(func(r rune) rune {
+		if r == ':' || r == '-' {
+			return -1
+		}
+		return r
+	}, hex)
+	if _, err := strconv.ParseUint(digits, 16, 64); err != nil {
+		return ""
+	}
+	switch separated := len(hex) - len(digits); {
+	case len(digits) == 16 && (marked && separated == 0 || separated == 7 || !prefixed && separated == 0):
+		return "ieee:0x" + digits
+	case len(digits) == 12 && !marked && (separated == 5 || !prefixed && separated == 0):
+		return "mac:" + digits[:2] + ":" + digits[2:4] + ":" + digits[4:6] + ":" + digits[6:8] + ":" + digits[8:10] + ":" + digits[10:]
+	}
+	return ""
 }
 
 // text returns a scalar as it prints, else "".

@@ -144,3 +144,25 @@ func TestOptions(t *testing.T) {
 		t.Error("Has and Null")
 	}
 }
+
+func TestAddress(t *testing.T) {
+	for ident, want := range map[string]string{
+		"zigbee2mqtt_0x00158D0001020304":        "ieee:0x00158d0001020304",
+		"0x00158d0001020304":                    "ieee:0x00158d0001020304",
+		"zigbee:00:15:8d:00:01:02:03:04":        "ieee:0x00158d0001020304",
+		"mac:AA:BB:CC:00:11:22":                 "mac:aa:bb:cc:00:11:22",
+		"aabbcc001122":                          "mac:aa:bb:cc:00:11:22",
+		"AA-BB-CC-00-11-22":                     "mac:aa:bb:cc:00:11:22",
+		"mac:aabbcc001122":                      "mac:aa:bb:cc:00:11:22",
+		"zigbee2mqtt_bridge_0x00158d0001020304": "",
+		"0x00158d0001020304_l1":                 "",
+		"gateway_aabbcc001122":                  "",
+		"plug1":                                 "",
+		"0xaabbcc001122":                        "",
+		"":                                      "",
+	} {
+		if got := address(ident); got != want {
+			t.Errorf("address(%q) = %q, want %q", ident, got, want)
+		}
+	}
+}
