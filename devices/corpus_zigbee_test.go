@@ -2,7 +2,6 @@ package devices
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"reflect"
@@ -98,23 +97,17 @@ func (b *bench) settle() {
 	}
 }
 
-// TestZigbeeCorpus announces real devices in their gateway's own list: each
+// zigbeeCorpus announces real devices in their gateway's own list: each
 // property that they publish is read, each that can be set is set, with a
-// value that is declared.
-func TestZigbeeCorpus(t *testing.T) {
-	all := readZigbee(t)
-	if len(all) > 1900 {
-		all = all[:1900] // one list has 2,000 at most
-	}
+// value that is declared. It returns how many entities there were.
+func zigbeeCorpus(t *testing.T, s *score, all []*corpusDevice) (entities int) {
 	b := newBench(t)
 	b.quiet = true
-	start := time.Now()
 	lists := deviceLists(all)
 	for topic, payload := range lists {
 		b.feed(topic, payload)
 	}
 	b.settle()
-	took := time.Since(start)
 	if n := len(b.model.House().Devices); n != len(all) {
 		t.Errorf("%d devices of %d", n, len(all))
 	}
@@ -124,17 +117,15 @@ func TestZigbeeCorpus(t *testing.T) {
 			b.feed(d.base+"/"+d.Name, string(payload))
 		}
 	}
-	var s score
 	for _, d := range all {
 		s.device(t, b, d)
 	}
-	s.check(t)
 	for _, n := range b.model.nodes {
 		if n.spec.problem != "" {
 			t.Errorf("%s: %s", n.id, n.spec.problem)
 		}
 	}
-	entities := len(b.model.nodes)
+	entities = len(b.model.nodes)
 
 	before := b.model.House()
 	for topic, payload := range lists {
@@ -148,11 +139,17 @@ func TestZigbeeCorpus(t *testing.T) {
 		b.feed(topic, "")
 		b.settle()
 	}
-	if h := b.model.House(); len(h.Devices)+h.entities.len()+len(b.model.nodes)+len(b.model.slots)+len(b.model.groups)+len(b.model.owned) != 0 || b.model.wiring.Load().routes.len() != 0 {
-		t.Errorf("empty lists left %d devices, %d entities, %d routes", len(h.Devices), len(b.model.nodes), b.model.wiring.Load().routes.len())
+	b.empty()
+	return entities
+}
+
+// empty checks that nothing is left of the house.
+func (b *bench) empty() {
+	b.t.Helper()
+	h, m := b.model.House(), b.model
+	if len(h.Devices)+h.entities.len()+len(m.nodes)+len(m.slots)+len(m.groups)+len(m.owned)+len(m.shadows) != 0 || m.wiring.Load().routes.len() != 0 {
+		b.t.Errorf("clearing all left %d devices, %d entities, %d routes", len(h.Devices), len(m.nodes), m.wiring.Load().routes.len())
 	}
-	fmt.Printf("zigbee corpus: devices=%d entities=%d values=%d/%d commands=%d/%d in %v\n",
-		len(all), entities, s.right, s.values, s.sent, s.commands, took.Round(time.Millisecond))
 }
 
 // A score counts what is as it should be.
