@@ -28,7 +28,7 @@ import (
 const (
 	MaxRules      = 2000      // deleted ones included
 	MaxVersions   = 100       // kept of a rule; older ones are dropped
-	MaxTriggers   = 1         // of a rule; the model has a list so that more can come
+	MaxTriggers   = 20        // of a rule
 	MaxConditions = 50        // of a rule, nested ones included
 	MaxDepth      = 5         // of nested conditions
 	MaxActions    = 50        // of a rule

@@ -88,19 +88,40 @@ func (e *Engine) forSave(given *Rule, basedOn int) (*rule, error) {
 	return r, nil
 }
 
-// setTriggers puts a version in service. Triggers that stay keep their memory.
+// setTriggers puts a version in service. A trigger that stays keeps its memory.
 func (e *Engine) setTriggers(t *mqtt.Turn, r *rule, def *Rule, wasLive bool) {
 	old, before := r.def, r.memory
-	keeps := wasLive && r.live() && reflect.DeepEqual(old.Triggers, def.Triggers)
-	if !keeps {
-		if old != nil {
-			e.forget(t, r)
+	memories := make([]memory, len(def.Triggers))
+	from := make([]int, len(def.Triggers))
+	taken := make([]bool, len(before))
+	for i := range def.Triggers {
+		from[i] = -1
+		for j := range before {
+			if wasLive && r.live() && !taken[j] && reflect.DeepEqual(old.Triggers[j], def.Triggers[i]) {
+				from[i], taken[j], memories[i] = j, true, before[j]
+				break
+			}
 		}
-		before = make([]memory, len(def.Triggers))
 	}
-	r.def, r.memory = def, before
-	if !keeps && r.live() {
-		for i := range def.Triggers {
+	for j := range before {
+		if !taken[j] {
+			e.cancel(before[j].deadline)
+		}
+		if before[j].known && (j >= len(from) || from[j] != j) {
+			t.Write(key(recMemory, r.id, byte(j)), nil)
+		}
+	}
+	r.def, r.memory, r.plans = def, memories, e.plansOf(def)
+	for i := range def.Triggers {
+		switch {
+		case from[i] >= 0:
+			if d := memories[i].deadline; d != nil {
+				d.trigger = i
+			}
+			if from[i] != i && memories[i].known {
+				e.keepMemory(t, r, i)
+			}
+		case r.live():
 			e.baseline(t, r, i)
 		}
 	}

@@ -108,11 +108,20 @@ func (r *Rule) FormEditable() bool {
 		return false
 	}
 	for _, t := range r.Triggers {
+		if t.ID != "" || t.Message == nil && t.State == nil || t.State != nil && t.State.Hysteresis != 0 {
+			return false
+		}
 		if m := t.Message; m != nil && m.Payload != nil && !simple(m.Payload.Op, m.Payload.Values, m.Payload.And) {
 			return false
 		}
 	}
+	if r.CatchUp != "" {
+		return false
+	}
 	for _, c := range r.Conditions {
+		if c.Trigger != nil || c.Sun != nil {
+			return false
+		}
 		if s := c.State; s != nil && (s.For != 0 || !simple(s.Op, s.Values, s.And)) {
 			return false
 		}

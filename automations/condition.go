@@ -2,6 +2,8 @@ package automations
 
 import (
 	"cmp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +19,8 @@ type scene struct {
 	payload  []byte
 	parts    parts
 	message  bool // there is a payload
+	home     Place
+	trigger  string // the ID of the trigger
 }
 
 // judge tells whether all conditions hold, and appends what it saw. It stops
@@ -67,6 +71,10 @@ func (s *scene) one(c *Condition, seen []Seen, depth int) (Result, []Seen) {
 		result, value = s.time(c.Time)
 	case c.Payload != nil:
 		result, value = s.compare(c.Payload)
+	case c.Trigger != nil:
+		result, value = resultOf(s.trigger != "" && slices.Contains(c.Trigger, s.trigger)), s.trigger
+	case c.Sun != nil:
+		result, value = s.sun(c.Sun)
 	case c.All != nil:
 		result, seen = s.all(c.All, seen, depth+1)
 	case c.Any != nil:
@@ -221,6 +229,50 @@ func (s *scene) time(w *TimeCondition) (Result, string) {
 		}
 	}
 	return HoldsNot, value
+}
+
+// sun looks where the sun stands, see [SunCondition].
+func (s *scene) sun(c *SunCondition) (Result, string) {
+	if !s.now.Trusted {
+		return Unknown, "the clock is not set"
+	}
+	if !s.home.Known {
+		return Unknown, "nobody knows where the home is"
+	}
+	height := s.home.elevation(s.now.Wall)
+	value := strconv.FormatFloat(height, 'f', 1, 64) + "°"
+	if c.Above != nil && height <= *c.Above || c.Below != nil && height >= *c.Below {
+		return HoldsNot, value
+	}
+	if c.After == "" && c.Before == "" {
+		return Holds, value
+	}
+	day := dayOf(s.now.Wall, s.location)
+	passed := func(event string, offset Duration) (bool, bool) {
+		at, ok := s.home.event(day, event)
+		return !s.now.Wall.Before(at.Add(time.Duration(offset))), ok
+	}
+	after, ok1 := true, true
+	if c.After != "" {
+		after, ok1 = passed(c.After, c.AfterOffset)
+	}
+	before, ok2 := true, true
+	if c.Before != "" {
+		var gone bool
+		gone, ok2 = passed(c.Before, c.BeforeOffset)
+		before = !gone
+	}
+	if !ok1 || !ok2 {
+		return Unknown, value + ", the sun does not do so today"
+	}
+	if c.After != "" && c.Before != "" {
+		from, _ := s.home.event(day, c.After)
+		to, _ := s.home.event(day, c.Before)
+		if from.Add(time.Duration(c.AfterOffset)).After(to.Add(time.Duration(c.BeforeOffset))) { // over midnight
+			return resultOf(after || before), value
+		}
+	}
+	return resultOf(after && before), value
 }
 
 func (s *scene) compare(c *Compare) (Result, string) {

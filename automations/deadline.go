@@ -118,6 +118,9 @@ func (e *Engine) followClock(t *mqtt.Turn) {
 		if d.trusted && wall.Sub(d.wall).Abs() < time.Second || d.due <= t.Now.Run {
 			continue
 		}
+		if d.rule != nil && d.rule.def.Triggers[d.trigger].State == nil {
+			continue // that of a clock is placed anew, the others end with the boot
+		}
 		if e.now.bytes > maxBytesInTurn {
 			e.now.again = true
 			return

@@ -74,7 +74,11 @@ type Engine struct {
 	retryAt   time.Duration // not before is the disk tried again
 	unwritten []memoryOf    // memory that could not be written when it flipped
 	purgeAt   time.Duration // when rules deleted long ago are looked for next
-	now       turnState
+	// The wall clock as the deadlines that follow it were last placed.
+	followed    bool
+	wallOffset  time.Duration
+	wallTrusted bool
+	now         turnState
 
 	// For everyone.
 	index    atomic.Pointer[index]
@@ -104,7 +108,8 @@ type rule struct {
 	enabled  bool
 	paused   string
 	deleted  *Saved
-	memory   []memory // of each trigger
+	plans    []schedule // of each trigger; nil for those that follow no clock
+	memory   []memory   // of each trigger
 	waiting  []*waiting
 
 	runs, notRuns         []*Run // newest first; the slices are never changed
@@ -230,6 +235,10 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	if !f.rule.live() || f.rule.def != f.def { // paused earlier in this very turn
 		return
 	}
+	if f.def.Triggers[f.trigger].Silent != nil {
+		f.rule.memory[f.trigger].hear(t)
+		return
+	}
 	trigger := f.def.Triggers[f.trigger].Message
 	s := scene{now: t.Now, location: e.location, payload: m.Payload, parts: parts, message: true}
 	if trigger.Payload != nil {
@@ -237,7 +246,7 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 			return
 		}
 	}
-	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic}, by: e.madeBy(m), hop: m.Hop(), topic: m.Topic}
+	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic, Trigger: f.def.Triggers[f.trigger].ID}, index: f.trigger, by: e.madeBy(m), hop: m.Hop(), topic: m.Topic}
 	if o.repeats(f.rule, m) {
 		return // it had its run
 	}
@@ -313,6 +322,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	e.place(t)
 	if !e.started {
 		e.started = true
+		e.now.again = e.timed()
 		return
 	}
 	if e.ready() != nil {
@@ -321,6 +331,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	}
 	e.writeMemory(t)
 	e.followClock(t)
+	e.follow(t)
 	e.purge(t)
 	e.keepDue(t)
 	for range maxDueInTurn {
@@ -332,7 +343,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 		if d.waiting != nil {
 			e.resume(t, d.waiting)
 		} else {
-			e.held(t, d.rule, d.trigger)
+			e.due(t, d.rule, d.trigger)
 		}
 	}
 }

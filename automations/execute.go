@@ -16,6 +16,7 @@ import (
 type event struct {
 	scene          scene
 	cause          Cause
+	index          int    // of the trigger
 	durable        bool   // the run must be on disk before what it sends leaves
 	unconditional  bool   // by hand: conditions are not asked
 	by             *link  // the run of this turn that set it off
@@ -55,6 +56,8 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 	o.scene.house = e.house()
 	o.scene.location = e.location
 	o.scene.now = t.Now
+	o.scene.home = e.home
+	o.scene.trigger = o.cause.Trigger
 	if o.cause.Kind == ByMessage {
 		o.cause.Payload = clipBytes(o.scene.payload)
 		if o.valueIsPayload {
@@ -277,7 +280,15 @@ func (e *Engine) resume(t *mqtt.Turn, w *waiting) {
 	if n := len(w.run.Actions); n > 0 {
 		w.run.Actions[n-1].Ended = t.Now.Wall.Round(0)
 	}
+	late := time.Duration(0)
+	if d := w.deadline; d != nil && t.Now.Trusted && d.trusted {
+		late = t.Now.Wall.Sub(d.wall)
+	}
 	w.deadline, w.durable, w.link = nil, true, &link{rule: w.rule}
+	if late > w.def.CatchUp.limit(1<<63-1) {
+		e.end(t, w, Stopped, "It is overdue by "+span(late.Round(time.Second))+", more than the automation allows.")
+		return
+	}
 	e.advance(t, w)
 }
 

@@ -47,6 +47,8 @@ func newIndex(rules []*rule) *index {
 			case trigger.Message != nil:
 				f.paths = payloadPaths(r.def, trigger.Message)
 				x.topics.Set(trigger.Message.Filter, f, struct{}{})
+			case trigger.Silent != nil && trigger.Silent.Filter != "":
+				x.topics.Set(trigger.Silent.Filter, f, struct{}{})
 			case trigger.State != nil:
 				k := aspectKey{trigger.State.Entity, trigger.State.Aspect}
 				x.aspects[k] = append(x.aspects[k], f)

@@ -119,11 +119,14 @@ func (e *Engine) adopt(id string, s *stored) error {
 	if problems := r.def.Validate(nil); invalid(problems) {
 		return &InvalidError{problems} // written by a later Lar, perhaps
 	}
-	r.memory = make([]memory, len(r.def.Triggers))
+	r.memory, r.plans = make([]memory, len(r.def.Triggers)), e.plansOf(r.def)
 	if r.live() {
 		for i := range r.memory {
-			if m := s.memory[i]; m != nil && r.def.Triggers[i].State != nil {
+			if m := s.memory[i]; m != nil {
 				r.memory[i] = memory{known: true, holds: m.Holds, fired: m.Fired, value: m.Value}
+				if m.Last != nil {
+					r.memory[i].last = *m.Last
+				}
 				if m.Deadline != nil {
 					r.memory[i].deadline = e.restored(*m.Deadline, &deadline{rule: r, trigger: i})
 				}

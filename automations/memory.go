@@ -14,10 +14,14 @@ import (
 // exception: its memory is written lazily, so that after a power cut it may
 // come true a second time for a value seen some seconds before.
 type memory struct {
-	known bool
-	holds bool
-	fired bool   // since it holds
-	value string // the last one, of a trigger for any change
+	known    bool
+	holds    bool
+	fired    bool          // since it holds
+	value    string        // the last one, of a trigger for any change
+	last     time.Time     // of a trigger of the clock: the instant that was acted on last
+	planned  time.Time     // the one that comes next
+	heard    time.Duration // of a silence: Run when something was heard last
+	silentAt time.Duration // Run when it came true last
 	// deadline is the end of the time it must hold, if that runs.
 	deadline *deadline
 }
@@ -29,6 +33,9 @@ func (e *Engine) state(t *mqtt.Turn, c *change) {
 		return
 	}
 	s, m := r.def.Triggers[f.trigger].State, &r.memory[f.trigger]
+	if m.holds && s.Hysteresis > 0 && s.holds(value, c.Available) == HoldsNot && !s.released(value) {
+		return // not far enough back to cross it again
+	}
 	if c.Event {
 		// The message is the point: a button pressed once more. There is
 		// nothing to remember but that it had its run.
@@ -95,8 +102,10 @@ func (e *Engine) fire(t *mqtt.Turn, c *change, durable bool) {
 	o := &event{
 		cause: Cause{
 			Kind: ByState, Entity: s.Entity, Aspect: s.Aspect,
-			From: clip(Value(c.Old).String()), To: clip(value.String()), Value: clip(value.String()),
+			Trigger: c.ref.def.Triggers[c.ref.trigger].ID,
+			From:    clip(Value(c.Old).String()), To: clip(value.String()), Value: clip(value.String()),
 		},
+		index:   c.ref.trigger,
 		durable: durable,
 		by:      c.by,
 		hop:     t.Hop(),
@@ -119,12 +128,12 @@ func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
 			value, _ = reading(entity, s.Aspect)
 		}
 	}
-	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, To: thresholds(s), Value: clip(value.String()), Held: s.For}
+	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, To: thresholds(s), Value: clip(value.String()), Held: s.For, Trigger: r.def.Triggers[trigger].ID}
 	if s.To != nil {
 		value = *s.To
 		cause.To, cause.Value = clip(value.String()), clip(value.String())
 	}
-	e.trigger(t, r, &event{cause: cause, durable: true, value: value.String(), entity: s.Entity})
+	e.trigger(t, r, &event{cause: cause, index: trigger, durable: true, value: value.String(), entity: s.Entity})
 }
 
 // baseline sets what a trigger remembers to what there is now: only what
@@ -135,6 +144,13 @@ func (e *Engine) baseline(t *mqtt.Turn, r *rule, trigger int) {
 	*m = memory{}
 	s := r.def.Triggers[trigger].State
 	if s == nil {
+		if silence := r.def.Triggers[trigger].Silent; silence != nil && e.followed {
+			e.listen(t, r, trigger)
+		} else if r.plans[trigger] != nil && e.followed {
+			e.planNext(t, r, trigger)
+		} else if r.plans[trigger] != nil || silence != nil {
+			e.now.again = true
+		}
 		return
 	}
 	if h := e.house(); h != nil {
@@ -148,6 +164,21 @@ func (e *Engine) baseline(t *mqtt.Turn, r *rule, trigger int) {
 		}
 	}
 	e.keepMemory(t, r, trigger)
+}
+
+// released tells whether a value is so far back over the thresholds that they
+// can be crossed again.
+func (s *StateTrigger) released(value Value) bool {
+	wide := *s
+	if s.Above != nil {
+		above := *s.Above - s.Hysteresis
+		wide.Above = &above
+	}
+	if s.Below != nil {
+		below := *s.Below + s.Hysteresis
+		wide.Below = &below
+	}
+	return wide.holds(value, true) != Holds
 }
 
 // forget ends what triggers of a rule remember: it is off, and its triggers
@@ -198,7 +229,10 @@ func memoryRecordOf(r *rule, trigger int) (k, v []byte) {
 		return k, nil
 	}
 	record := &memoryRecord{Format: format, Holds: m.holds, Fired: m.fired, Value: m.value}
-	if m.deadline != nil {
+	if !m.last.IsZero() {
+		record.Last = &m.last
+	}
+	if r.def.Triggers[trigger].State != nil && m.deadline != nil {
 		d := m.deadline.record()
 		record.Deadline = &d
 	}

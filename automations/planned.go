@@ -5,11 +5,11 @@ import "reflect"
 // planned are the keys that packaging/docs/rules.md has and this engine does
 // not run yet: they are refused with a sentence that says so.
 var planned = map[reflect.Type][]string{
-	reflect.TypeFor[Rule]():           {"per", "priority", "limit", "catch_up", "variables"},
-	reflect.TypeFor[Trigger]():        {"id", "silent", "time", "cron", "every", "sun", "start", "rule", "scene", "webhook", "hand"},
+	reflect.TypeFor[Rule]():           {"per", "priority", "limit", "variables"},
+	reflect.TypeFor[Trigger]():        {"rule", "scene", "webhook"},
 	reflect.TypeFor[MessageTrigger](): {"path", "on", "retained", "settle"},
-	reflect.TypeFor[StateTrigger]():   {"from", "hysteresis"},
-	reflect.TypeFor[Condition]():      {"sun", "home", "trigger", "rule", "expr"},
+	reflect.TypeFor[StateTrigger]():   {"from"},
+	reflect.TypeFor[Condition]():      {"home", "rule", "expr"},
 	reflect.TypeFor[Action](): {"confirm", "if", "choose", "repeat", "parallel", "check", "stop", "fail", "set", "scene", "call",
 		"enable", "disable", "notify", "http", "note", "on_error"},
 	reflect.TypeFor[PublishAction](): {"expiry"},

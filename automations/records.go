@@ -52,6 +52,7 @@ type memoryRecord struct {
 	Holds    bool            `json:"holds"`
 	Fired    bool            `json:"fired"`
 	Value    string          `json:"value,omitempty"`
+	Last     *time.Time      `json:"last,omitempty"` // of a trigger of the clock
 	Deadline *deadlineRecord `json:"deadline,omitempty"`
 }
 

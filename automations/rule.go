@@ -19,6 +19,7 @@ type Rule struct {
 	Enabled     bool        `json:"enabled"`
 	Mode        Mode        `json:"mode,omitempty"`
 	Max         int         `json:"max,omitempty"` // runs at a time, of mode Parallel
+	CatchUp     CatchUp     `json:"catch_up,omitempty"`
 	Triggers    []Trigger   `json:"triggers"`
 	Conditions  []Condition `json:"conditions,omitempty"`
 	Actions     []Action    `json:"actions"`
@@ -60,11 +61,123 @@ const (
 	Parallel Mode = "parallel" // a new run begins beside it, up to Rule.Max
 )
 
-// A Trigger is what starts a rule. Exactly one of its fields is set.
+// CatchUp says how late what came due while the hub was off, or its clock not
+// to be trusted, may be done: a duration, "always" or "never". Empty is an hour
+// for times and always for waits.
+type CatchUp string
+
+// CatchUps that are no duration.
+const (
+	Always CatchUp = "always"
+	Never  CatchUp = "never"
+)
+
+// limit returns how late something may be; the second value is the limit where
+// nothing is said.
+func (c CatchUp) limit(unsaid time.Duration) time.Duration {
+	var d Duration
+	switch {
+	case c == "":
+		return unsaid
+	case c == Always:
+		return 1<<63 - 1
+	case c == Never:
+		return lateness
+	case d.UnmarshalText([]byte(c)) != nil:
+		return unsaid
+	}
+	return max(time.Duration(d), lateness)
+}
+
+// lateness is what is in time: a turn may come a moment after it was due.
+const lateness = 2 * time.Second
+
+// A Trigger is what starts a rule. Beside ID exactly one of its fields is set.
 type Trigger struct {
+	ID      string          `json:"id,omitempty"` // for the condition on triggers
 	Message *MessageTrigger `json:"message,omitempty"`
 	State   *StateTrigger   `json:"state,omitempty"`
+	Silent  *SilentTrigger  `json:"silent,omitempty"`
+	Time    *TimeTrigger    `json:"time,omitempty"`
+	Cron    *CronTrigger    `json:"cron,omitempty"`
+	Every   *EveryTrigger   `json:"every,omitempty"`
+	Sun     *SunTrigger     `json:"sun,omitempty"`
+	Start   *StartTrigger   `json:"start,omitempty"`
+	Hand    *HandTrigger    `json:"hand,omitempty"`
 }
+
+// A SilentTrigger comes true once when nothing live has been heard for a time
+// of an entity, or on any topic that a filter matches, and again only after
+// something was heard. While the hub is off it hears nothing: the time begins
+// anew at its start, and when the clock is set.
+type SilentTrigger struct {
+	Entity string   `json:"entity,omitempty"`
+	Filter string   `json:"filter,omitempty"`
+	For    Duration `json:"for"`
+}
+
+// A TimeTrigger comes true at times of the day, by the clock on the wall.
+type TimeTrigger struct {
+	At      []TimeOfDay `json:"at"`
+	Days    []Weekday   `json:"days,omitempty"`
+	Skipped string      `json:"skipped,omitempty"` // After or SkipIt
+	Doubled string      `json:"doubled,omitempty"` // First, Second or Both
+}
+
+// A CronTrigger comes true as five fields say: minute, hour, day, month,
+// weekday. One whose hour begins with * comes each time the wall shows it.
+type CronTrigger struct {
+	At      string `json:"at"`
+	Skipped string `json:"skipped,omitempty"`
+	Doubled string `json:"doubled,omitempty"`
+}
+
+// What becomes of a time in an hour that does not exist, and of one in an hour
+// that comes twice. Empty is After and First.
+const (
+	After  = "after" // at the first instant after that hour
+	SkipIt = "skip"  // not on that day
+	First  = "first"
+	Second = "second"
+	Both   = "both"
+)
+
+// An EveryTrigger comes true in even steps from local midnight. A period up to
+// an hour counts each time the wall shows it: a day of 23 hours has 92 quarters.
+type EveryTrigger struct {
+	Period Duration `json:"period"`
+	Offset Duration `json:"offset,omitzero"`
+}
+
+// A SunTrigger comes true with an event of the sun, or as it goes through an
+// elevation. On a day without it nothing happens.
+type SunTrigger struct {
+	Event     string     `json:"event,omitempty"`     // Sunrise, Sunset, Dawn or Dusk, or
+	Elevation *float64   `json:"elevation,omitempty"` // degrees
+	Going     string     `json:"going,omitempty"`     // Up or Down, with Elevation
+	Offset    Duration   `json:"offset,omitzero"`
+	NotBefore *TimeOfDay `json:"not_before,omitempty"`
+	NotAfter  *TimeOfDay `json:"not_after,omitempty"`
+	Days      []Weekday  `json:"days,omitempty"`
+}
+
+// Events of the sun, and the ways it goes.
+const (
+	Sunrise = "sunrise"
+	Sunset  = "sunset"
+	Dawn    = "dawn"
+	Dusk    = "dusk"
+	Up      = "up"
+	Down    = "down"
+)
+
+// A StartTrigger comes true once at each start of the hub.
+type StartTrigger struct {
+	After Duration `json:"after,omitzero"`
+}
+
+// A HandTrigger never comes true: only people start the rule.
+type HandTrigger struct{}
 
 // A MessageTrigger comes true when a message is published on a topic that the
 // filter matches. Retained messages that the hub finds at its start are no
@@ -90,7 +203,10 @@ type StateTrigger struct {
 	To     *Value   `json:"to,omitempty"`
 	Above  *float64 `json:"above,omitempty"` // the value is greater than this
 	Below  *float64 `json:"below,omitempty"` // the value is less than this
-	For    Duration `json:"for,omitzero"`
+	// Hysteresis is how far the value must go back over a threshold before it
+	// can cross it again.
+	Hysteresis float64  `json:"hysteresis,omitempty"`
+	For        Duration `json:"for,omitzero"`
 }
 
 // Change tells whether any change of the value triggers.
@@ -102,6 +218,8 @@ type Condition struct {
 	State   *StateCondition `json:"state,omitempty"`
 	Time    *TimeCondition  `json:"time,omitempty"`
 	Payload *Compare        `json:"payload,omitempty"` // of the message that triggered
+	Trigger []string        `json:"trigger,omitempty"` // one of these began the run
+	Sun     *SunCondition   `json:"sun,omitempty"`
 	All     []Condition     `json:"all,omitempty"`
 	Any     []Condition     `json:"any,omitempty"`
 	Not     *Condition      `json:"not,omitempty"`
@@ -130,6 +248,17 @@ type TimeCondition struct {
 	From TimeOfDay `json:"from,omitzero"`
 	To   TimeOfDay `json:"to,omitzero"`
 	Days []Weekday `json:"days,omitempty"`
+}
+
+// A SunCondition holds while the sun stands above and below degrees, or
+// between two of its events: After sunset, Before sunrise goes over midnight.
+type SunCondition struct {
+	Above        *float64 `json:"above,omitempty"`
+	Below        *float64 `json:"below,omitempty"`
+	After        string   `json:"after,omitempty"`
+	Before       string   `json:"before,omitempty"`
+	AfterOffset  Duration `json:"after_offset,omitzero"`
+	BeforeOffset Duration `json:"before_offset,omitzero"`
 }
 
 // A Compare compares a payload, or a part of it, with a value.

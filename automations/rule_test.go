@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,7 +32,7 @@ func TestDecode(t *testing.T) {
 		t.Errorf("%s decodes to %+v, %v, want %+v", r.Encode(), again, err, r)
 	}
 	for _, bad := range []string{
-		``, `[]`, `{"name":"x"} {}`, `{"nam":"x"}`, `{"triggers":[{"sun":{}}]}`,
+		``, `[]`, `{"name":"x"} {}`, `{"nam":"x"}`, `{"triggers":[{"telepathy":{}}]}`,
 		`{"actions":[{"wait":{"for":"2 minutes"}}]}`, `{"actions":[{"wait":{"for":120}}]}`,
 		`{"conditions":[{"time":{"from":"25:00"}}]}`, `{"conditions":[{"time":{"days":["monday"]}}]}`,
 		`{"conditions":[{"payload":{"op":"==","value":[1]}}]}`,
@@ -70,7 +71,7 @@ func TestValidate(t *testing.T) {
 		{func(r *Rule) { r.Mode, r.Max = Parallel, 10 }, "", ""},
 		{func(r *Rule) { r.Mode, r.Max = Single, 2 }, "max", "Only the mode parallel"},
 		{func(r *Rule) { r.Triggers = nil }, "triggers", "add a trigger"},
-		{func(r *Rule) { r.Triggers = append(r.Triggers, r.Triggers[0]) }, "triggers", "one trigger"},
+		{func(r *Rule) { r.Triggers = slices.Repeat(r.Triggers, 21) }, "triggers", "at most 20"},
 		{func(r *Rule) { r.Triggers[0] = Trigger{} }, "triggers[0]", "Choose a kind"},
 		{func(r *Rule) { r.Triggers[0].State = &StateTrigger{Entity: "a", Aspect: "b"} }, "triggers[0]", "Only one kind"},
 		{func(r *Rule) { r.Triggers[0].Message.Filter = "" }, "triggers[0].message.filter", "Give a topic"},

@@ -51,6 +51,10 @@ type Cause struct {
 	To     string `json:"to,omitempty"`
 	// Held is how long the state had held, when the trigger asked for it.
 	Held Duration `json:"held,omitzero"`
+	// Of the clock: when it was planned for.
+	Planned time.Time `json:"planned,omitzero"`
+	// Trigger is the ID of the trigger, if it has one.
+	Trigger string `json:"trigger,omitempty"`
 	// Of a start by hand: who.
 	By string `json:"by,omitempty"`
 	// Value is what {{value}} stands for, its head.
@@ -65,6 +69,9 @@ const (
 	ByMessage CauseKind = "message"
 	ByState   CauseKind = "state"
 	ByHand    CauseKind = "hand"
+	ByTime    CauseKind = "time"
+	BySilence CauseKind = "silence"
+	ByStart   CauseKind = "start"
 )
 
 // A Seen is one condition as it was found. Those within All, Any and Not

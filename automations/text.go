@@ -34,8 +34,53 @@ func (t Trigger) String() string {
 			s += " for " + span(time.Duration(t.State.For))
 		}
 		return s
+	case t.Silent != nil:
+		return "nothing heard of " + t.Silent.Entity + t.Silent.Filter + " for " + span(time.Duration(t.Silent.For))
+	case t.Time != nil:
+		s := "at"
+		for i, c := range t.Time.At {
+			if i > 0 {
+				s += ","
+			}
+			s += " " + c.String()
+		}
+		return s + onDays(t.Time.Days)
+	case t.Cron != nil:
+		return "at " + t.Cron.At + " (cron)"
+	case t.Every != nil:
+		s := "every " + span(time.Duration(t.Every.Period))
+		if t.Every.Offset != 0 {
+			s += ", " + span(time.Duration(t.Every.Offset)) + " later"
+		}
+		return s
+	case t.Sun != nil:
+		s := t.Sun.Event
+		if t.Sun.Elevation != nil {
+			s = "the sun goes " + t.Sun.Going + " through " + Number(*t.Sun.Elevation).String() + "°"
+		}
+		if t.Sun.Offset != 0 {
+			s += " " + span(time.Duration(t.Sun.Offset))
+		}
+		return s + onDays(t.Sun.Days)
+	case t.Start != nil:
+		return "the hub starts"
+	case t.Hand != nil:
+		return "started by hand"
 	}
 	return "nothing"
+}
+
+func onDays(days []Weekday) string {
+	s := ""
+	for i, d := range days {
+		if i == 0 {
+			s = " on"
+		} else {
+			s += ","
+		}
+		s += " " + d.String()
+	}
+	return s
 }
 
 // String returns the comparison as it is shown: "action == single".
@@ -83,6 +128,10 @@ func (c *Condition) String() string {
 		return c.Time.String()
 	case c.Payload != nil:
 		return c.Payload.String()
+	case c.Trigger != nil:
+		return "triggered by " + strings.Join(c.Trigger, " or ")
+	case c.Sun != nil:
+		return c.Sun.String()
 	case c.All != nil:
 		return "all of " + strconv.Itoa(len(c.All))
 	case c.Any != nil:
@@ -111,6 +160,32 @@ func (w *TimeCondition) String() string {
 		s += d.String()
 	}
 	return s
+}
+
+// String returns "the sun is below -3".
+func (s *SunCondition) String() string {
+	var parts []string
+	for _, l := range []struct {
+		word string
+		at   *float64
+	}{{"above", s.Above}, {"below", s.Below}} {
+		if l.at != nil {
+			parts = append(parts, l.word+" "+Number(*l.at).String()+"°")
+		}
+	}
+	for _, l := range []struct {
+		word, event string
+		offset      Duration
+	}{{"after", s.After, s.AfterOffset}, {"before", s.Before, s.BeforeOffset}} {
+		if l.event != "" {
+			part := l.word + " " + l.event
+			if l.offset != 0 {
+				part += " " + span(time.Duration(l.offset))
+			}
+			parts = append(parts, part)
+		}
+	}
+	return "the sun is " + strings.Join(parts, " and ")
 }
 
 // String says in words what an action does.
@@ -244,6 +319,12 @@ func (c *Cause) String() string {
 		return c.Entity + " " + c.Aspect + " went from " + c.From + " to " + c.To
 	case ByHand:
 		return "started by " + c.By
+	case ByTime:
+		return "planned for " + c.Planned.Format(time.DateTime)
+	case BySilence:
+		return "nothing heard of " + c.Entity + clip(c.Topic) + " for " + span(time.Duration(c.Held))
+	case ByStart:
+		return "the hub started"
 	}
 	return string(c.Kind)
 }

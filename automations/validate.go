@@ -28,6 +28,7 @@ type checker struct {
 	problems   []Problem
 	message    bool // a message can trigger the rule
 	conditions int
+	triggers   []string // their IDs
 }
 
 func (c *checker) bad(path, format string, args ...any) {
@@ -61,11 +62,19 @@ func (c *checker) rule(r *Rule) {
 		c.bad("mode", "The mode is restart, single or parallel.")
 	}
 
+	if d := r.CatchUp; d != "" && d != Always && d != Never {
+		var after Duration
+		if err := after.UnmarshalText([]byte(d)); err != nil {
+			c.bad("catch_up", "This is a time such as 30m, always or never.")
+		} else {
+			c.duration("catch_up", after)
+		}
+	}
 	switch n := len(r.Triggers); {
 	case n == 0:
 		c.bad("triggers", "Say when the automation runs: add a trigger.")
 	case n > MaxTriggers:
-		c.bad("triggers", "An automation has one trigger.")
+		c.bad("triggers", "An automation has at most %d triggers.", MaxTriggers)
 	}
 	for i, t := range r.Triggers[:min(len(r.Triggers), MaxTriggers)] {
 		c.trigger(at("triggers", i), t)
@@ -114,7 +123,20 @@ func (c *checker) oneOf(path, what string, set ...bool) bool {
 }
 
 func (c *checker) trigger(path string, t Trigger) {
-	if !c.oneOf(path, "trigger", t.Message != nil, t.State != nil) {
+	if t.ID != "" {
+		if !validID(t.ID) {
+			c.bad(path+".id", "An ID has 1 to %d small letters, digits and hyphens.", maxID)
+		}
+		if slices.Contains(c.triggers, t.ID) {
+			c.bad(path+".id", "Another trigger has this ID.")
+		}
+		c.triggers = append(c.triggers, t.ID)
+	}
+	if !c.oneOf(path, "trigger", t.Message != nil, t.State != nil, t.Silent != nil, t.Time != nil, t.Cron != nil, t.Every != nil, t.Sun != nil, t.Start != nil, t.Hand != nil) {
+		return
+	}
+	if t.Message == nil && t.State == nil {
+		c.clock(path, t)
 		return
 	}
 	if m := t.Message; m != nil {
@@ -151,10 +173,105 @@ func (c *checker) trigger(path string, t Trigger) {
 	if s.Above != nil && s.Below != nil && *s.Above >= *s.Below {
 		c.bad(path+".below", "Nothing is above %v and below %v at once.", *s.Above, *s.Below)
 	}
+	if s.Hysteresis != 0 {
+		if s.Above == nil && s.Below == nil {
+			c.bad(path+".hysteresis", "Only a threshold has a hysteresis.")
+		} else if !(s.Hysteresis > 0) || s.Hysteresis > 1e12 {
+			c.bad(path+".hysteresis", "A hysteresis is a number greater than 0.")
+		}
+	}
 	if s.For != 0 {
 		c.duration(path+".for", s.For)
 		if s.Change() {
 			c.bad(path+".for", "A time to stay needs a value or a threshold.")
+		}
+	}
+}
+
+// clock checks triggers that are neither messages nor states.
+func (c *checker) clock(path string, t Trigger) {
+	choice := func(path, s string, of ...string) {
+		if s != "" && !slices.Contains(of, s) {
+			c.bad(path, "This is one of %s.", strings.Join(of, ", "))
+		}
+	}
+	switch {
+	case t.Silent != nil:
+		path += ".silent"
+		switch s := t.Silent; {
+		case (s.Entity == "") == (s.Filter == ""):
+			c.bad(path, "Choose either an entity or a topic filter.")
+		case s.Filter != "":
+			c.filter(path+".filter", s.Filter)
+		case len(s.Entity) > MaxText || !printable(s.Entity):
+			c.bad(path+".entity", "Choose an entity.")
+		case c.house != nil && c.house.Entity(s.Entity) == nil:
+			c.warn(path+".entity", "There is no %s at present.", s.Entity)
+		}
+		c.duration(path+".for", t.Silent.For)
+	case t.Time != nil:
+		path += ".time"
+		if n := len(t.Time.At); n == 0 || n > 24 {
+			c.bad(path+".at", "Give 1 to 24 times of the day.")
+			return
+		}
+		for i, at_ := range t.Time.At {
+			if at_ < 0 || at_ >= 24*60 {
+				c.bad(at(path+".at", i), "A time of day is between 00:00 and 23:59.")
+			}
+		}
+		c.days(path, t.Time.Days)
+		choice(path+".skipped", t.Time.Skipped, After, SkipIt)
+		choice(path+".doubled", t.Time.Doubled, First, Second, Both)
+	case t.Cron != nil:
+		path += ".cron"
+		if cron, err := parseCron(t.Cron.At); err != nil {
+			c.bad(path+".at", "This is no time for cron: %v.", err)
+		} else if cron.star && (t.Cron.Skipped != "" || t.Cron.Doubled != "") {
+			c.bad(path, "With any hour it comes each time the clock shows it; leave out skipped and doubled.")
+		}
+		choice(path+".skipped", t.Cron.Skipped, After, SkipIt)
+		choice(path+".doubled", t.Cron.Doubled, First, Second, Both)
+	case t.Every != nil:
+		path += ".every"
+		p, o := time.Duration(t.Every.Period), time.Duration(t.Every.Offset)
+		if p < time.Second || p > 24*time.Hour || (24*time.Hour)%p != 0 || p > time.Hour && p%time.Second != 0 {
+			c.bad(path+".period", "A period is at least 1s and fits into a day without a rest, as 15m and 2h do.")
+		} else if o < 0 || o >= p {
+			c.bad(path+".offset", "An offset is less than the period.")
+		}
+	case t.Sun != nil:
+		path += ".sun"
+		s := t.Sun
+		switch {
+		case (s.Event == "") == (s.Elevation == nil):
+			c.bad(path, "Choose either an event or an elevation.")
+		case s.Elevation != nil && !(*s.Elevation >= -90 && *s.Elevation <= 90):
+			c.bad(path+".elevation", "An elevation is between -90 and 90 degrees.")
+		case s.Elevation != nil && s.Going != Up && s.Going != Down:
+			c.bad(path+".going", "Say whether the sun is going up or down.")
+		case s.Event != "" && s.Going != "":
+			c.bad(path+".going", "Only an elevation is passed up or down.")
+		}
+		choice(path+".event", s.Event, Sunrise, Sunset, Dawn, Dusk)
+		if time.Duration(s.Offset).Abs() > 12*time.Hour {
+			c.bad(path+".offset", "An offset is at most 12 hours.")
+		}
+		for _, l := range []struct {
+			name string
+			at   *TimeOfDay
+		}{{"not_before", s.NotBefore}, {"not_after", s.NotAfter}} {
+			if l.at != nil && (*l.at < 0 || *l.at >= 24*60) {
+				c.bad(path+"."+l.name, "A time of day is between 00:00 and 23:59.")
+			}
+		}
+		if s.NotBefore != nil && s.NotAfter != nil && *s.NotBefore > *s.NotAfter {
+			c.bad(path+".not_after", "This is before not_before.")
+		}
+		c.days(path, s.Days)
+	case t.Start != nil:
+		if t.Start.After != 0 {
+			c.duration(path+".start.after", t.Start.After)
 		}
 	}
 }
@@ -168,7 +285,7 @@ func (c *checker) condition(path string, d *Condition, depth int) {
 		c.bad(path, "Conditions can be nested %d deep.", MaxDepth)
 		return
 	}
-	if !c.oneOf(path, "condition", d.State != nil, d.Time != nil, d.Payload != nil, d.All != nil, d.Any != nil, d.Not != nil) {
+	if !c.oneOf(path, "condition", d.State != nil, d.Time != nil, d.Payload != nil, d.Trigger != nil, d.Sun != nil, d.All != nil, d.Any != nil, d.Not != nil) {
 		return
 	}
 	switch {
@@ -187,6 +304,17 @@ func (c *checker) condition(path string, d *Condition, depth int) {
 			c.bad(path+".payload", "Only a trigger that is a message has a payload.")
 		}
 		c.compare(path+".payload", d.Payload)
+	case d.Trigger != nil:
+		if len(d.Trigger) == 0 {
+			c.bad(path+".trigger", "Name the triggers.")
+		}
+		for i, id := range d.Trigger {
+			if !slices.Contains(c.triggers, id) {
+				c.bad(at(path+".trigger", i), "No trigger of this automation has the ID %q.", clip(id))
+			}
+		}
+	case d.Sun != nil:
+		c.sun(path+".sun", d.Sun)
 	case d.Not != nil:
 		c.condition(path+".not", d.Not, depth+1)
 	default:
@@ -218,8 +346,37 @@ func (c *checker) window(path string, w *TimeCondition) {
 	case w.From == w.To && len(w.Days) == 0:
 		c.bad(path, "Choose a time or days.")
 	}
+	c.days(path, w.Days)
+}
+
+func (c *checker) sun(path string, s *SunCondition) {
+	if s.Above == nil && s.Below == nil && s.After == "" && s.Before == "" {
+		c.bad(path, "Say where the sun is: above, below, after or before.")
+	}
+	for _, l := range []struct {
+		name string
+		at   *float64
+	}{{"above", s.Above}, {"below", s.Below}} {
+		if l.at != nil && !(*l.at >= -90 && *l.at <= 90) {
+			c.bad(path+"."+l.name, "An elevation is between -90 and 90 degrees.")
+		}
+	}
+	for _, l := range []struct {
+		name, event string
+		offset      Duration
+	}{{"after", s.After, s.AfterOffset}, {"before", s.Before, s.BeforeOffset}} {
+		if l.event != "" && !slices.Contains([]string{Sunrise, Sunset, Dawn, Dusk}, l.event) {
+			c.bad(path+"."+l.name, "This is one of sunrise, sunset, dawn, dusk.")
+		}
+		if l.offset != 0 && (l.event == "" || time.Duration(l.offset).Abs() > 12*time.Hour) {
+			c.bad(path+"."+l.name+"_offset", "An offset belongs to an event, and is at most 12 hours.")
+		}
+	}
+}
+
+func (c *checker) days(path string, days []Weekday) {
 	seen := 0
-	for i, d := range w.Days[:min(len(w.Days), 7)] {
+	for i, d := range days[:min(len(days), 7)] {
 		if d < 0 || d > 6 {
 			c.bad(at(path+".days", i), "This is not a day of the week.")
 		} else if seen&(1<<d) != 0 {
@@ -228,7 +385,7 @@ func (c *checker) window(path string, w *TimeCondition) {
 			seen |= 1 << d
 		}
 	}
-	if len(w.Days) > 7 {
+	if len(days) > 7 {
 		c.bad(path+".days", "A week has seven days.")
 	}
 }

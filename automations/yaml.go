@@ -341,6 +341,11 @@ func (d *textDecoder) read(v reflect.Value, n *yaml.Node, path string) {
 	case reflect.Struct:
 		d.fields(v, n, path)
 	case reflect.Slice:
+		if e := v.Type().Elem(); n.Kind == yaml.ScalarNode && (e == clockType || e == weekdayType || e.Kind() == reflect.String) {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1)) // one may stand by itself
+			d.read(v.Index(0), n, path)
+			return
+		}
 		if n.Kind != yaml.SequenceNode {
 			d.bad(n, path, "A list is needed here.")
 			return

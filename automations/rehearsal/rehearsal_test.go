@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,11 +90,14 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestExamples plays the tests of the rules that Lar comes with, twice: the
+// TestExamples plays the tests of the rules that Lar comes with, and those in
+// testdata for every part of the language, twice: the
 // same test has the same outcome.
 func TestExamples(t *testing.T) {
 	dir := filepath.Join("..", "..", "packaging", "examples", "rules")
 	names, err := filepath.Glob(filepath.Join(dir, "*.test.yaml"))
+	own, _ := filepath.Glob("testdata/*.test.yaml")
+	names = append(names, own...)
 	if err != nil || len(names) == 0 {
 		t.Fatal("no examples", err)
 	}
@@ -108,7 +112,7 @@ func TestExamples(t *testing.T) {
 				for _, p := range r.Errors {
 					t.Errorf("%s:%s\nleft %v\nruns %v", filepath.Base(name), p, r.Left, r.Runs)
 				}
-				if !slices.Equal(r.Left, again[i].Left) || !slices.Equal(r.Runs, again[i].Runs) {
+				if fmt.Sprint(r.Left, r.Runs) != fmt.Sprint(again[i].Left, again[i].Runs) {
 					t.Errorf("%s plays differently a second time", r.Test)
 				}
 			}
