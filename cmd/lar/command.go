@@ -37,6 +37,8 @@ func command(f flags, words []string, stdin io.Reader, stdout io.Writer) error {
 	case "version":
 		fmt.Fprintf(stdout, "lar %s %s %s/%s\n", f.hub.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil
+	case "devices dump":
+		return dumpDevices(f.corpus, stdout)
 	case "mqtt add":
 		return administer(func(a hub.Admin) error {
 			password, err := a.AddCredential(ctx, words[2])
@@ -74,7 +76,7 @@ func command(f flags, words []string, stdin io.Reader, stdout io.Writer) error {
 // check returns the command that the words begin with, once it has found that
 // there are as many words as it takes.
 func check(words []string) (verb string, err error) {
-	takes := map[string]int{"version": 1, "mqtt list": 2, "mqtt add": 3, "mqtt remove": 3, "user add": 3}
+	takes := map[string]int{"version": 1, "mqtt list": 2, "devices dump": 2, "mqtt add": 3, "mqtt remove": 3, "user add": 3}
 	for verb, n := range takes {
 		if first := strings.Fields(verb); len(words) < len(first) || !slices.Equal(words[:len(first)], first) {
 			continue

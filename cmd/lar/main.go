@@ -34,6 +34,10 @@ Usage:
   lar rules test FILE...                 play tests of rules on a simulated
                                          clock; --json for machines. Exit code
                                          0: all is well, 1: not, 2: no such file
+  lar devices dump --corpus DIR          print, a line of JSON for each entity,
+                                         what is understood of the announcements
+                                         in DIR (discovery-*.jsonl.gz,
+                                         zigbee2mqtt-exposes-*.jsonl.gz)
   lar version                            print the version
 
 The commands mqtt and user talk to the hub that runs on the data folder, or
@@ -73,6 +77,7 @@ type flags struct {
 	role     string
 	home     string
 	json     bool
+	corpus   string
 }
 
 // run carries out one call of lar and returns its exit code.
@@ -119,6 +124,7 @@ func parse(args []string) (flags, []string, error) {
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "")
 	set.StringVar(&f.role, "role", "", "")
 	set.StringVar(&f.home, "home", "", "")
+	set.StringVar(&f.corpus, "corpus", "", "")
 	set.BoolVar(&f.json, "json", false, "")
 	var words []string
 	for {
@@ -149,6 +155,9 @@ func parse(args []string) (flags, []string, error) {
 func serve(f flags, stdout io.Writer, log *slog.Logger) error {
 	if f.role != "" || f.home != "" {
 		return errors.New("--role and --home belong to lar user add: see lar --help")
+	}
+	if f.corpus != "" {
+		return errors.New("--corpus belongs to lar devices dump: see lar --help")
 	}
 	slog.SetLogLoggerLevel(slog.LevelDebug)
 	slog.SetDefault(log) // libraries that use package log are heard at debug
