@@ -286,7 +286,7 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 		m.apply(t, b.node, p.updates[start:p.ends[i]], msg.Retained)
 		start = p.ends[i]
 		if !msg.Retained {
-			b.node.device.seen.Store(t.Now.Wall.UnixMilli())
+			b.node.device.health.heard(t)
 		}
 	}
 	for i, a := range p.route.avail {

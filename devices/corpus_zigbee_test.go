@@ -197,8 +197,7 @@ func (s *score) device(t *testing.T, b *bench, d *corpusDevice) {
 		s.right++
 	}
 	settable := map[string]corpusExpose{}
-	var generic func(e corpusExpose)
-	generic = func(e corpusExpose) {
+	generic := func(e corpusExpose) {
 		if e.Access&2 != 0 || e.Type == "composite" && slices.ContainsFunc(e.Features, func(f corpusExpose) bool { return f.Access&2 != 0 }) {
 			settable[e.Property] = e
 		}

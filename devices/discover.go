@@ -13,7 +13,7 @@ type device struct {
 	id     string
 	public *Device
 	nodes  []*node // by ID
-	seen   *atomic.Int64
+	health *health
 
 	// native tells that a Zigbee2MQTT has it; base and address are those.
 	native        bool
@@ -205,6 +205,9 @@ func (m *Model) leave(d *device) {
 	m.c.touch(d)
 	if len(d.nodes) == 0 && m.devices[d.id] == d {
 		delete(m.devices, d.id)
+		if d.health.run != 0 {
+			m.memory.healths[d.id] = d.health.encode()
+		}
 	}
 }
 
@@ -237,7 +240,7 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 		id = deviceID(identifiers[0])
 	}
 	m.memory.identify(t, id, identifiers)
-	d := &device{id: id, seen: &atomic.Int64{}}
+	d := &device{id: id, health: m.memory.health(t, id)}
 	m.devices[id] = d
 	for _, ident := range identifiers { // those that hang on it know it now
 		m.stale = append(m.stale, m.memory.takeWaiting(ident)...)

@@ -80,7 +80,7 @@ func byName(a, b *Device) int {
 // its descriptions say differently is taken from the first that says it, in
 // the order of entity IDs, so that the order of arrival does not matter.
 func (m *Model) describe(d *device) {
-	pub := &Device{ID: d.id, Source: "homeassistant", seen: d.seen}
+	pub := &Device{ID: d.id, Source: "homeassistant", health: d.health}
 	if d.native {
 		pub.Source = zigbeeSource
 	}
@@ -122,6 +122,7 @@ func (m *Model) describe(d *device) {
 		n.public = n.describe(pub, own)
 		pub.Entities[i] = n.public
 	}
+	pub.findFacts()
 	d.public = pub
 }
 

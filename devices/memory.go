@@ -27,6 +27,7 @@ const keepGone = 30 * 24 * time.Hour
 //	d  device ID → its identifiers
 //	p  device ID → what a person set
 //	v  entity ID → last values (written lazily)
+//	h  device ID → when it spoke (written lazily)
 type memory struct {
 	ids     map[string]*identity // by identity
 	owners  map[string]string    // entity ID → identity
@@ -34,6 +35,7 @@ type memory struct {
 	devices map[string]*deviceRecord
 	persons map[string]*person
 	values  map[string][]byte // of entities that have not appeared yet
+	healths map[string][]byte // of devices that have not appeared yet
 	waiting map[string][]string
 	sweepAt time.Duration
 }
@@ -62,6 +64,7 @@ func (m *memory) init() {
 	m.devices = map[string]*deviceRecord{}
 	m.persons = map[string]*person{}
 	m.values = map[string][]byte{}
+	m.healths = map[string][]byte{}
 	m.waiting = map[string][]string{}
 }
 
@@ -100,6 +103,8 @@ func (m *memory) load(scan func(prefix, from []byte, fn func(key, value []byte) 
 			}
 		case 'v':
 			m.values[name] = slices.Clone(value)
+		case 'h':
+			m.healths[name] = slices.Clone(value)
 		}
 		return true
 	})

@@ -44,17 +44,9 @@ type Device struct {
 	Source       string    // the convention it speaks: "homeassistant", "zigbee2mqtt"
 	Entities     []*Entity // by ID
 
-	seen    *atomic.Int64 // unix milliseconds of its last live message
-	sortKey string
-}
-
-// Seen returns when the device last sent something live; zero if it has not
-// since the hub knows it.
-func (d *Device) Seen() time.Time {
-	if ms := d.seen.Load(); ms != 0 {
-		return time.UnixMilli(ms)
-	}
-	return time.Time{}
+	health                      *health
+	battery, batteryLow, signal fact
+	sortKey                     string
 }
 
 // A Kind says what an entity is; the field's words, as Home Assistant has them.

@@ -73,7 +73,9 @@ func (m *memory) forgetDevice(t *mqtt.Turn, id string, r *deviceRecord) {
 		}
 	}
 	delete(m.devices, id)
+	delete(m.healths, id)
 	t.Write(recordKey('d', id), nil)
+	t.Write(recordKey('h', id), nil)
 	if m.persons[id] != nil {
 		delete(m.persons, id)
 		t.Write(recordKey('p', id), nil)

@@ -40,6 +40,9 @@ func (m *Model) remember(t *mqtt.Turn, n *node) {
 // stop nothing is lost.
 func (m *Model) Flush(t *mqtt.Turn) {
 	m.flush(t, len(m.dirty))
+	for _, d := range m.devices {
+		m.keepHealth(t, d, true)
+	}
 	m.finish(t)
 }
 
@@ -49,6 +52,7 @@ func (m *Model) flush(t *mqtt.Turn, most int) {
 		node.dirty = false
 		if m.nodes[node.id] == node {
 			t.Lazy(recordKey('v', node.id), encodeValues(node.spec.aspects, node.live.Load()))
+			m.keepHealth(t, node.device, false)
 		}
 	}
 	clear(m.dirty[:n])
