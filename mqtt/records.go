@@ -274,6 +274,9 @@ func (b *Broker) shareBody(t *Turn, pub *publication) uint64 {
 	return pub.body
 }
 
+// turnOfBody returns the number of the turn that wrote a body.
+func turnOfBody(body uint64) uint64 { return body >> 8 }
+
 // dropBody takes one reference to a body away, and the body with the last.
 func (b *Broker) dropBody(t *Turn, body uint64) {
 	if body == 0 {

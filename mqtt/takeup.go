@@ -24,8 +24,6 @@ func (b *Broker) takeUp() error {
 	}); err != nil {
 		return fmt.Errorf("read the store: %w", err)
 	}
-	b.number++ // 0 says "nothing to wait for"
-	b.block = b.number + leaseBlock
 	connected := make(map[*session]bool)
 	orphans := make(map[uint32]bool)
 	scans := []struct {
@@ -114,6 +112,7 @@ func (b *Broker) takeUp() error {
 			s.seq = max(s.seq, n+1)
 			if e.body != 0 {
 				b.bodies[e.body]++
+				b.number = max(b.number, turnOfBody(e.body))
 			}
 			return nil
 		}},
@@ -134,10 +133,17 @@ func (b *Broker) takeUp() error {
 	if err := b.takeUpSpreads(now, unreadable); err != nil {
 		return fmt.Errorf("read the store: %w", err)
 	}
+	// The lease is beyond all of these, unless its record was lost to damage:
+	// then a number given again would put one message in the place of another.
+	for _, s := range b.spreads {
+		b.number = max(b.number, s.number)
+	}
 	wills, err := b.readWills()
 	if err != nil {
 		return err
 	}
+	b.number++ // 0 says "nothing to wait for"
+	b.block = b.number + leaseBlock
 	b.mu.Lock()
 	batch := &Batch{}
 	t := b.begin(batch)
