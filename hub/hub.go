@@ -58,6 +58,9 @@ type Hub struct {
 	cfg       Config
 	log       *slog.Logger
 	store     *store.Store
+	damage    damage // of the store, found at the start
+	keepsake  *keepsake
+	started   time.Time
 	clock     *clock
 	people    *identity.Directory
 	model     *devices.Model
@@ -74,7 +77,7 @@ type Hub struct {
 // taken up and the ports are open, but nobody is served yet. Its errors are
 // sentences for people.
 func New(cfg Config) (_ *Hub, err error) {
-	h := &Hub{cfg: cfg, log: cfg.Log}
+	h := &Hub{cfg: cfg, log: cfg.Log, started: time.Now()}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -95,9 +98,10 @@ func New(cfg Config) (_ *Hub, err error) {
 	if h.httpLn, err = listen(cfg.HTTP, "--http"); err != nil {
 		return nil, err
 	}
-	if h.store, err = store.Open(store.Options{Dir: cfg.Dir, Sync: store.Sync(cfg.Sync), Log: h.log}); err != nil {
+	if h.store, h.damage, err = openStore(store.Options{Dir: cfg.Dir, Sync: store.Sync(cfg.Sync), Log: h.log}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
+	h.keepsake = newKeepsake(cfg.Dir, h.store, h.log)
 	if h.clock, err = newClock(h.store.Scan); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
@@ -126,6 +130,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Log:       h.log,
 		Version:   cfg.Version,
 		Addresses: h.Addresses,
+		Disk:      h.disk,
 	})
 	if err != nil {
 		return nil, err
@@ -135,7 +140,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	h.model.Watch(h.rules)
 	h.model.Watch(h.pages)
 	h.broker, err = mqtt.New(mqtt.Config{
-		Store:        h.store,
+		Store:        h.keepsake,
 		Clock:        h.clock.now,
 		Authenticate: h.authenticate,
 		Consumers:    []mqtt.Consumer{h.model, h.rules},
@@ -165,6 +170,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { h.clock.watch(ctx, h.Do) })
 	beside.Go(func() { h.watchLocalName(ctx) })
+	beside.Go(func() { h.keepsake.watch(ctx) })
 	go func() {
 		if err := h.broker.Serve(h.mqttLn); err != nil {
 			cancel(fmt.Errorf("serve clients: %w", err))
@@ -242,6 +248,7 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 	if announcer != nil {
 		announcer.Close()
 	}
+	h.keepsake.save()
 	failed("close the store", h.store.Close(ctx))
 	return errors.Join(errs...)
 }
@@ -295,6 +302,26 @@ func (h *Hub) Addresses() []ui.Address {
 		local = *name
 	}
 	return addresses(h.httpLn, h.mqttLn, local)
+}
+
+// disk says how the data folder is, for the owner.
+func (h *Hub) disk() ui.Disk {
+	st := h.store.Stats()
+	d := ui.Disk{
+		SetAside: h.damage.setAside,
+		Rescued:  h.damage.rescued,
+		Lost:     h.damage.lost,
+		Restored: h.damage.restored,
+		Low:      h.store.Low(),
+		Free:     st.FreeBytes,
+		Written:  st.Disk,
+		Turns:    st.Turns,
+		Since:    h.started,
+	}
+	if err := h.store.Ready(); err != nil {
+		d.Refusing = err.Error()
+	}
+	return d
 }
 
 // name is what the hub is called on the network.

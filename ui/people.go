@@ -229,6 +229,9 @@ func (s *Server) settings(w http.ResponseWriter, r *http.Request, status int, f 
 		for _, c := range s.People.Credentials() {
 			v.Credentials = append(v.Credentials, view.Credential(c))
 		}
+		if s.Disk != nil {
+			v.Disk = diskFacts(s.Disk(), time.Now())
+		}
 	}
 	return s.render(w, r, status, view.SettingsPage(s.page(r, "Settings", "settings"), v, f))
 }
@@ -265,4 +268,50 @@ func (s *Server) removeCredential(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	return s.done(w, r, "/settings#credentials", "The credential "+name+" was removed.", false)
+}
+
+// troubles says what is wrong with the data folder.
+func troubles(d Disk) (list []view.Trouble) {
+	if len(d.SetAside) > 0 {
+		text := "What could be read is in use. "
+		if d.Lost == 0 {
+			text += "Nothing seems to be missing. "
+		} else {
+			text += "Some of it could not be read: messages, last values or the record of past runs may be missing. "
+		}
+		if d.Restored > 0 {
+			text += "Automations, names and rooms that were lost came back from the copy beside the data. "
+		}
+		text += "The damaged data is kept in " + strings.Join(d.SetAside, ", ") +
+			". This often means that the SD card or disk wears out: make a copy of the data folder, and think of a new one."
+		list = append(list, view.Trouble{Title: "The stored data was damaged.", Text: text})
+	}
+	switch {
+	case d.Refusing != "":
+		list = append(list, view.Trouble{Title: "Nothing new can be kept now.",
+			Text: "The reason: " + d.Refusing + ". Devices are refused what would have to be kept; all else goes on, and this ends by itself when the disk has room and answers."})
+	case d.Low:
+		list = append(list, view.Trouble{Title: "The disk is nearly full.",
+			Text: view.Size(d.Free) + " are free. With less than 64 MB, nothing new can be kept."})
+	}
+	return list
+}
+
+// diskFacts says how much is written: an SD card wears out by it.
+func diskFacts(d Disk, now time.Time) (facts []view.Fact) {
+	add := func(name, text string) { facts = append(facts, view.Fact{Name: name, Text: text}) }
+	up := now.Sub(d.Since)
+	if d.Written > 0 && up > 0 {
+		add("Written since the start", view.Size(d.Written)+" in "+view.Span(up))
+		if up >= time.Hour {
+			add("In a day, at this rate", view.Size(uint64(float64(d.Written)*(24*time.Hour).Hours()/up.Hours())))
+		}
+		if d.Turns > 0 {
+			add("For each change that is kept", view.Size(d.Written/d.Turns))
+		}
+	}
+	if d.Free > 0 {
+		add("Free", view.Size(d.Free))
+	}
+	return facts
 }

@@ -69,6 +69,7 @@ type Config struct {
 	Log       *slog.Logger     // nil for none
 	Version   string           // of the hub, shown in the settings
 	Addresses func() []Address // where the hub is reached now; nil for none
+	Disk      func() Disk      // how the data folder is; nil for unknown
 }
 
 // A Server serves the pages. It is a devices.Watcher, so that pages which are
@@ -372,6 +373,9 @@ func (s *Server) page(r *http.Request, title, place string) view.Page {
 		p.Notice = s.takeNotice(v.token)
 		if open, why := s.People.Open(); open {
 			p.Warning = why
+		}
+		if p.Manage && s.Disk != nil {
+			p.Troubles = troubles(s.Disk())
 		}
 	}
 	return p

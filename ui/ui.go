@@ -87,3 +87,17 @@ type Address struct {
 	Kind string // "mqtt" or "web"
 	Text string
 }
+
+// A Disk is what the hub knows of its data folder, for the owner.
+type Disk struct {
+	SetAside      []string // folders of damaged data that this start has set aside
+	Rescued, Lost int      // records that could be read of it; places that could not
+	Restored      int      // records that came back from the copies beside the store
+	Low           bool     // little space is left
+	Refusing      string   // why nothing new can be kept now, or empty
+	Free          uint64   // bytes
+
+	Written uint64 // bytes sent to the disk since the start; 0 if the system does not say
+	Turns   uint64 // changes kept since then
+	Since   time.Time
+}

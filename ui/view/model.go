@@ -17,19 +17,23 @@ import (
 
 // A Page is what every page shows around its own content.
 type Page struct {
-	Title   string
-	Place   string // of the navigation: "home", "devices", "automations", "settings"
-	Home    string // the home's name
-	Person  string // who is signed in; empty when nobody is
-	Edit    bool   // the person may change rules, names and rooms
-	Manage  bool   // the person may change people and credentials
-	Notice  Notice
-	Warning string // why clients without a credential may connect, or empty
-	Scope   string // what the page wants to hear of; empty for a page at rest
-	Since   string // the number of the last update that the page shows
-	Build   string
-	Now     time.Time
+	Title    string
+	Place    string // of the navigation: "home", "devices", "automations", "settings"
+	Home     string // the home's name
+	Person   string // who is signed in; empty when nobody is
+	Edit     bool   // the person may change rules, names and rooms
+	Manage   bool   // the person may change people and credentials
+	Notice   Notice
+	Warning  string    // why clients without a credential may connect, or empty
+	Troubles []Trouble // with the data folder, for who can do something about it
+	Scope    string    // what the page wants to hear of; empty for a page at rest
+	Since    string    // the number of the last update that the page shows
+	Build    string
+	Now      time.Time
 }
+
+// A Trouble is something that the owner should look after.
+type Trouble struct{ Title, Text string }
 
 // A Notice tells what came of the last thing somebody did.
 type Notice struct {

@@ -8,6 +8,7 @@ type Settings struct {
 	Credentials []Credential
 	MQTT, Web   []string // addresses
 	Version     string
+	Disk        []Fact
 }
 
 // A Credential is what a device connects with.

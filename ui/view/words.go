@@ -379,3 +379,16 @@ func yes(b bool) string {
 	}
 	return "false"
 }
+
+// Size says how many bytes there are, with about two digits.
+func Size(n uint64) string {
+	f, unit := float64(n), 0
+	units := []string{"bytes", "kB", "MB", "GB", "TB"}
+	for f >= 999.5 && unit < len(units)-1 {
+		f, unit = f/1000, unit+1
+	}
+	if f < 10 && unit > 0 {
+		return strconv.FormatFloat(f, 'f', 1, 64) + " " + units[unit]
+	}
+	return strconv.FormatFloat(f, 'f', 0, 64) + " " + units[unit]
+}
