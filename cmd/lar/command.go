@@ -33,6 +33,9 @@ func command(f flags, words []string, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if f.bench.given() {
+		return errBenchFlags
+	}
 	switch verb {
 	case "version":
 		fmt.Fprintf(stdout, "lar %s %s %s/%s\n", f.hub.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -62,7 +65,7 @@ func command(f flags, words []string, stdin io.Reader, stdout io.Writer) error {
 		if f.role != string(ui.Owner) {
 			return errors.New("lar user add makes owners: give --role owner")
 		}
-		password, err := readPassword(stdin)
+		password, err := readPassword(stdin, "lar user add NAME --role owner")
 		if err != nil {
 			return err
 		}
@@ -76,7 +79,7 @@ func command(f flags, words []string, stdin io.Reader, stdout io.Writer) error {
 // check returns the command that the words begin with, once it has found that
 // there are as many words as it takes.
 func check(words []string) (verb string, err error) {
-	takes := map[string]int{"version": 1, "mqtt list": 2, "devices dump": 2, "mqtt add": 3, "mqtt remove": 3, "user add": 3}
+	takes := map[string]int{"version": 1, "bench": 1, "mqtt list": 2, "devices dump": 2, "mqtt add": 3, "mqtt remove": 3, "user add": 3}
 	for verb, n := range takes {
 		if first := strings.Fields(verb); len(words) < len(first) || !slices.Equal(words[:len(first)], first) {
 			continue
@@ -105,15 +108,15 @@ func printCredentials(w io.Writer, list []ui.Credential) {
 	t.Flush()
 }
 
-// readPassword reads one line.
-func readPassword(stdin io.Reader) (string, error) {
+// readPassword reads one line for a command.
+func readPassword(stdin io.Reader, command string) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(stdin, maxLine)).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
-		return "", errors.New("give the password on standard input, as in: echo PASSWORD | lar user add NAME --role owner")
+		return "", errors.New("give the password on standard input, as in: echo PASSWORD | " + command)
 	}
 	return line, nil
 }

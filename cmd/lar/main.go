@@ -38,6 +38,8 @@ Usage:
                                          what is understood of the announcements
                                          in DIR (discovery-*.jsonl.gz,
                                          zigbee2mqtt-exposes-*.jsonl.gz)
+  lar bench                              measure what this machine carries, on a
+                                         hub of its own in a temporary folder
   lar version                            print the version
 
 The commands mqtt and user talk to the hub that runs on the data folder, or
@@ -57,6 +59,14 @@ Flags:
   --allow-anonymous   let clients of the local network connect without a
                       credential, also when the home has an owner
   --log-level LEVEL   debug, info, warn or error (info)
+
+Flags of lar bench:
+
+  --addr HOST:PORT    measure the broker there, which may be any
+  --user NAME         its credential; with --password-stdin the password is
+                      read from standard input
+  --json              print JSON
+  --quick             a few seconds, too rough to compare
 `
 
 // memoryLimit is what the runtime tries to stay under if GOMEMLIMIT does not
@@ -78,6 +88,7 @@ type flags struct {
 	home     string
 	json     bool
 	corpus   string
+	bench    benchFlags
 }
 
 // run carries out one call of lar and returns its exit code.
@@ -96,6 +107,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		f.hub.Log = log
 		if len(words) == 0 {
 			err = serve(f, stdout, log)
+		} else if verb, bad := check(words); bad == nil && verb == "bench" {
+			err = measure(f.bench, f.json, f.hub.Version, stdin, stdout)
 		} else {
 			err = command(f, words, stdin, stdout)
 		}
@@ -126,6 +139,10 @@ func parse(args []string) (flags, []string, error) {
 	set.StringVar(&f.home, "home", "", "")
 	set.StringVar(&f.corpus, "corpus", "", "")
 	set.BoolVar(&f.json, "json", false, "")
+	set.StringVar(&f.bench.addr, "addr", "", "")
+	set.StringVar(&f.bench.user, "user", "", "")
+	set.BoolVar(&f.bench.passwordStdin, "password-stdin", false, "")
+	set.BoolVar(&f.bench.quick, "quick", false, "")
 	var words []string
 	for {
 		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -158,6 +175,9 @@ func serve(f flags, stdout io.Writer, log *slog.Logger) error {
 	}
 	if f.corpus != "" {
 		return errors.New("--corpus belongs to lar devices dump: see lar --help")
+	}
+	if f.bench.given() {
+		return errBenchFlags
 	}
 	slog.SetLogLoggerLevel(slog.LevelDebug)
 	slog.SetDefault(log) // libraries that use package log are heard at debug
