@@ -28,6 +28,7 @@ check:
 soak:
 	.ci/install test
 	LAR_KILLS=1000 LAR_CUTS=50 go test -v -count=1 -timeout 60m -run '^(TestKill|TestPowerCut|TestPowerCutUnsynced)$$' ./cmd/lar
+	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 5x ./hub
 
 clean:
 	rm -rf bin

@@ -115,6 +115,35 @@ func answer(t testing.TB, token mqttclient.Token) {
 	}
 }
 
+// TestStartWithBacklog takes up queues of many sessions, each of which gets
+// all that waits for it.
+func TestStartWithBacklog(t *testing.T) {
+	const sessions, messages = 200, 7
+	for _, shared := range []bool{false, true} {
+		h, stop := start(t, backlog(t, sessions, messages, shared))
+		for _, id := range []int{0, 1, sessions - 1} {
+			came := make(chan struct{}, 2*messages)
+			c := mqttclient.NewClient(mqttclient.NewClientOptions().AddBroker("tcp://" + h.mqttLn.Addr().String()).
+				SetClientID(fmt.Sprintf("keeper%06d", 1000+id)).SetCleanSession(false).SetAutoReconnect(false).
+				SetDefaultPublishHandler(func(_ mqttclient.Client, m mqttclient.Message) {
+					if len(m.Payload()) == 64 {
+						came <- struct{}{}
+					}
+				}))
+			answer(t, c.Connect())
+			for n := range messages {
+				select {
+				case <-came:
+				case <-time.After(patience):
+					t.Fatalf("shared %v, session %d: %d messages came, want %d", shared, id, n, messages)
+				}
+			}
+			c.Disconnect(100)
+		}
+		stop()
+	}
+}
+
 // BenchmarkStart is the start of a hub that has 100 messages waiting for each
 // of 10,000 clients: until they can connect.
 func BenchmarkStart(b *testing.B) {

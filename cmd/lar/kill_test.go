@@ -58,9 +58,11 @@ func (e *endpoint) write(ps ...packet.Packet) error {
 	return err
 }
 
-// read returns the next packet.
-func (e *endpoint) read() (packet.Packet, error) {
-	head, err := e.in.Peek(2)
+func (e *endpoint) read() (packet.Packet, error) { return readPacket(e.in, packet.V311) }
+
+// readPacket returns the next packet.
+func readPacket(in *bufio.Reader, v packet.Version) (packet.Packet, error) {
+	head, err := in.Peek(2)
 	for n := 2; err == nil; n++ {
 		total, ok, bad := packet.Size(head)
 		if bad != nil {
@@ -68,16 +70,16 @@ func (e *endpoint) read() (packet.Packet, error) {
 		}
 		if ok {
 			buf := make([]byte, total)
-			if _, err = io.ReadFull(e.in, buf); err != nil {
+			if _, err = io.ReadFull(in, buf); err != nil {
 				return nil, err
 			}
 			first, body, _, bad := packet.Split(buf, 0)
 			if bad != nil {
 				return nil, bad
 			}
-			return packet.Decode(packet.V311, first, body)
+			return packet.Decode(v, first, body)
 		}
-		head, err = e.in.Peek(n + 1)
+		head, err = in.Peek(n + 1)
 	}
 	return nil, err
 }
