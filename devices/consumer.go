@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -83,7 +85,9 @@ type Model struct {
 	jobs         []*job              // of device lists, to be taken in slices
 	requests     map[string]*request // by transaction
 	transactions int
-	shadows      map[string][]string // topics that announce what a native source has, by device
+	shadows      map[string][]string // topics whose announcements are kept aside, by device
+	tombs        map[string]*tomb    // of forgotten devices, by ID
+	open         []*tomb             // those that are not swept yet
 
 	c       changeSet // of the turn being decided
 	telling bool      // watchers are being told of changes
@@ -98,6 +102,7 @@ type wiring struct {
 type route struct {
 	reads []bound
 	avail []availBound
+	tombs []*tomb // of forgotten devices that speak here
 }
 
 // A bound is a read of an entity.
@@ -122,10 +127,12 @@ type lastPayload struct {
 type announcement struct {
 	hash  [32]byte
 	nodes []*node
-	// shadow is what it announces of a device that has a native source, whose
-	// ID is owner: it waits until that is gone.
+	// shadow is what it announces of a device that has a native source, or was
+	// forgotten: it waits. owner is the ID of that device.
 	shadow []*spec
 	owner  string
+
+	base, address string // of a Zigbee device
 }
 
 // New returns a model of an empty house that remembers what Options.Scan has:
@@ -161,6 +168,12 @@ func New(o Options) (*Model, error) {
 	if o.Scan != nil {
 		if err := m.memory.load(o.Scan); err != nil {
 			return nil, fmt.Errorf("read what is known of devices: %w", err)
+		}
+	}
+	m.tombs = m.memory.tombs
+	for _, id := range slices.Sorted(maps.Keys(m.tombs)) {
+		if tb := m.tombs[id]; !tb.Buried {
+			m.open = append(m.open, tb)
 		}
 	}
 	m.house.Store(&House{})
@@ -200,6 +213,7 @@ type discovery struct {
 	err     error
 
 	base, address string // of a Zigbee device
+	live          bool   // the device itself speaks, now
 }
 
 // Prepare decodes a message, evaluates the templates of all entities that
@@ -253,6 +267,7 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 		p, _ = m.Prepare(msg.Topic, msg.Payload).(*prepared)
 	}
 	if p.found != nil {
+		p.found.live = !msg.Retained
 		m.announce(t, msg.Topic, p.found)
 	}
 	if p.bridge != nil {
@@ -295,6 +310,11 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 		}
 	}
 	m.c.old, m.c.message = false, nil
+	if !msg.Retained {
+		for _, tomb := range p.route.tombs {
+			m.revive(t, tomb)
+		}
+	}
 }
 
 // keep notes what a topic has brought.
@@ -331,6 +351,7 @@ func (m *Model) Wake(t *mqtt.Turn) {
 	}
 	m.work(t)
 	m.tire(t)
+	m.bury(t)
 	for range min(len(m.stale), staleBatch) {
 		if d := m.devices[m.stale[0]]; d != nil {
 			m.c.touch(d)
@@ -392,6 +413,11 @@ func (m *Model) ask(t *mqtt.Turn) {
 	}
 	if len(m.stale) > 0 || len(m.jobs) > 0 {
 		next = t.Now.Run + slicePause
+	}
+	for _, tomb := range m.open {
+		if next < 0 || tomb.at < next {
+			next = tomb.at
+		}
 	}
 	for _, q := range m.requests {
 		if next < 0 || q.until < next {

@@ -26,8 +26,11 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 		m.reporter.report(t, m.log, "discovery message not used", "topic", cut(topic, 200), "err", d.err)
 		return
 	}
-	old := m.owned[topic]
 	msg := d.message
+	if d.live && !msg.Remove && !msg.Migrate {
+		m.revive(t, m.tombs[m.heldBack(d.specs)]) // it lives
+	}
+	old := m.owned[topic]
 	if old == nil && (msg.Remove || msg.Migrate) || old != nil && !msg.Remove && !msg.Migrate && old.hash == msg.Hash {
 		return
 	}
@@ -41,10 +44,10 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 		if old != nil {
 			m.release(t, dr, old)
 		}
-	} else if owner := m.ownerOf(d.specs); owner != nil {
-		a := &announcement{hash: msg.Hash}
+	} else if holder := m.heldBack(d.specs); holder != "" {
+		a := &announcement{hash: msg.Hash, base: d.base, address: d.address}
 		m.owned[topic] = a
-		m.shadow(t, topic, a, owner, d.specs)
+		m.shadow(t, dr, topic, a, holder, d.specs)
 	} else {
 		// What the new version has not any more goes first, so that what it
 		// has instead finds the place free.
@@ -66,9 +69,10 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 				nodes = append(nodes, n)
 			}
 		}
-		m.owned[topic] = &announcement{hash: msg.Hash, nodes: nodes}
+		a := &announcement{hash: msg.Hash, nodes: nodes, base: d.base, address: d.address}
+		m.owned[topic] = a
 		if d.base != "" {
-			m.claim(t, dr, d, nodes)
+			m.claim(t, dr, a)
 		}
 	}
 	if old != nil {
@@ -93,7 +97,7 @@ func (m *Model) place(t *mqtt.Turn, dr *draft, topic string, s *spec) *node {
 			return nil // a device of another name has its unique ID
 		}
 		if s.source != n.spec.source {
-			m.cede(t, n)
+			m.cede(t, dr, n)
 		}
 		n.topic = topic
 		m.redescribe(t, dr, n, s)
@@ -219,10 +223,7 @@ func (d *device) insert(n *node) {
 // deviceOf finds or makes the device that a spec belongs to; nil if there are
 // too many.
 func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
-	identifiers := []string{"entity:" + s.identity}
-	if s.device != nil {
-		identifiers = s.device.Identifiers
-	}
+	identifiers := s.identifiers()
 	id := ""
 	for _, ident := range identifiers {
 		if known := m.memory.deviceID(ident); known != "" && (id == "" || m.devices[id] == nil && m.devices[known] != nil) {
@@ -248,6 +249,15 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 	return d
 }
 
+// identifiers are those of the spec's device; one without has a device of its
+// own.
+func (s *spec) identifiers() []string {
+	if s.device == nil {
+		return []string{"entity:" + s.identity}
+	}
+	return s.device.Identifiers
+}
+
 // A draft collects changes to the wiring.
 type draft struct {
 	routes map[string]*route
@@ -263,7 +273,7 @@ func (m *Model) route(dr *draft, topic string) *route {
 	if r == nil {
 		r = &route{}
 		if old := m.wiring.Load().routes.get(topic); old != nil {
-			r.reads, r.avail = slices.Clone(old.reads), slices.Clone(old.avail)
+			r.reads, r.avail, r.tombs = slices.Clone(old.reads), slices.Clone(old.avail), slices.Clone(old.tombs)
 		}
 		dr.routes[topic] = r
 	}
@@ -337,7 +347,7 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 	edit := w.routes.edit()
 	for topic, r := range dr.routes {
 		before := edit.get(topic) != nil
-		after := len(r.reads)+len(r.avail) > 0
+		after := len(r.reads)+len(r.avail)+len(r.tombs) > 0
 		switch {
 		case after:
 			edit.set(topic, r)

@@ -108,6 +108,7 @@ func (m *Model) describe(d *device) {
 		pub.Name = fallbackName(d, pub)
 	}
 	if p := m.memory.persons[d.id]; p != nil {
+		pub.Personal = *p
 		pub.Name, pub.Area = cmp.Or(p.Name, pub.Name), cmp.Or(p.Area, pub.Area)
 	}
 	if via != "" {
@@ -119,14 +120,14 @@ func (m *Model) describe(d *device) {
 	pub.sortKey = strings.ToLower(pub.Name)
 	pub.Entities = make([]*Entity, len(d.nodes))
 	for i, n := range d.nodes {
-		n.public = n.describe(pub, own)
+		n.public = n.describe(pub, own, m.memory.persons[n.id])
 		pub.Entities[i] = n.public
 	}
 	pub.findFacts()
 	d.public = pub
 }
 
-func (n *node) describe(d *Device, own string) *Entity {
+func (n *node) describe(d *Device, own string, p *Personal) *Entity {
 	s := n.spec
 	e := &Entity{
 		ID: n.id, Device: d, Kind: s.kind, Category: s.category,
@@ -151,6 +152,14 @@ func (n *node) describe(d *Device, own string) *Entity {
 	}
 	if e.Label == "" {
 		e.Label = d.Name
+	}
+	e.Area = d.Area
+	if p != nil {
+		e.Personal = *p
+		e.Area, e.Icon = cmp.Or(p.Area, e.Area), cmp.Or(p.Icon, e.Icon)
+		if p.Name != "" {
+			e.Name, e.Label = p.Name, p.Name
+		}
 	}
 	e.Commands = make([]Command, len(s.commands))
 	for i := range s.commands {

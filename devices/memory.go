@@ -25,17 +25,19 @@ const keepGone = 30 * 24 * time.Hour
 //
 //	i  identity of an entity → its ID
 //	d  device ID → its identifiers
-//	p  device ID → what a person set
+//	p  device or entity ID → what a person set
 //	v  entity ID → last values (written lazily)
 //	h  device ID → when it spoke (written lazily)
+//	t  device ID → that it was forgotten
 type memory struct {
 	ids     map[string]*identity // by identity
 	owners  map[string]string    // entity ID → identity
 	known   map[string]string    // device identifier → device ID
 	devices map[string]*deviceRecord
-	persons map[string]*person
+	persons map[string]*Personal
 	values  map[string][]byte // of entities that have not appeared yet
 	healths map[string][]byte // of devices that have not appeared yet
+	tombs   map[string]*tomb
 	waiting map[string][]string
 	sweepAt time.Duration
 }
@@ -51,20 +53,15 @@ type deviceRecord struct {
 	Gone        int64    `json:"gone,omitempty"`
 }
 
-// A person is what somebody set on a device, apart from what it says itself.
-type person struct {
-	Name string `json:"name,omitempty"`
-	Area string `json:"area,omitempty"`
-}
-
 func (m *memory) init() {
 	m.ids = map[string]*identity{}
 	m.owners = map[string]string{}
 	m.known = map[string]string{}
 	m.devices = map[string]*deviceRecord{}
-	m.persons = map[string]*person{}
+	m.persons = map[string]*Personal{}
 	m.values = map[string][]byte{}
 	m.healths = map[string][]byte{}
+	m.tombs = map[string]*tomb{}
 	m.waiting = map[string][]string{}
 }
 
@@ -97,12 +94,17 @@ func (m *memory) load(scan func(prefix, from []byte, fn func(key, value []byte) 
 				}
 			}
 		case 'p':
-			r := &person{}
+			r := &Personal{}
 			if json.Unmarshal(value, r) == nil {
 				m.persons[name] = r
 			}
 		case 'v':
 			m.values[name] = slices.Clone(value)
+		case 't':
+			tb := &tomb{id: name, at: UndoWithin}
+			if json.Unmarshal(value, tb) == nil {
+				m.tombs[name] = tb
+			}
 		case 'h':
 			m.healths[name] = slices.Clone(value)
 		}

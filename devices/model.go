@@ -43,6 +43,7 @@ type Device struct {
 	Via          string    // ID of the device it hangs on, or empty
 	Source       string    // the convention it speaks: "homeassistant", "zigbee2mqtt"
 	Entities     []*Entity // by ID
+	Personal     Personal  // what a person set; Name and Area have it already
 
 	health                      *health
 	battery, batteryLow, signal fact
@@ -114,6 +115,8 @@ type Entity struct {
 	Assumed     bool   // reports no state: shown as last commanded
 	Aspects     []Aspect
 	Commands    []Command
+	Area        string   // the device's, or where a person put this part of it
+	Personal    Personal // what a person set; Name, Label, Icon and Area have it already
 	// Problem says, for diagnostics, what of its description is not
 	// supported; empty when all is well.
 	Problem string

@@ -12,29 +12,39 @@ import (
 // Entities keep their IDs over a change of owner, as both sources give the
 // same unique IDs.
 
-// ownerOf returns the device that a native source has of those that specs of
-// discovery belong to, or nil.
-func (m *Model) ownerOf(specs []*spec) *device {
-	if len(specs) == 0 || specs[0].source == zigbeeSource || specs[0].device == nil {
-		return nil
+// heldBack returns the ID of the device of which specs are kept aside: one
+// that was forgotten, or that a native source has; "" if they are not.
+func (m *Model) heldBack(specs []*spec) string {
+	if len(specs) == 0 {
+		return ""
 	}
-	for _, ident := range specs[0].device.Identifiers {
-		if d := m.devices[m.memory.deviceID(ident)]; d != nil && d.native {
-			return d
+	for _, ident := range specs[0].identifiers() {
+		id := m.memory.deviceID(ident)
+		if id == "" {
+			continue
+		}
+		if m.tombs[id] != nil {
+			return id
+		}
+		if d := m.devices[id]; d != nil && d.native && specs[0].source != zigbeeSource {
+			return id
 		}
 	}
-	return nil
+	return ""
 }
 
-// shadow keeps what a topic announces aside.
-func (m *Model) shadow(t *mqtt.Turn, topic string, a *announcement, d *device, specs []*spec) {
-	if len(m.shadows[d.id]) >= MaxEntities && !slices.Contains(m.shadows[d.id], topic) {
-		m.reporter.report(t, m.log, "too many announcements of one device, the new one is left out", "topic", cut(topic, 200), "device", d.id)
+// shadow keeps what a topic announces of a device aside.
+func (m *Model) shadow(t *mqtt.Turn, dr *draft, topic string, a *announcement, id string, specs []*spec) {
+	if len(m.shadows[id]) >= MaxEntities && !slices.Contains(m.shadows[id], topic) {
+		m.reporter.report(t, m.log, "too many announcements of one device, the new one is left out", "topic", cut(topic, 200), "device", id)
 		return
 	}
-	a.shadow, a.owner = append(a.shadow, specs...), d.id
-	if !slices.Contains(m.shadows[d.id], topic) {
-		m.shadows[d.id] = append(m.shadows[d.id], topic)
+	a.shadow, a.owner = append(a.shadow, specs...), id
+	if !slices.Contains(m.shadows[id], topic) {
+		m.shadows[id] = append(m.shadows[id], topic)
+	}
+	if tomb := m.tombs[id]; tomb != nil {
+		m.listen(dr, tomb, specs)
 	}
 }
 
@@ -51,10 +61,10 @@ func (m *Model) unshadow(topic string, a *announcement) {
 
 // claim makes a native source the owner of the device whose entities it has
 // announced. What discovery says of it steps back.
-func (m *Model) claim(t *mqtt.Turn, dr *draft, found *discovery, nodes []*node) {
-	for _, n := range nodes {
+func (m *Model) claim(t *mqtt.Turn, dr *draft, a *announcement) {
+	for _, n := range a.nodes {
 		d := n.device
-		d.base, d.address = found.base, found.address
+		d.base, d.address = a.base, a.address
 		if d.native {
 			continue
 		}
@@ -62,7 +72,7 @@ func (m *Model) claim(t *mqtt.Turn, dr *draft, found *discovery, nodes []*node) 
 		m.c.touch(d)
 		for _, other := range slices.Clone(d.nodes) {
 			if other.spec.source != zigbeeSource {
-				m.cede(t, other)
+				m.cede(t, dr, other)
 				m.remove(t, dr, other)
 			}
 		}
@@ -71,14 +81,14 @@ func (m *Model) claim(t *mqtt.Turn, dr *draft, found *discovery, nodes []*node) 
 
 // cede keeps aside what discovery says of an entity that another source has
 // from now on, or is gone for now.
-func (m *Model) cede(t *mqtt.Turn, n *node) {
+func (m *Model) cede(t *mqtt.Turn, dr *draft, n *node) {
 	a := m.owned[n.topic]
 	if a == nil {
 		return
 	}
 	a.nodes = slices.DeleteFunc(a.nodes, func(x *node) bool { return x == n })
 	if n.spec.source != zigbeeSource {
-		m.shadow(t, n.topic, a, n.device, []*spec{n.spec})
+		m.shadow(t, dr, n.topic, a, n.device.id, []*spec{n.spec})
 	}
 }
 
@@ -86,25 +96,33 @@ func (m *Model) cede(t *mqtt.Turn, n *node) {
 // discovery, if that still announces them.
 func (m *Model) release(t *mqtt.Turn, dr *draft, old *announcement) {
 	for _, n := range old.nodes {
-		d := n.device
-		if !d.native || n.spec.source != zigbeeSource {
+		if n.device.native && n.spec.source == zigbeeSource {
+			n.device.native = false
+			m.unveil(t, dr, n.device.id)
+		}
+	}
+}
+
+// unveil places what was kept aside of a device, its native source first.
+func (m *Model) unveil(t *mqtt.Turn, dr *draft, id string) {
+	topics := slices.DeleteFunc(m.shadows[id], func(topic string) bool { return m.owned[topic] == nil })
+	delete(m.shadows, id)
+	slices.SortStableFunc(topics, func(a, b string) int { return len(m.owned[b].address) - len(m.owned[a].address) })
+	for _, topic := range topics {
+		a := m.owned[topic]
+		specs := a.shadow
+		a.shadow, a.owner = nil, ""
+		if holder := m.heldBack(specs); holder != "" {
+			m.shadow(t, dr, topic, a, holder, specs)
 			continue
 		}
-		d.native = false
-		topics := m.shadows[d.id]
-		delete(m.shadows, d.id)
-		for _, topic := range topics {
-			a := m.owned[topic]
-			if a == nil || a.owner != d.id {
-				continue
+		for _, s := range specs {
+			if placed := m.place(t, dr, topic, s); placed != nil {
+				a.nodes = append(a.nodes, placed)
 			}
-			specs := a.shadow
-			a.shadow, a.owner = nil, ""
-			for _, s := range specs {
-				if placed := m.place(t, dr, topic, s); placed != nil {
-					a.nodes = append(a.nodes, placed)
-				}
-			}
+		}
+		if a.base != "" {
+			m.claim(t, dr, a)
 		}
 	}
 }

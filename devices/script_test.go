@@ -2,6 +2,7 @@ package devices
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -30,6 +31,8 @@ type bench struct {
 	wake     time.Duration
 	out      strings.Builder
 	quiet    bool
+
+	forgotten string // ID of the device last forgotten
 }
 
 func newBench(t testing.TB) *bench {
@@ -181,6 +184,9 @@ func (b *bench) show() {
 			if e.Category != Primary {
 				line += " " + string(e.Category)
 			}
+			if p := e.Personal; p != (Personal{}) {
+				line += fmt.Sprintf(" personal=%+v area=%q icon=%q", p, e.Area, e.Icon)
+			}
 			if !e.Enabled {
 				line += " disabled"
 			}
@@ -265,6 +271,7 @@ func (b *bench) run(line string) {
 	case "forget":
 		for _, d := range b.model.House().Devices {
 			if d.Name == rest {
+				b.forgotten = d.ID
 				b.turn(func(t *mqtt.Turn) {
 					if err := b.model.Forget(t, d.ID); err != nil {
 						b.printf("error: %v", err)
@@ -293,6 +300,22 @@ func (b *bench) run(line string) {
 		for _, g := range b.model.Gateways() {
 			b.printf("%s version=%q online=%v join=%v joining=%q", g.Base, g.Version, g.Online, g.PermitJoin, g.Joining)
 		}
+	case "undo":
+		b.turn(func(t *mqtt.Turn) {
+			if err := b.model.Undo(t, b.forgotten); err != nil {
+				b.printf("error: %v", strings.ReplaceAll(err.Error(), b.forgotten, "…"))
+			}
+		})
+	case "entity": // ID and what a person sets, as JSON
+		var p Personal
+		if err := json.Unmarshal([]byte(payload), &p); err != nil {
+			b.t.Fatal(err)
+		}
+		b.turn(func(t *mqtt.Turn) {
+			if err := b.model.SetEntity(t, topic, p); err != nil {
+				b.printf("error: %v", err)
+			}
+		})
 	case "birth":
 		b.turn(b.model.Birth)
 	case "restart":

@@ -44,7 +44,7 @@ func (m *Model) sweep(t *mqtt.Turn) {
 			break
 		}
 		switch {
-		case m.devices[id] != nil:
+		case m.devices[id] != nil || len(m.shadows[id]) > 0:
 		case r.Gone == 0:
 			r.Gone = now
 			write(t, 'd', id, r)
@@ -61,6 +61,7 @@ func (m *memory) forget(t *mqtt.Turn, ident string, r *identity) {
 	delete(m.ids, ident)
 	delete(m.owners, r.ID)
 	delete(m.values, r.ID)
+	m.impersonal(t, r.ID)
 	t.Write(recordKey('i', ident), nil)
 	t.Write(recordKey('v', r.ID), nil)
 }
@@ -74,8 +75,17 @@ func (m *memory) forgetDevice(t *mqtt.Turn, id string, r *deviceRecord) {
 	}
 	delete(m.devices, id)
 	delete(m.healths, id)
+	if m.tombs[id] != nil {
+		delete(m.tombs, id)
+		t.Write(recordKey('t', id), nil)
+	}
 	t.Write(recordKey('d', id), nil)
 	t.Write(recordKey('h', id), nil)
+	m.impersonal(t, id)
+}
+
+// impersonal drops what a person set on a device or an entity.
+func (m *memory) impersonal(t *mqtt.Turn, id string) {
 	if m.persons[id] != nil {
 		delete(m.persons, id)
 		t.Write(recordKey('p', id), nil)

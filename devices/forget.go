@@ -1,0 +1,161 @@
+package devices
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"lar.home/mqtt"
+)
+
+// UndoWithin is for how long a device that was forgotten can be taken back.
+const UndoWithin = 30 * time.Second
+
+const (
+	// buryTopics is how many retained messages are cleared in one turn.
+	buryTopics = 64
+	// buryPause is the time between two such turns.
+	buryPause = 20 * time.Millisecond
+	// maxTombs is how many forgotten devices are remembered.
+	maxTombs = MaxDevices
+)
+
+// A tomb says that a device was forgotten: what is announced of it without its
+// own doing does not bring it back, be it retained or in a gateway's list. It
+// goes when the device speaks live. That of a device of discovery goes, too,
+// once the messages that announced it are cleared.
+type tomb struct {
+	id     string
+	at     time.Duration // when what was kept of it is swept
+	topics []string      // on which it would speak
+
+	Native bool `json:"native"` // a gateway has it in its list
+	Buried bool `json:"buried"` // swept
+}
+
+// Forget takes a device out of the house as of this turn. For UndoWithin, Undo
+// takes it back. Then the retained messages that announce it are cleared, for
+// every hub that listens, and what was set and learned of it is dropped. It
+// stays gone, whatever is retained or in a gateway's list, until it speaks
+// live itself.
+func (m *Model) Forget(t *mqtt.Turn, deviceID string) error {
+	d := m.devices[deviceID]
+	switch {
+	case d == nil:
+		return fmt.Errorf("device %q: %w", cut(deviceID, maxName), ErrUnknown)
+	case len(m.tombs) >= maxTombs:
+		return errors.New("too many devices were forgotten")
+	}
+	tb := &tomb{id: d.id, at: t.Now.Run + UndoWithin, Native: d.native}
+	m.tombs[d.id] = tb
+	m.open = append(m.open, tb)
+	write(t, 't', d.id, tb)
+	dr := m.draft()
+	for _, n := range slices.Clone(d.nodes) {
+		if a := m.owned[n.topic]; a != nil {
+			a.nodes = slices.DeleteFunc(a.nodes, func(x *node) bool { return x == n })
+			m.shadow(t, dr, n.topic, a, d.id, []*spec{n.spec})
+		}
+		m.remove(t, dr, n)
+	}
+	m.commit(t, dr)
+	m.finish(t)
+	return nil
+}
+
+// Undo takes back a device that was forgotten less than UndoWithin ago.
+func (m *Model) Undo(t *mqtt.Turn, deviceID string) error {
+	tb := m.tombs[deviceID]
+	if tb == nil || tb.Buried || t.Now.Run >= tb.at {
+		return fmt.Errorf("device %q cannot be taken back any more: %w", cut(deviceID, maxName), ErrUnknown)
+	}
+	m.revive(t, tb)
+	m.finish(t)
+	return nil
+}
+
+// revive ends a tomb; nil is none.
+func (m *Model) revive(t *mqtt.Turn, tb *tomb) {
+	if tb == nil || m.tombs[tb.id] != tb {
+		return
+	}
+	delete(m.tombs, tb.id)
+	m.open = slices.DeleteFunc(m.open, func(x *tomb) bool { return x == tb })
+	t.Write(recordKey('t', tb.id), nil)
+	dr := m.draft()
+	for _, topic := range tb.topics {
+		r := m.route(dr, topic)
+		r.tombs = slices.DeleteFunc(r.tombs, func(x *tomb) bool { return x == tb })
+	}
+	m.unveil(t, dr, tb.id)
+	m.commit(t, dr)
+}
+
+// listen has a tomb hear the topics on which its device would speak, as far as
+// its gateway announces it and not it itself.
+func (m *Model) listen(dr *draft, tb *tomb, specs []*spec) {
+	for _, s := range specs {
+		if s.source != zigbeeSource {
+			continue
+		}
+		for i := range s.reads {
+			topic := s.reads[i].topic
+			if strings.Contains(topic, "/bridge/") || slices.Contains(tb.topics, topic) {
+				continue
+			}
+			tb.topics = append(tb.topics, topic)
+			r := m.route(dr, topic)
+			r.tombs = append(r.tombs, tb)
+		}
+	}
+}
+
+// bury sweeps what was kept of forgotten devices whose time has come: some
+// retained messages in each turn, then the rest.
+func (m *Model) bury(t *mqtt.Turn) {
+	for _, tb := range slices.Clone(m.open) {
+		if t.Now.Run < tb.at {
+			continue
+		}
+		id := tb.id
+		var topics []string
+		for _, topic := range m.shadows[id] {
+			a := m.owned[topic]
+			if a == nil {
+				continue
+			}
+			for _, s := range a.shadow {
+				if r := m.memory.ids[s.identity]; r != nil && m.nodes[r.ID] == nil {
+					m.memory.forget(t, s.identity, r)
+				}
+			}
+			if a.base == "" && len(topics) < buryTopics {
+				topics = append(topics, topic)
+			}
+		}
+		for _, topic := range topics {
+			// It comes back to us and ends what was announced by it.
+			t.Publish(&mqtt.Message{Topic: topic, Retain: true})
+		}
+		if len(topics) == buryTopics {
+			tb.at = t.Now.Run + buryPause
+			continue
+		}
+		m.open = slices.DeleteFunc(m.open, func(x *tomb) bool { return x == tb })
+		delete(m.memory.healths, id)
+		t.Lazy(recordKey('h', id), nil)
+		m.memory.impersonal(t, id)
+		if !tb.Native {
+			delete(m.tombs, id)
+			t.Write(recordKey('t', id), nil)
+			if r := m.memory.devices[id]; r != nil {
+				m.memory.forgetDevice(t, id, r)
+			}
+			continue
+		}
+		tb.Buried = true
+		write(t, 't', id, tb)
+	}
+}
