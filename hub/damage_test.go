@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"lar.home/automations"
 	"lar.home/mqtt"
@@ -48,6 +49,17 @@ func TestDamagedData(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The copy follows while the hub runs: nobody stops one before its card dies.
+	for begun := time.Now(); ; {
+		copied, err := os.ReadFile(keepsakeFileOf(dir))
+		if err == nil && strings.Contains(string(copied), "Doorbell") && strings.Contains(string(copied), "Reading lamp") {
+			break
+		}
+		if time.Since(begun) > patience {
+			t.Fatalf("the copy beside the store does not follow: %v\n%s", err, copied)
+		}
+		<-time.After(50 * time.Millisecond)
 	}
 	stop()
 

@@ -312,6 +312,7 @@ func (h *Hub) disk() ui.Disk {
 		Rescued:  h.damage.rescued,
 		Lost:     h.damage.lost,
 		Restored: h.damage.restored,
+		Damaged:  st.Damaged,
 		Low:      h.store.Low(),
 		Free:     st.FreeBytes,
 		Written:  st.Disk,

@@ -133,8 +133,12 @@ func (k *keepsake) save() {
 		}
 	}
 	data, err := json.MarshalIndent(f, "", "\t")
-	if err == nil && len(data) <= maxKeepsake {
-		err = store.Snapshot(k.file, append(data, '\n'))
+	data = append(data, '\n')
+	if err == nil && len(data) > maxKeepsake {
+		err = errors.New("it would be too large")
+	}
+	if old, readErr := os.ReadFile(k.file); err == nil && (readErr != nil || !bytes.Equal(old, data)) {
+		err = store.Snapshot(k.file, data)
 	}
 	if err != nil {
 		k.dirty.Store(true)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -285,6 +286,10 @@ func troubles(d Disk) (list []view.Trouble) {
 		text += "The damaged data is kept in " + strings.Join(d.SetAside, ", ") +
 			". This often means that the SD card or disk wears out: make a copy of the data folder, and think of a new one."
 		list = append(list, view.Trouble{Title: "The stored data was damaged.", Text: text})
+	}
+	if d.Damaged > 0 {
+		list = append(list, view.Trouble{Title: "Some stored data is damaged.",
+			Text: "Records that could not be read since the hub started: " + strconv.FormatUint(d.Damaged, 10) + ". They are left out; the log names them."})
 	}
 	switch {
 	case d.Refusing != "":

@@ -4,6 +4,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"lar.home/automations"
 	"lar.home/devices"
@@ -170,4 +171,44 @@ func noRules() Rules {
 		panic(err)
 	}
 	return e
+}
+
+func TestTroubles(t *testing.T) {
+	tests := []struct {
+		disk Disk
+		want []string // in the one trouble there is
+	}{
+		{Disk{Free: 1 << 40, Turns: 5, Written: 1}, nil},
+		{Disk{SetAside: []string{"/data/db.broken-1"}}, []string{"was damaged", "Nothing seems to be missing", "/data/db.broken-1"}},
+		{Disk{SetAside: []string{"/data/db.broken-1"}, Lost: 2, Restored: 3}, []string{"could not be read", "came back"}},
+		{Disk{Damaged: 12}, []string{"is damaged", "12"}},
+		{Disk{Low: true, Free: 100_000_000}, []string{"nearly full", "100 MB"}},
+		{Disk{Low: true, Refusing: "disk is almost full"}, []string{"Nothing new can be kept", "disk is almost full"}},
+	}
+	for _, tt := range tests {
+		list := troubles(tt.disk)
+		if len(list) != min(1, len(tt.want)) {
+			t.Errorf("troubles(%+v) = %+v", tt.disk, list)
+			continue
+		}
+		for _, text := range tt.want {
+			if said := list[0].Title + " " + list[0].Text; !strings.Contains(said, text) {
+				t.Errorf("troubles(%+v) says %q, not %q", tt.disk, said, text)
+			}
+		}
+	}
+}
+
+func TestDiskFacts(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	facts := diskFacts(Disk{Written: 6_000_000, Turns: 1000, Free: 64_000_000_000, Since: now.Add(-2 * time.Hour)}, now)
+	var said strings.Builder
+	for _, f := range facts {
+		said.WriteString(f.Name + ": " + f.Text + "\n")
+	}
+	for _, want := range []string{"start: 6.0 MB in 2 h", "rate: 72 MB", "kept: 6.0 kB", "Free: 64 GB"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the facts do not say %q:\n%s", want, said.String())
+		}
+	}
 }

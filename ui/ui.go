@@ -93,6 +93,7 @@ type Disk struct {
 	SetAside      []string // folders of damaged data that this start has set aside
 	Rescued, Lost int      // records that could be read of it; places that could not
 	Restored      int      // records that came back from the copies beside the store
+	Damaged       uint64   // records found damaged since, and left out
 	Low           bool     // little space is left
 	Refusing      string   // why nothing new can be kept now, or empty
 	Free          uint64   // bytes
