@@ -31,7 +31,10 @@ const (
 	MaxTriggers   = 20        // of a rule
 	MaxConditions = 50        // of a rule, nested ones included
 	MaxDepth      = 5         // of nested conditions
-	MaxActions    = 50        // of a rule
+	MaxActions    = 200       // of a rule, nested ones included
+	MaxNested     = 8         // of nested actions
+	MaxRounds     = 100       // of a repeat that says nothing else
+	MaxVariables  = 50        // of a rule
 	MaxArgs       = 20        // of a command
 	MaxName       = 100       // characters of a rule's name
 	MaxText       = 4096      // bytes of a topic, a path or a value in a rule

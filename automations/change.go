@@ -52,6 +52,7 @@ func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, 
 	r.versions = append(slices.Clone(r.versions), &def)
 	t.Write(versionKey(r.id, def.Version), encode(&versionRecord{Format: format, Rule: &def}))
 	e.dropVersions(t, r)
+	r.declare(&def)
 	e.setTriggers(t, r, &def, wasLive)
 	if !r.enabled {
 		e.stopAll(t, r, "The automation was switched off by "+clip(by)+".")
@@ -296,6 +297,7 @@ func (e *Engine) purge(t *mqtt.Turn) {
 	for slot := range MaxNotRuns {
 		t.Write(key(recNotRun, id, byte(slot)), nil)
 	}
+	t.Write(key(recVariables, id), nil)
 	for slot := range oldest.origins {
 		t.Write(key(recOrigin, id, byte(slot)), nil)
 	}

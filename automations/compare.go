@@ -111,15 +111,26 @@ func (r *Rule) FormEditable() bool {
 		if t.ID != "" || t.Message == nil && t.State == nil || t.State != nil && t.State.Hysteresis != 0 {
 			return false
 		}
+		if m := t.Message; m != nil {
+			if _, captures := plainFilter(m.Filter); len(captures) > 0 {
+				return false
+			}
+		}
 		if m := t.Message; m != nil && m.Payload != nil && !simple(m.Payload.Op, m.Payload.Values, m.Payload.And) {
 			return false
 		}
 	}
-	if r.CatchUp != "" {
+	if r.CatchUp != "" || len(r.Variables) > 0 {
 		return false
 	}
+	for i := range r.Actions {
+		a := &r.Actions[i]
+		if a.Publish == nil && a.Command == nil && (a.Wait == nil || a.Wait.For == 0 && a.Wait.Until != nil) || a.OnError != "" {
+			return false
+		}
+	}
 	for _, c := range r.Conditions {
-		if c.Trigger != nil || c.Sun != nil {
+		if c.Trigger != nil || c.Sun != nil || c.Expr != "" {
 			return false
 		}
 		if s := c.State; s != nil && (s.For != 0 || !simple(s.Op, s.Values, s.And)) {

@@ -21,6 +21,8 @@ type scene struct {
 	message  bool // there is a payload
 	home     Place
 	trigger  string // the ID of the trigger
+	engine   *Engine
+	given    func() *given // what expressions know
 }
 
 // judge tells whether all conditions hold, and appends what it saw. It stops
@@ -75,6 +77,8 @@ func (s *scene) one(c *Condition, seen []Seen, depth int) (Result, []Seen) {
 		result, value = resultOf(s.trigger != "" && slices.Contains(c.Trigger, s.trigger)), s.trigger
 	case c.Sun != nil:
 		result, value = s.sun(c.Sun)
+	case c.Expr != "":
+		result, value = s.expression(c.Expr)
 	case c.All != nil:
 		result, seen = s.all(c.All, seen, depth+1)
 	case c.Any != nil:
@@ -229,6 +233,19 @@ func (s *scene) time(w *TimeCondition) (Result, string) {
 		}
 	}
 	return HoldsNot, value
+}
+
+func (s *scene) expression(text string) (Result, string) {
+	if s.engine == nil || s.given == nil {
+		return Unknown, "nothing is known"
+	}
+	v, err := s.engine.evaluate(text, true, s.given())
+	if holds, ok := v.(bool); ok && err == nil {
+		return resultOf(holds), textOf(holds)
+	} else if err != nil {
+		return Unknown, clip(err.Error())
+	}
+	return Unknown, "unknown"
 }
 
 // sun looks where the sun stands, see [SunCondition].

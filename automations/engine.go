@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/expr-lang/expr/vm"
+
 	"lar.home/devices"
 	"lar.home/mqtt"
 )
@@ -78,6 +80,9 @@ type Engine struct {
 	followed    bool
 	wallOffset  time.Duration
 	wallTrusted bool
+	awaiting    []*waiting             // runs that wait for conditions
+	lookAt      time.Duration          // when they are looked at next; -1 when an event tells
+	programs    map[string]*vm.Program // compiled expressions
 	now         turnState
 
 	// For everyone.
@@ -97,6 +102,7 @@ type turnState struct {
 	changes []change // told while a call was under way
 	acting  *link    // the run that is being carried out
 	made    map[*mqtt.Message]*link
+	stirred bool          // what runs wait for may have come
 	loops   map[*rule]int // runs that the same rule has set off
 }
 
@@ -110,6 +116,7 @@ type rule struct {
 	deleted  *Saved
 	plans    []schedule // of each trigger; nil for those that follow no clock
 	memory   []memory   // of each trigger
+	vars     map[string]any
 	waiting  []*waiting
 
 	runs, notRuns         []*Run // newest first; the slices are never changed
@@ -153,6 +160,7 @@ func New(c Config) (*Engine, error) {
 		damaged:  map[string]bool{},
 		asked:    -1,
 		keepAt:   -1,
+		lookAt:   -1,
 	}
 	if e.ready == nil {
 		e.ready = func() error { return nil }
@@ -240,7 +248,7 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 		return
 	}
 	trigger := f.def.Triggers[f.trigger].Message
-	s := scene{now: t.Now, location: e.location, payload: m.Payload, parts: parts, message: true}
+	s := scene{now: t.Now, location: e.location, payload: m.Payload, parts: parts, message: true, engine: e}
 	if trigger.Payload != nil {
 		if r, _ := s.compare(trigger.Payload); r != Holds {
 			return
@@ -255,6 +263,7 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	} else {
 		o.valueIsPayload = true
 	}
+	o.captured = capture(trigger.Filter, m.Topic)
 	e.trigger(t, f.rule, &o)
 }
 
@@ -283,6 +292,12 @@ type change struct {
 func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool) {
 	x := e.index.Load()
 	entered := false
+	if len(e.awaiting) > 0 && len(changes) > 0 {
+		entered = true
+		e.enter(t)
+		defer e.leave(t)
+		e.now.stirred = true
+	}
 	for i := range changes {
 		c := &changes[i]
 		if c.Entity == nil {
@@ -334,6 +349,11 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	e.follow(t)
 	e.purge(t)
 	e.keepDue(t)
+	if e.lookAt >= 0 && e.lookAt <= t.Now.Run {
+		e.lookAt = -1
+		e.look(t)
+		e.lookAgain(t)
+	}
 	for range maxDueInTurn {
 		d := e.deadlines.first()
 		if d == nil || d.due > t.Now.Run || e.now.bytes > maxBytesInTurn {
@@ -363,7 +383,12 @@ func (e *Engine) enter(t *mqtt.Turn) {
 
 func (e *Engine) leave(t *mqtt.Turn) {
 	if e.now.depth == 1 {
-		for i := 0; i < len(e.now.changes); i++ {
+		for i := 0; i < len(e.now.changes) || e.now.stirred; i++ {
+			if i == len(e.now.changes) {
+				e.look(t)
+				i--
+				continue
+			}
 			c := e.now.changes[i] // the list may grow meanwhile
 			e.state(t, &c)
 		}
@@ -375,6 +400,9 @@ func (e *Engine) leave(t *mqtt.Turn) {
 		}
 		if e.keepAt >= 0 && (next < 0 || e.keepAt < next) {
 			next = max(e.keepAt, t.Now.Run)
+		}
+		if e.lookAt >= 0 && (next < 0 || e.lookAt < next) {
+			next = max(e.lookAt, t.Now.Run)
 		}
 		if e.now.again || next < 0 && len(e.unwritten) > 0 {
 			next = t.Now.Run
@@ -397,12 +425,16 @@ func (e *Engine) write(t *mqtt.Turn, key, value []byte) {
 }
 
 // command tells an entity to do something.
-func (e *Engine) command(t *mqtt.Turn, c *CommandAction) error {
+func (e *Engine) command(t *mqtt.Turn, c *CommandAction, in *given) error {
 	if e.model == nil {
 		return errors.New("there are no devices")
 	}
 	args := make(map[string]devices.Value, len(c.Args))
 	for name, v := range c.Args {
+		v, err := e.resolve(v, in)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 		args[name] = devices.Value(v)
 	}
 	return e.model.Command(t, c.Entity, c.Command, args)

@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"time"
 
 	"lar.home/mqtt"
 	"lar.home/mqtt/topic"
@@ -26,22 +25,25 @@ type event struct {
 	value          string
 	valueIsPayload bool
 	entity         string
+	captured       map[string]string
 }
 
 // A waiting is a run under way: between two turns it is one that waits.
 type waiting struct {
 	run      *Run
 	rule     *rule
-	def      *Rule // the version it follows to its end
-	step     int   // the action that comes next
-	link     *link // of this turn
+	def      *Rule   // the version it follows to its end
+	at       []frame // where it stands
+	link     *link   // of this turn
 	deadline *deadline
 	durable  bool
 	kept     bool // there is a record of it
 	// What the words of a publish action stand for.
 	topic, entity  string
 	payload, value []byte
-	tooBig         bool // payload and value were not kept over a wait
+	captured       map[string]string
+	vars           map[string]any // of the run
+	tooBig         bool           // payload and value were not kept over a wait
 }
 
 var errTooBig = fmt.Errorf("the payload that triggered the run was longer than %d bytes and was not kept over the wait", MaxPayload)
@@ -58,6 +60,15 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 	o.scene.now = t.Now
 	o.scene.home = e.home
 	o.scene.trigger = o.cause.Trigger
+	o.scene.engine = e
+	o.scene.given = func() *given {
+		g := &given{engine: e, now: t.Now, cause: &o.cause, topic: o.topic, payload: string(o.scene.payload), value: o.value, entity: o.entity,
+			captured: o.captured, durable: r.vars}
+		if o.valueIsPayload {
+			g.value = g.payload
+		}
+		return g
+	}
 	if o.cause.Kind == ByMessage {
 		o.cause.Payload = clipBytes(o.scene.payload)
 		if o.valueIsPayload {
@@ -96,7 +107,8 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 		}
 	}
 
-	w := &waiting{run: run, rule: r, def: r.def, link: &link{rule: r, by: o.by}, durable: o.durable, topic: o.topic, entity: o.entity, payload: o.scene.payload, value: []byte(o.value)}
+	w := &waiting{run: run, rule: r, def: r.def, link: &link{rule: r, by: o.by}, durable: o.durable, topic: o.topic, entity: o.entity, payload: o.scene.payload, value: []byte(o.value),
+		at: []frame{{}}, captured: o.captured}
 	if o.valueIsPayload {
 		w.value = w.payload
 	}
@@ -120,7 +132,7 @@ func (e *Engine) refuse(r *rule, o *event) string {
 			return fmt.Sprintf("%d earlier runs are still waiting.", n)
 		}
 	}
-	waits := slices.ContainsFunc(r.def.Actions, func(a Action) bool { return a.Wait != nil })
+	waits := anyAction(r.def.Actions, (*Action).waits)
 	if waits && e.countWaiting() >= MaxWaiting {
 		return fmt.Sprintf("%d runs of all automations wait; more are not possible.", MaxWaiting)
 	}
@@ -133,8 +145,8 @@ func (e *Engine) refuse(r *rule, o *event) string {
 // needsDisk tells whether a run is to be on disk before what it sends leaves,
 // as far as the rule itself says.
 func (r *Rule) needsDisk() bool {
-	return slices.ContainsFunc(r.Actions, func(a Action) bool {
-		return a.Wait != nil || a.Publish != nil && (a.Publish.QoS > mqtt.AtMostOnce || a.Publish.Retain)
+	return len(r.Variables) > 0 || anyAction(r.Actions, func(a *Action) bool {
+		return a.waits() || a.Publish != nil && (a.Publish.QoS > mqtt.AtMostOnce || a.Publish.Retain)
 	})
 }
 
@@ -180,35 +192,6 @@ func (e *Engine) runID(t *mqtt.Turn) string {
 	return id
 }
 
-// advance carries out a run's actions up to its end or its next wait.
-func (e *Engine) advance(t *mqtt.Turn, w *waiting) {
-	for w.step < len(w.def.Actions) {
-		a := w.def.Actions[w.step]
-		w.step++
-		if a.Wait != nil {
-			e.wait(t, w, a)
-			return
-		}
-		step := Step{At: t.Now.Wall.Round(0)}
-		before := len(t.Published())
-		err := e.act(t, w, a, &step)
-		for _, m := range t.Published()[before:] {
-			e.makes(m, w.link)
-			if m.QoS > mqtt.AtMostOnce || m.Retain {
-				w.durable = true
-			}
-		}
-		if err != nil {
-			step.Err = clip(err.Error())
-			w.run.Actions = append(w.run.Actions, step)
-			e.end(t, w, Failed, "It could not "+step.Text+": "+step.Err+".")
-			return
-		}
-		w.run.Actions = append(w.run.Actions, step)
-	}
-	e.end(t, w, Done, "")
-}
-
 // act carries out one action. What goes wrong in it, a panic included, is the
 // run's alone.
 func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error) {
@@ -221,18 +204,29 @@ func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error)
 			err = errors.New("of an error in Lar, which was logged")
 		}
 	}()
-	if a.Command != nil {
-		return e.command(t, a.Command)
+	switch {
+	case a.Command != nil:
+		return e.command(t, a.Command, e.given(w, t.Now))
+	case a.Set != nil:
+		return e.set(t, w, a.Set)
+	case a.Note != "":
+		text, err := e.fill(a.Note, e.given(w, t.Now))
+		step.Text = "note " + clip(text)
+		return err
 	}
 	p := a.Publish
 	if w.tooBig && mentionsPayload(p) {
 		return errTooBig
 	}
-	by := substitutes{topic: w.topic, entity: w.entity}
-	if mentionsPayload(p) {
-		by.payload, by.value = string(w.payload), string(w.value)
+	in := e.given(w, t.Now)
+	name, err := e.fill(p.Topic, in)
+	if err != nil {
+		return err
 	}
-	name, payload := substitute(p.Topic, by), substitute(p.Payload, by)
+	payload, err := e.fill(p.Payload, in)
+	if err != nil {
+		return err
+	}
 	step.Text = p.text(name, payload)
 	if err := topic.ValidName(name); err != nil {
 		return fmt.Errorf("this is no topic: %w", err)
@@ -244,26 +238,10 @@ func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error)
 	return nil
 }
 
-// wait lets a run wait. It is on disk before anything it has sent leaves.
-func (e *Engine) wait(t *mqtt.Turn, w *waiting, a Action) {
-	after := time.Duration(a.Wait.For)
-	w.deadline = e.deadlineIn(t, after, &deadline{waiting: w})
-	w.run.Outcome = Waiting
-	w.run.Actions = append(w.run.Actions, Step{Text: a.String(), At: t.Now.Wall.Round(0), Planned: w.deadline.wall})
-	w.keepPayload()
-	if !slices.Contains(w.rule.waiting, w) {
-		w.rule.waiting = append(w.rule.waiting, w)
-	}
-	e.keepWaiting(t, w)
-	e.showRun(w.rule, w.run)
-}
-
 // keepPayload makes what triggered the run last over a wait, as far as later
 // actions ask for it. The bytes of a message are not ours for so long.
 func (w *waiting) keepPayload() {
-	needed := slices.ContainsFunc(w.def.Actions[w.step:], func(a Action) bool {
-		return a.Publish != nil && mentionsPayload(a.Publish)
-	})
+	needed := w.def.mentionsPayload(w.at[0].Index)
 	switch {
 	case !needed:
 		w.payload, w.value = nil, nil
@@ -272,24 +250,6 @@ func (w *waiting) keepPayload() {
 	case !w.kept:
 		w.payload, w.value = slices.Clone(w.payload), slices.Clone(w.value)
 	}
-}
-
-// resume goes on with a run whose wait is over.
-func (e *Engine) resume(t *mqtt.Turn, w *waiting) {
-	w.copyRun()
-	if n := len(w.run.Actions); n > 0 {
-		w.run.Actions[n-1].Ended = t.Now.Wall.Round(0)
-	}
-	late := time.Duration(0)
-	if d := w.deadline; d != nil && t.Now.Trusted && d.trusted {
-		late = t.Now.Wall.Sub(d.wall)
-	}
-	w.deadline, w.durable, w.link = nil, true, &link{rule: w.rule}
-	if late > w.def.CatchUp.limit(1<<63-1) {
-		e.end(t, w, Stopped, "It is overdue by "+span(late.Round(time.Second))+", more than the automation allows.")
-		return
-	}
-	e.advance(t, w)
 }
 
 // copyRun makes the trace one that may be changed: what was shown of it stays
@@ -315,6 +275,7 @@ func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
 	r := w.rule
 	w.run.Outcome, w.run.Why, w.run.Ended = outcome, why, t.Now.Wall.Round(0)
 	e.cancel(w.deadline)
+	e.dropAwaiting(w)
 	w.deadline = nil
 	if i := slices.Index(r.waiting, w); i >= 0 {
 		r.waiting = slices.Delete(r.waiting, i, i+1)
@@ -351,7 +312,9 @@ func (e *Engine) keepWaiting(t *mqtt.Turn, w *waiting) {
 	e.write(t, key(recWaiting, w.rule.id, []byte(w.run.ID)...), encode(&waitingRecord{
 		Format:   format,
 		Run:      w.run,
-		Step:     w.step,
+		At:       w.at,
+		Captured: w.captured,
+		Vars:     w.vars,
 		Deadline: w.deadline.record(),
 		Topic:    w.topic,
 		Payload:  w.payload,

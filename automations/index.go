@@ -46,7 +46,8 @@ func newIndex(rules []*rule) *index {
 			switch {
 			case trigger.Message != nil:
 				f.paths = payloadPaths(r.def, trigger.Message)
-				x.topics.Set(trigger.Message.Filter, f, struct{}{})
+				filter, _ := plainFilter(trigger.Message.Filter)
+				x.topics.Set(filter, f, struct{}{})
 			case trigger.Silent != nil && trigger.Silent.Filter != "":
 				x.topics.Set(trigger.Silent.Filter, f, struct{}{})
 			case trigger.State != nil:

@@ -18,6 +18,7 @@ type stored struct {
 	runs     []*runRecord
 	notRuns  []*runRecord
 	origins  map[int]origin
+	vars     map[string]any
 }
 
 // load reads everything from the store.
@@ -93,6 +94,12 @@ func (s *stored) read(kind byte, rest, v []byte) (err error) {
 		} else if err == nil {
 			s.notRuns = append(s.notRuns, r)
 		}
+	case recVariables:
+		var r *variablesRecord
+		r, err = decodeRecord(v, func(r *variablesRecord) int { return r.Format })
+		if err == nil {
+			s.vars = r.Values
+		}
 	case recOrigin:
 		var o origin
 		o, err = decodeOrigin(v)
@@ -119,6 +126,8 @@ func (e *Engine) adopt(id string, s *stored) error {
 	if problems := r.def.Validate(nil); invalid(problems) {
 		return &InvalidError{problems} // written by a later Lar, perhaps
 	}
+	r.vars = s.vars
+	r.declare(r.def)
 	r.memory, r.plans = make([]memory, len(r.def.Triggers)), e.plansOf(r.def)
 	if r.live() {
 		for i := range r.memory {
@@ -139,13 +148,24 @@ func (e *Engine) adopt(id string, s *stored) error {
 	slices.SortFunc(s.waiting, func(a, b *waitingRecord) int { return cmp.Compare(a.Run.Seq, b.Run.Seq) })
 	for _, record := range s.waiting {
 		def := r.version(record.Run.Version)
-		if def == nil || record.Step < 0 || record.Step > len(def.Actions) || invalid(def.Validate(nil)) {
+		if def == nil || invalid(def.Validate(nil)) {
 			e.log.Error("waiting run left out", "rule", id, "err", "its version is missing or cannot be used")
 			continue
 		}
 		w := &waiting{
-			run: record.Run, rule: r, def: def, step: record.Step, kept: true,
+			run: record.Run, rule: r, def: def, at: record.At, kept: true, captured: record.Captured, vars: record.Vars,
 			topic: record.Topic, payload: record.Payload, value: record.Value, entity: record.Entity, tooBig: record.TooBig,
+		}
+		if len(w.at) == 0 {
+			w.at = []frame{{Index: record.Step}}
+		}
+		if !w.valid() {
+			e.log.Error("waiting run left out", "rule", id, "err", "it stands nowhere")
+			continue
+		}
+		if w.awaited() != nil {
+			e.awaiting = append(e.awaiting, w)
+			e.lookAt = 0
 		}
 		w.deadline = e.restored(record.Deadline, &deadline{waiting: w})
 		r.waiting = append(r.waiting, w)

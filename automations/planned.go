@@ -5,14 +5,14 @@ import "reflect"
 // planned are the keys that packaging/docs/rules.md has and this engine does
 // not run yet: they are refused with a sentence that says so.
 var planned = map[reflect.Type][]string{
-	reflect.TypeFor[Rule]():           {"per", "priority", "limit", "variables"},
+	reflect.TypeFor[Rule]():           {"per", "priority", "limit"},
 	reflect.TypeFor[Trigger]():        {"rule", "scene", "webhook"},
 	reflect.TypeFor[MessageTrigger](): {"path", "on", "retained", "settle"},
 	reflect.TypeFor[StateTrigger]():   {"from"},
-	reflect.TypeFor[Condition]():      {"home", "rule", "expr"},
-	reflect.TypeFor[Action](): {"confirm", "if", "choose", "repeat", "parallel", "check", "stop", "fail", "set", "scene", "call",
-		"enable", "disable", "notify", "http", "note", "on_error"},
-	reflect.TypeFor[PublishAction](): {"expiry"},
-	reflect.TypeFor[CommandAction](): {"entities", "area", "group", "kind", "worth"},
-	reflect.TypeFor[WaitAction]():    {"until", "message", "within", "then", "else"},
+	reflect.TypeFor[Condition]():      {"home", "rule"},
+	reflect.TypeFor[Action]():         {"parallel", "scene", "call", "enable", "disable", "notify", "http"},
+	reflect.TypeFor[PublishAction]():  {"expiry"},
+	reflect.TypeFor[CommandAction]():  {"entities", "area", "group", "kind", "worth"},
+	reflect.TypeFor[WaitAction]():     {"message"},
+	reflect.TypeFor[ConfirmAction]():  {"message"},
 }

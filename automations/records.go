@@ -15,13 +15,14 @@ import (
 const (
 	prefix = 'u'
 
-	recHead    = 'r' // the rule: its version now, on or off, paused, deleted
-	recVersion = 'v' // + version: what the rule said in it
-	recMemory  = 'm' // + index of the trigger: whether it holds
-	recWaiting = 'w' // + run ID: a run that waits, all it needs to go on
-	recRun     = 'n' // + slot: the trace of a run that ended
-	recNotRun  = 'x' // + slot: the trace of a trigger that ran nothing
-	recOrigin  = 'o' // + slot: a QoS 1 message that had a run
+	recHead      = 'r' // the rule: its version now, on or off, paused, deleted
+	recVersion   = 'v' // + version: what the rule said in it
+	recMemory    = 'm' // + index of the trigger: whether it holds
+	recWaiting   = 'w' // + run ID: a run that waits, all it needs to go on
+	recRun       = 'n' // + slot: the trace of a run that ended
+	recNotRun    = 'x' // + slot: the trace of a trigger that ran nothing
+	recVariables = 'd' // durable variables
+	recOrigin    = 'o' // + slot: a QoS 1 message that had a run
 
 	format = 1
 )
@@ -57,16 +58,24 @@ type memoryRecord struct {
 }
 
 type waitingRecord struct {
-	Format   int            `json:"v"`
-	Run      *Run           `json:"run"`
-	Step     int            `json:"step"` // the action that comes next
-	Deadline deadlineRecord `json:"deadline"`
+	Format   int               `json:"v"`
+	Run      *Run              `json:"run"`
+	Step     int               `json:"step,omitempty"` // the action that comes next, in records without At
+	At       []frame           `json:"at,omitempty"`
+	Captured map[string]string `json:"captured,omitempty"`
+	Vars     map[string]any    `json:"vars,omitempty"`
+	Deadline deadlineRecord    `json:"deadline"`
 	// What the words of a publish action stand for.
 	Topic   string `json:"topic,omitempty"`
 	Payload []byte `json:"payload,omitempty"`
 	Value   []byte `json:"value,omitempty"`
 	Entity  string `json:"entity,omitempty"`
 	TooBig  bool   `json:"toobig,omitempty"` // Payload was not kept
+}
+
+type variablesRecord struct {
+	Format int            `json:"v"`
+	Values map[string]any `json:"values"`
 }
 
 type runRecord struct {

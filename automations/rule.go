@@ -13,17 +13,19 @@ import (
 // A Rule is an automation: when one of its triggers comes true and all its
 // conditions hold, its actions are carried out in order.
 type Rule struct {
-	ID          string      `json:"id,omitempty"` // own and stable: "night-light"; given at the first save
-	Name        string      `json:"name"`
-	Description string      `json:"description,omitempty"`
-	Enabled     bool        `json:"enabled"`
-	Mode        Mode        `json:"mode,omitempty"`
-	Max         int         `json:"max,omitempty"` // runs at a time, of mode Parallel
-	CatchUp     CatchUp     `json:"catch_up,omitempty"`
-	Triggers    []Trigger   `json:"triggers"`
-	Conditions  []Condition `json:"conditions,omitempty"`
-	Actions     []Action    `json:"actions"`
-	Version     int         `json:"version,omitempty"` // 1 at the first save, one more at each
+	ID          string  `json:"id,omitempty"` // own and stable: "night-light"; given at the first save
+	Name        string  `json:"name"`
+	Description string  `json:"description,omitempty"`
+	Enabled     bool    `json:"enabled"`
+	Mode        Mode    `json:"mode,omitempty"`
+	Max         int     `json:"max,omitempty"` // runs at a time, of mode Parallel
+	CatchUp     CatchUp `json:"catch_up,omitempty"`
+	// Variables are durable, with the values they begin with.
+	Variables  map[string]Value `json:"variables,omitempty"`
+	Triggers   []Trigger        `json:"triggers"`
+	Conditions []Condition      `json:"conditions,omitempty"`
+	Actions    []Action         `json:"actions"`
+	Version    int              `json:"version,omitempty"` // 1 at the first save, one more at each
 	// Text is the YAML that a person last wrote, comments included; empty for
 	// a rule made by form. The other fields count: see [Rule.YAML].
 	Text  string `json:"text,omitempty"`
@@ -220,6 +222,7 @@ type Condition struct {
 	Payload *Compare        `json:"payload,omitempty"` // of the message that triggered
 	Trigger []string        `json:"trigger,omitempty"` // one of these began the run
 	Sun     *SunCondition   `json:"sun,omitempty"`
+	Expr    string          `json:"expr,omitempty"` // an expression that is true
 	All     []Condition     `json:"all,omitempty"`
 	Any     []Condition     `json:"any,omitempty"`
 	Not     *Condition      `json:"not,omitempty"`
@@ -309,9 +312,64 @@ var Ops = []Op{Equal, NotEqual, Less, LessEq, Greater, GreaterEq}
 
 // An Action is one step. Exactly one of its fields is set.
 type Action struct {
-	Publish *PublishAction `json:"publish,omitempty"`
-	Command *CommandAction `json:"command,omitempty"`
-	Wait    *WaitAction    `json:"wait,omitempty"`
+	Publish *PublishAction   `json:"publish,omitempty"`
+	Command *CommandAction   `json:"command,omitempty"`
+	Wait    *WaitAction      `json:"wait,omitempty"`
+	Confirm *ConfirmAction   `json:"confirm,omitempty"`
+	If      *IfAction        `json:"if,omitempty"`
+	Choose  *ChooseAction    `json:"choose,omitempty"`
+	Repeat  *RepeatAction    `json:"repeat,omitempty"`
+	Check   []Condition      `json:"check,omitempty"`    // the run goes on only if they hold
+	Stop    *StopAction      `json:"stop,omitempty"`     // the run is done
+	Fail    *StopAction      `json:"fail,omitempty"`     // the run has failed
+	Set     map[string]Value `json:"set,omitempty"`      // variables; texts may be templates
+	Note    string           `json:"note,omitempty"`     // a template, for the trace
+	OnError string           `json:"on_error,omitempty"` // "continue", or "fail" as when empty
+}
+
+// An IfAction takes one of two ways.
+type IfAction struct {
+	When []Condition `json:"when"`
+	Then []Action    `json:"then"`
+	Else []Action    `json:"else,omitempty"`
+}
+
+// A ChooseAction takes the first way whose conditions hold.
+type ChooseAction struct {
+	Options []Option `json:"options"`
+	Else    []Action `json:"else,omitempty"`
+}
+
+// An Option is one way of a ChooseAction.
+type Option struct {
+	When []Condition `json:"when"`
+	Then []Action    `json:"then"`
+}
+
+// A RepeatAction does actions several times: Count times, while conditions
+// hold, until they hold, or for each value.
+type RepeatAction struct {
+	Count int         `json:"count,omitempty"`
+	While []Condition `json:"while,omitempty"` // asked before each round
+	Until []Condition `json:"until,omitempty"` // asked after each round
+	Each  []Value     `json:"each,omitempty"`
+	Do    []Action    `json:"do"`
+	Max   int         `json:"max,omitempty"` // rounds, of While and Until; 0 is MaxRounds
+}
+
+// A ConfirmAction does actions until conditions hold within a time: once, and
+// Retries times more. Then it does Else, or the run fails.
+type ConfirmAction struct {
+	Do      []Action    `json:"do"`
+	Until   []Condition `json:"until"`
+	Within  Duration    `json:"within"`
+	Retries int         `json:"retries,omitempty"`
+	Else    []Action    `json:"else,omitempty"`
+}
+
+// A StopAction ends a run, and says why.
+type StopAction struct {
+	Why string `json:"why,omitempty"` // a template
 }
 
 // A PublishAction publishes a message. In Topic and Payload these words are
@@ -341,8 +399,15 @@ type CommandAction struct {
 
 // A WaitAction lets time pass before the next action. It survives restarts;
 // one that ended while the hub was off ends at its start.
+//
+// With Until it ends as soon as the conditions hold, and Then is done; Within a
+// time they did not, Else is.
 type WaitAction struct {
-	For Duration `json:"for"`
+	For    Duration    `json:"for,omitzero"`
+	Until  []Condition `json:"until,omitempty"`
+	Within Duration    `json:"within,omitzero"`
+	Then   []Action    `json:"then,omitempty"`
+	Else   []Action    `json:"else,omitempty"`
 }
 
 // Decode reads a rule from JSON. It is strict: unknown fields, and anything

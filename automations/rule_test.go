@@ -101,7 +101,7 @@ func TestValidate(t *testing.T) {
 		{func(r *Rule) { r.Conditions[0].Any[0].Time.Days = []Weekday{1, 1} }, "conditions[0].any[0].time.days[1]", "twice"},
 		{func(r *Rule) { r.Conditions[0].Any[0].Time.Days = []Weekday{-1} }, "conditions[0].any[0].time.days[0]", "not a day"},
 		{func(r *Rule) { r.Actions = nil }, "actions", "add an action"},
-		{func(r *Rule) { r.Actions = make([]Action, 51) }, "actions", "at most 50"},
+		{func(r *Rule) { r.Actions = make([]Action, 201) }, "actions", "at most 200"},
 		{func(r *Rule) { r.Actions[0] = Action{} }, "actions[0]", "Choose a kind"},
 		{func(r *Rule) { r.Actions[0].Publish.Topic = "a/+" }, "actions[0].publish.topic", "without + and #"},
 		{func(r *Rule) { r.Actions[0].Publish.Topic = "{{topic}}/set" }, "", ""},

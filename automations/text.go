@@ -132,6 +132,8 @@ func (c *Condition) String() string {
 		return "triggered by " + strings.Join(c.Trigger, " or ")
 	case c.Sun != nil:
 		return c.Sun.String()
+	case c.Expr != "":
+		return clip(c.Expr)
 	case c.All != nil:
 		return "all of " + strconv.Itoa(len(c.All))
 	case c.Any != nil:
@@ -200,10 +202,42 @@ func (a Action) String() string {
 			b.WriteString(" " + name + "=" + clip(a.Command.Args[name].String()))
 		}
 		return b.String()
+	case a.Wait != nil && len(a.Wait.Until) > 0:
+		return "wait until " + conditionsText(a.Wait.Until) + " within " + span(time.Duration(a.Wait.Within))
 	case a.Wait != nil:
 		return "wait " + span(time.Duration(a.Wait.For))
+	case a.Confirm != nil:
+		return "confirm " + conditionsText(a.Confirm.Until) + " within " + span(time.Duration(a.Confirm.Within))
+	case a.If != nil:
+		return "if " + conditionsText(a.If.When)
+	case a.Choose != nil:
+		return "choose one of " + strconv.Itoa(len(a.Choose.Options))
+	case a.Repeat != nil:
+		return "repeat"
+	case a.Check != nil:
+		return "check " + conditionsText(a.Check)
+	case a.Stop != nil:
+		return "stop"
+	case a.Fail != nil:
+		return "fail"
+	case a.Set != nil:
+		var parts []string
+		for _, name := range sortedKeys(a.Set) {
+			parts = append(parts, name+" = "+clip(a.Set[name].String()))
+		}
+		return "set " + strings.Join(parts, ", ")
+	case a.Note != "":
+		return "note " + clip(a.Note)
 	}
 	return "nothing"
+}
+
+func conditionsText(list []Condition) string {
+	var parts []string
+	for i := range list {
+		parts = append(parts, list[i].String())
+	}
+	return clip(strings.Join(parts, " and "))
 }
 
 // text says what is published, with a topic and a payload as they are sent.
@@ -253,25 +287,6 @@ func clip(s string) string {
 }
 
 func sortedKeys(m map[string]Value) []string { return slices.Sorted(maps.Keys(m)) }
-
-// What may stand in a publish action.
-type substitutes struct{ topic, payload, value, entity string }
-
-// sample stands for any trigger when a rule is checked.
-var sample = substitutes{"t", "p", "v", "e"}
-
-// substitute replaces the words of [PublishAction], once, from left to right.
-func substitute(s string, by substitutes) string {
-	if !strings.Contains(s, "{{") {
-		return s
-	}
-	return strings.NewReplacer(
-		"{{topic}}", by.topic,
-		"{{payload}}", by.payload,
-		"{{value}}", by.value,
-		"{{entity}}", by.entity,
-	).Replace(s)
-}
 
 // An ID is made of the first name of a rule and stays when the name changes.
 const maxID = 48
@@ -332,11 +347,22 @@ func (c *Cause) String() string {
 // mentionsPayload tells whether an action needs what the trigger brought.
 func mentionsPayload(p *PublishAction) bool {
 	for _, s := range []string{p.Topic, p.Payload} {
-		if strings.Contains(s, "{{payload}}") || strings.Contains(s, "{{value}}") {
+		if strings.Contains(s, "{{") && (strings.Contains(s, "payload") || strings.Contains(s, "value") || strings.Contains(s, "data")) {
 			return true
 		}
 	}
 	return false
+}
+
+// mentionsPayload tells whether anything from an action on may need what the
+// trigger brought.
+func (r *Rule) mentionsPayload(from int) bool {
+	return anyAction(r.Actions[min(from, len(r.Actions)):], func(a *Action) bool {
+		if a.Publish != nil && mentionsPayload(a.Publish) || a.Note != "" || a.Set != nil || len(a.conditions()) > 0 {
+			return true
+		}
+		return a.Command != nil && len(a.Command.Args) > 0 && strings.Contains(a.String(), "{{")
+	})
 }
 
 // thresholds says what a value with thresholds is: "above 25".

@@ -28,6 +28,7 @@ type checker struct {
 	problems   []Problem
 	message    bool // a message can trigger the rule
 	conditions int
+	actions    int
 	triggers   []string // their IDs
 }
 
@@ -92,8 +93,12 @@ func (c *checker) rule(r *Rule) {
 		c.bad("actions", "An automation has at most %d actions.", MaxActions)
 	}
 	for i, a := range r.Actions[:min(len(r.Actions), MaxActions)] {
-		c.action(at("actions", i), a)
+		c.action(at("actions", i), a, 1)
 	}
+	if c.actions > MaxActions {
+		c.bad("actions", "An automation has at most %d actions.", MaxActions)
+	}
+	c.variables("variables", r.Variables)
 	without := *r
 	without.Text = ""
 	if len(r.Text) > MaxRuleBytes {
@@ -285,7 +290,7 @@ func (c *checker) condition(path string, d *Condition, depth int) {
 		c.bad(path, "Conditions can be nested %d deep.", MaxDepth)
 		return
 	}
-	if !c.oneOf(path, "condition", d.State != nil, d.Time != nil, d.Payload != nil, d.Trigger != nil, d.Sun != nil, d.All != nil, d.Any != nil, d.Not != nil) {
+	if !c.oneOf(path, "condition", d.State != nil, d.Time != nil, d.Payload != nil, d.Trigger != nil, d.Sun != nil, d.Expr != "", d.All != nil, d.Any != nil, d.Not != nil) {
 		return
 	}
 	switch {
@@ -313,6 +318,8 @@ func (c *checker) condition(path string, d *Condition, depth int) {
 				c.bad(at(path+".trigger", i), "No trigger of this automation has the ID %q.", clip(id))
 			}
 		}
+	case d.Expr != "":
+		c.expression(path+".expr", d.Expr, true)
 	case d.Sun != nil:
 		c.sun(path+".sun", d.Sun)
 	case d.Not != nil:
@@ -526,9 +533,135 @@ func (c *checker) fits(path string, a *devices.Aspect, op Op, v Value) {
 	}
 }
 
-func (c *checker) action(path string, a Action) {
-	if !c.oneOf(path, "action", a.Publish != nil, a.Command != nil, a.Wait != nil) {
+// sampleTopic is a topic with something in the place of each expression.
+func sampleTopic(s string) string {
+	list, err := pieces(s)
+	if err != nil {
+		return s
+	}
+	var b strings.Builder
+	for _, p := range list {
+		if p.expr {
+			b.WriteString("x")
+		} else {
+			b.WriteString(p.text)
+		}
+	}
+	return b.String()
+}
+
+// all checks conditions that stand within actions.
+func (c *checker) all(path string, list []Condition, needed bool) {
+	if needed && len(list) == 0 {
+		c.bad(path, "Give a condition.")
+	}
+	for i := range list {
+		c.condition(at(path, i), &list[i], 1)
+	}
+}
+
+// flow checks the actions that direct others.
+func (c *checker) flow(path string, a *Action) {
+	needs := func(path string, list []Action) {
+		if len(list) == 0 {
+			c.bad(path, "Say what is done: add an action.")
+		}
+	}
+	switch {
+	case a.If != nil:
+		c.all(path+".if.when", a.If.When, true)
+		needs(path+".if.then", a.If.Then)
+	case a.Choose != nil:
+		if n := len(a.Choose.Options); n == 0 || n > 20 {
+			c.bad(path+".choose.options", "Give 1 to 20 options.")
+		}
+		for i, o := range a.Choose.Options {
+			c.all(at(path+".choose.options", i)+".when", o.When, true)
+		}
+	case a.Repeat != nil:
+		r := a.Repeat
+		n := 0
+		for _, set := range []bool{r.Count != 0, r.While != nil, r.Until != nil, r.Each != nil} {
+			if set {
+				n++
+			}
+		}
+		if n != 1 {
+			c.bad(path+".repeat", "Give exactly one of count, while, until and each.")
+		}
+		if r.Count < 0 || r.Count > 1000 {
+			c.bad(path+".repeat.count", "It can be repeated 1 to 1000 times.")
+		}
+		if len(r.Each) > 1000 {
+			c.bad(path+".repeat.each", "There can be 1000 values.")
+		}
+		for i, v := range r.Each {
+			c.value(at(path+".repeat.each", i), v)
+		}
+		if r.Max < 0 || r.Max > 1000 || r.Max > 0 && r.While == nil && r.Until == nil {
+			c.bad(path+".repeat.max", "With while or until it can be repeated 1 to 1000 times at most.")
+		}
+		c.all(path+".repeat.while", r.While, false)
+		c.all(path+".repeat.until", r.Until, false)
+		needs(path+".repeat.do", r.Do)
+	case a.Check != nil:
+		c.all(path+".check", a.Check, true)
+	case a.Confirm != nil:
+		needs(path+".confirm.do", a.Confirm.Do)
+		c.all(path+".confirm.until", a.Confirm.Until, true)
+		c.duration(path+".confirm.within", a.Confirm.Within)
+		if a.Confirm.Retries < 0 || a.Confirm.Retries > 20 {
+			c.bad(path+".confirm.retries", "It can be tried again 0 to 20 times.")
+		}
+	case a.Stop != nil:
+		c.template(path+".stop.why", a.Stop.Why)
+	case a.Fail != nil:
+		c.template(path+".fail.why", a.Fail.Why)
+	case a.Note != "":
+		c.text(path+".note", a.Note, MaxText)
+		c.template(path+".note", a.Note)
+	case a.Set != nil:
+		c.variables(path+".set", a.Set)
+		for _, name := range sortedKeys(a.Set) {
+			c.template(path+".set."+name, a.Set[name].Str)
+		}
+	}
+}
+
+func (c *checker) variables(path string, vars map[string]Value) {
+	if len(vars) > MaxVariables {
+		c.bad(path, "There can be %d variables.", MaxVariables)
+	}
+	for _, name := range sortedKeys(vars) {
+		if name == "" || !validCapture(name) || name[0] >= '0' && name[0] <= '9' {
+			c.bad(path+"."+name, "A variable has a name of a-z, 0-9 and _.")
+		}
+		c.value(path+"."+name, vars[name])
+	}
+}
+
+func (c *checker) action(path string, a Action, depth int) {
+	c.actions++
+	if c.actions > MaxActions {
 		return
+	}
+	if depth > MaxNested {
+		c.bad(path, "Actions can be nested %d deep.", MaxNested)
+		return
+	}
+	if a.OnError != "" && a.OnError != "fail" && a.OnError != "continue" {
+		c.bad(path+".on_error", "This is fail or continue.")
+	}
+	if !c.oneOf(path, "action", a.Publish != nil, a.Command != nil, a.Wait != nil, a.Confirm != nil, a.If != nil, a.Choose != nil,
+		a.Repeat != nil, a.Check != nil, a.Stop != nil, a.Fail != nil, a.Set != nil, a.Note != "") {
+		return
+	}
+	c.flow(path, &a)
+	lists, keys := a.lists()
+	for i, list := range lists {
+		for j := range list {
+			c.action(at(path+"."+keys[i], j), list[j], depth+1)
+		}
 	}
 	switch {
 	case a.Publish != nil:
@@ -536,16 +669,27 @@ func (c *checker) action(path string, a Action) {
 		path += ".publish"
 		// What stands for a substitution may be empty, or hold anything: the
 		// topic it makes is checked again before it is used.
-		if err := topic.ValidName(substitute(p.Topic, sample)); err != nil || len(p.Topic) > MaxText {
+		if err := topic.ValidName(sampleTopic(p.Topic)); err != nil || len(p.Topic) > MaxText {
 			c.bad(path+".topic", "A topic such as home/hall/lamp/set is needed, without + and #.")
 		}
 		c.text(path+".payload", p.Payload, MaxPayload)
+		c.template(path+".topic", p.Topic)
+		c.template(path+".payload", p.Payload)
 		if p.QoS > mqtt.ExactlyOnce {
 			c.bad(path+".qos", "QoS is 0, 1 or 2.")
 		}
 	case a.Command != nil:
 		c.command(path+".command", a.Command)
+	case a.Wait != nil && a.Wait.Until != nil:
+		if a.Wait.For != 0 {
+			c.bad(path+".wait.for", "Wait either for a time or until something holds.")
+		}
+		c.all(path+".wait.until", a.Wait.Until, true)
+		c.duration(path+".wait.within", a.Wait.Within)
 	case a.Wait != nil:
+		if a.Wait.Within != 0 || a.Wait.Then != nil || a.Wait.Else != nil {
+			c.bad(path+".wait", "Only a wait until something holds has within, then and else.")
+		}
 		c.duration(path+".wait.for", a.Wait.For)
 	}
 }
@@ -570,6 +714,7 @@ func (c *checker) command(path string, a *CommandAction) {
 			return
 		}
 		c.value(path+".args."+name, a.Args[name])
+		c.template(path+".args."+name, a.Args[name].Str)
 	}
 	if c.house == nil {
 		return
@@ -592,6 +737,9 @@ func (c *checker) command(path string, a *CommandAction) {
 			continue
 		}
 		d, v := known.Args[j], a.Args[name]
+		if strings.Contains(v.Str, "{{") {
+			continue
+		}
 		c.fits(path+".args."+name, &d, Equal, v)
 		if d.Type == devices.Number && v.Type == devices.Number && d.Min < d.Max && (v.Num < d.Min || v.Num > d.Max) {
 			c.warn(path+".args."+name, "%s is between %v and %v.", name, d.Min, d.Max)
@@ -605,6 +753,10 @@ func (c *checker) command(path string, a *CommandAction) {
 }
 
 func (c *checker) filter(path, filter string) {
+	filter, captures := plainFilter(filter)
+	if len(captures) > 20 {
+		c.bad(path, "A filter captures at most 20 levels.")
+	}
 	switch err := topic.ValidFilter(filter); {
 	case filter == "":
 		c.bad(path, "Give a topic such as home/door, or with + and # for many.")

@@ -49,6 +49,7 @@ var outside = map[string][]string{
 	"golang.org/x/net":                    {"hub", "mqtt", "ui"},
 	"golang.org/x/sys":                    {"hub", "mqtt"},
 	"go.yaml.in/yaml/v4":                  {"automations"},
+	"github.com/expr-lang/expr":           {"automations"},
 	"github.com/chromedp/chromedp":        nil,
 	"github.com/chromedp/cdproto":         nil,
 	"github.com/eclipse/paho.golang":      nil,

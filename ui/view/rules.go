@@ -517,7 +517,7 @@ func seenWords(h *devices.House, def *automations.Rule, run *automations.Run, i 
 }
 
 func stepWords(h *devices.House, def *automations.Rule, run *automations.Run, i int) string {
-	if def == nil || i >= len(def.Actions) {
+	if def == nil || i >= len(def.Actions) || !def.FormEditable() {
 		return run.Actions[i].Text
 	}
 	return ActionWords(h, def.Actions[i])

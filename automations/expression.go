@@ -1,0 +1,480 @@
+package automations
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/vm"
+
+	"lar.home/devices"
+	"lar.home/mqtt"
+)
+
+// Bounds of expressions. They have no loops and no effects; what they may
+// build is bounded by these and by MaxSent.
+const (
+	maxExpression = 4096 // bytes
+	maxNodes      = 200
+	maxPrograms   = 4096     // compiled ones that are kept
+	maxSeen       = 64 << 10 // bytes of a payload that an expression sees
+)
+
+// A scope is what expressions see: the names of packaging/docs/rules.md,
+// section 6.
+type scope struct {
+	Topic    string                                       `expr:"topic"`
+	Payload  string                                       `expr:"payload"`
+	Value    any                                          `expr:"value"`
+	Data     any                                          `expr:"data"`
+	Captured map[string]string                            `expr:"captured"`
+	Entity   string                                       `expr:"entity"`
+	Aspect   string                                       `expr:"aspect"`
+	From     any                                          `expr:"from"`
+	To       any                                          `expr:"to"`
+	Trigger  triggerScope                                 `expr:"trigger"`
+	Planned  any                                          `expr:"planned"`
+	Vars     map[string]any                               `expr:"vars"`
+	Repeat   repeatScope                                  `expr:"repeat"`
+	Now      nowScope                                     `expr:"now"`
+	Sun      sunScope                                     `expr:"sun"`
+	Level    func(int) string                             `expr:"level"`
+	State    func(string, ...string) any                  `expr:"state"`
+	Age      func(string, ...string) any                  `expr:"age"`
+	Number   func(any) any                                `expr:"number"`
+	Text     func(any) string                             `expr:"text"`
+	JSON     func(any) (string, error)                    `expr:"json"`
+	Replace  func(string, string, string) (string, error) `expr:"replace"`
+	Round    func(any, ...int) (any, error)               `expr:"round"`
+}
+
+type triggerScope struct {
+	ID   string `expr:"id"`
+	Kind string `expr:"kind"`
+}
+
+type repeatScope struct {
+	Index int `expr:"index"`
+	Item  any `expr:"item"`
+}
+
+type nowScope struct {
+	Hour    int    `expr:"hour"`
+	Minute  int    `expr:"minute"`
+	Second  int    `expr:"second"`
+	Weekday string `expr:"weekday"`
+	Day     int    `expr:"day"`
+	Month   int    `expr:"month"`
+	Year    int    `expr:"year"`
+	Date    string `expr:"date"`
+	Time    string `expr:"time"`
+	Unix    int    `expr:"unix"`
+}
+
+type sunScope struct {
+	Elevation any `expr:"elevation"`
+	Up        any `expr:"up"`
+}
+
+// builtins are those of the library that are let in.
+var builtins = []string{"floor", "ceil", "abs", "min", "max", "len", "lower", "upper", "trim", "split", "join"}
+
+// forbid refuses what would take more than its length lets expect.
+type forbid struct{ err error }
+
+func (f *forbid) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.BinaryNode:
+		if n.Operator == "matches" || n.Operator == ".." {
+			f.err = fmt.Errorf("the operator %q cannot be used", n.Operator)
+		}
+	case *ast.PredicateNode, *ast.VariableDeclaratorNode, *ast.SequenceNode:
+		f.err = errors.New("only calculations can stand here")
+	}
+}
+
+// compile checks an expression; condition asks for one that is true or false.
+func compile(text string, condition bool) (*vm.Program, error) {
+	if len(text) > maxExpression {
+		return nil, fmt.Errorf("it has more than %d bytes", maxExpression)
+	}
+	rules := &forbid{}
+	options := []expr.Option{expr.Env(scope{}), expr.DisableAllBuiltins(), expr.MaxNodes(maxNodes), expr.Patch(rules)}
+	for _, name := range builtins {
+		options = append(options, expr.EnableBuiltin(name))
+	}
+	if condition {
+		options = append(options, expr.AsBool())
+	}
+	p, err := expr.Compile(text, options...)
+	if err == nil {
+		err = rules.err
+	}
+	if err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return nil, errors.New(first)
+	}
+	return p, nil
+}
+
+// program returns a compiled expression, from those that are kept if it can.
+func (e *Engine) program(text string, condition bool) (*vm.Program, error) {
+	k := text
+	if condition {
+		k = "?" + text
+	}
+	if p := e.programs[k]; p != nil {
+		return p, nil
+	}
+	p, err := compile(text, condition)
+	if err != nil {
+		return nil, err
+	}
+	if e.programs == nil || len(e.programs) >= maxPrograms {
+		e.programs = map[string]*vm.Program{}
+	}
+	e.programs[k] = p
+	return p, nil
+}
+
+// evaluate returns what an expression is worth.
+func (e *Engine) evaluate(text string, condition bool, in *given) (any, error) {
+	p, err := e.program(text, condition)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.payload) > maxSeen {
+		return nil, fmt.Errorf("a payload of more than %d bytes cannot be calculated with", maxSeen)
+	}
+	v, err := expr.Run(p, in.scope(text))
+	if err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return nil, errors.New(first)
+	}
+	return v, nil
+}
+
+// given is what a run, or a trigger that is judged, knows.
+type given struct {
+	engine   *Engine
+	now      mqtt.Now
+	cause    *Cause
+	topic    string
+	payload  string
+	value    string
+	entity   string
+	captured map[string]string
+	vars     map[string]any // of the run
+	durable  map[string]any // of the rule
+	index    int
+	item     any
+}
+
+// scope lays out what an expression sees; what costs is left out if it does
+// not speak of it.
+func (g *given) scope(text string) scope {
+	s := scope{
+		Topic: g.topic, Payload: g.payload, Captured: g.captured, Entity: g.entity,
+		Repeat: repeatScope{g.index, g.item}, Vars: map[string]any{},
+		Level: func(n int) string {
+			levels := strings.Split(g.topic, "/")
+			if n < 0 || n >= len(levels) {
+				return ""
+			}
+			return levels[n]
+		},
+		State:  func(id string, aspect ...string) any { v, _ := g.reading(id, aspect); return v },
+		Age:    func(id string, aspect ...string) any { _, age := g.reading(id, aspect); return age },
+		Number: numberOf, Text: textOf, JSON: jsonText, Replace: replaceText, Round: roundTo,
+	}
+	for _, m := range []map[string]any{g.durable, g.vars} {
+		for k, v := range m {
+			s.Vars[k] = v
+		}
+	}
+	if c := g.cause; c != nil {
+		s.Aspect, s.Trigger = c.Aspect, triggerScope{c.Trigger, string(c.Kind)}
+		if c.Kind == ByState {
+			s.From, s.To = plainAny(c.From), plainAny(c.To)
+		}
+		if !c.Planned.IsZero() {
+			s.Planned = int(c.Planned.Unix())
+		}
+	}
+	if s.Value = any(g.value); g.value != "" {
+		if f, ok := parseNumber(g.value); ok {
+			s.Value = f
+		} else if g.cause != nil && g.cause.Kind == ByState && (g.value == "on" || g.value == "off") {
+			s.Value = g.value == "on"
+		}
+	}
+	if strings.Contains(text, "data") {
+		json.Unmarshal([]byte(g.payload), &s.Data)
+	}
+	if strings.Contains(text, "now") {
+		l := g.now.Wall.In(g.engine.location)
+		s.Now = nowScope{l.Hour(), l.Minute(), l.Second(), Weekday(l.Weekday()).String(), l.Day(), int(l.Month()), l.Year(),
+			l.Format(time.DateOnly), l.Format("15:04"), int(l.Unix())}
+	}
+	if strings.Contains(text, "sun") && g.engine.home.Known {
+		h := g.engine.home.elevation(g.now.Wall)
+		s.Sun = sunScope{h, h > horizon}
+	}
+	return s
+}
+
+func plainAny(s string) any {
+	if v := plainValue(s); v.known() {
+		return anyOf(v)
+	}
+	return s
+}
+
+// reading returns what state and age are worth; nil for what is not known.
+func (g *given) reading(id string, aspect []string) (value, age any) {
+	h := g.engine.house()
+	if h == nil {
+		return nil, nil
+	}
+	entity := h.Entity(id)
+	if entity == nil {
+		return nil, nil
+	}
+	name := defaultAspect(id)
+	if len(aspect) > 0 {
+		name = aspect[0]
+	}
+	v, available := reading(entity, name)
+	if !v.known() || !available {
+		return nil, nil
+	}
+	s := scene{now: g.now}
+	if d, ok := s.age(entity, name); ok {
+		age = d.Seconds()
+	}
+	return anyOf(v), age
+}
+
+func anyOf(v Value) any {
+	switch v.Type {
+	case devices.Bool:
+		return v.Bool
+	case devices.Number:
+		return v.Num
+	case devices.Text:
+		return v.Str
+	}
+	return nil
+}
+
+func numberOf(v any) any {
+	switch v := v.(type) {
+	case int:
+		return float64(v)
+	case float64:
+		return v
+	case string:
+		if f, ok := parseNumber(v); ok {
+			return f
+		}
+	}
+	return nil
+}
+
+// textOf writes what an expression is worth, as templates do.
+func textOf(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case bool:
+		if v {
+			return "on"
+		}
+		return "off"
+	case int:
+		return strconv.Itoa(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	s, _ := jsonText(v)
+	return s
+}
+
+func jsonText(v any) (string, error) {
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+func replaceText(s, old, by string) (string, error) {
+	if n := strings.Count(s, old); len(s)+n*len(by) > MaxSent {
+		return "", fmt.Errorf("the text would have more than %d bytes", MaxSent)
+	}
+	return strings.ReplaceAll(s, old, by), nil
+}
+
+func roundTo(v any, digits ...int) (any, error) {
+	f, ok := numberOf(v).(float64)
+	if !ok {
+		return nil, errors.New("round takes a number")
+	}
+	scale := 1.0
+	if len(digits) > 0 {
+		scale = math.Pow(10, float64(min(max(digits[0], -12), 12)))
+	}
+	return math.Round(f*scale) / scale, nil
+}
+
+// valueOf makes a value of what an expression is worth.
+func valueOf(v any) (Value, error) {
+	switch v := v.(type) {
+	case bool:
+		return Value(devices.BoolValue(v)), nil
+	case int:
+		return Number(float64(v)), nil
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return Value{}, errors.New("it is no finite number")
+		}
+		return Number(v), nil
+	case string:
+		return Text(v), nil
+	case nil:
+		return Value{}, errors.New("there is no value")
+	}
+	return Text(textOf(v)), nil
+}
+
+// A piece of a template is text, or an expression.
+type piece struct {
+	text string
+	expr bool
+}
+
+// pieces takes a template apart. An expression ends at the first }} that is in
+// no quotes.
+func pieces(s string) ([]piece, error) {
+	var list []piece
+	for {
+		before, rest, ok := strings.Cut(s, "{{")
+		if before != "" {
+			list = append(list, piece{text: before})
+		}
+		if !ok {
+			return list, nil
+		}
+		end, quote := -1, byte(0)
+		for i := 0; i < len(rest); i++ {
+			switch c := rest[i]; {
+			case quote != 0 && c == '\\':
+				i++
+			case quote != 0:
+				if c == quote {
+					quote = 0
+				}
+			case c == '"' || c == '\'' || c == '`':
+				quote = c
+			case c == '}' && strings.HasPrefix(rest[i:], "}}"):
+				end = i
+			}
+			if end >= 0 {
+				break
+			}
+		}
+		if end < 0 {
+			return nil, errors.New("{{ is not closed by }}")
+		}
+		list = append(list, piece{strings.TrimSpace(rest[:end]), true})
+		s = rest[end+2:]
+	}
+}
+
+// ownWords are the words that stand for themselves, letter for letter.
+var ownWords = []string{"topic", "payload", "value", "entity"}
+
+// fill replaces the expressions in a template.
+func (e *Engine) fill(s string, in *given) (string, error) {
+	if !strings.Contains(s, "{{") {
+		return s, nil
+	}
+	list, err := pieces(s)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, p := range list {
+		text := p.text
+		if p.expr {
+			if text, err = e.fillOne(p.text, in); err != nil {
+				return "", fmt.Errorf("{{ %s }}: %w", clip(p.text), err)
+			}
+		}
+		if b.Len()+len(text) > MaxSent {
+			return "", fmt.Errorf("the text has more than %d bytes", MaxSent)
+		}
+		b.WriteString(text)
+	}
+	return b.String(), nil
+}
+
+func (e *Engine) fillOne(text string, in *given) (string, error) {
+	switch text {
+	case "topic":
+		return in.topic, nil
+	case "payload":
+		return in.payload, nil
+	case "value":
+		return in.value, nil
+	case "entity":
+		return in.entity, nil
+	}
+	v, err := e.evaluate(text, false, in)
+	return textOf(v), err
+}
+
+// resolve returns a value of a rule, or what it is worth if it is a template.
+func (e *Engine) resolve(v Value, in *given) (Value, error) {
+	if v.Type != devices.Text || !strings.Contains(v.Str, "{{") {
+		return v, nil
+	}
+	if list, err := pieces(v.Str); err == nil && len(list) == 1 && list[0].expr {
+		x, err := e.evaluate(list[0].text, false, in)
+		if err != nil {
+			return Value{}, err
+		}
+		return valueOf(x)
+	}
+	s, err := e.fill(v.Str, in)
+	return Text(s), err
+}
+
+// template checks the expressions in a text of a rule.
+func (c *checker) template(path, s string) {
+	if !strings.Contains(s, "{{") {
+		return
+	}
+	list, err := pieces(s)
+	if err != nil {
+		c.bad(path, "%s.", err)
+		return
+	}
+	for _, p := range list {
+		if p.expr && !slices.Contains(ownWords, p.text) {
+			c.expression(path, p.text, false)
+		}
+	}
+}
+
+func (c *checker) expression(path, text string, condition bool) {
+	if _, err := compile(text, condition); err != nil {
+		c.bad(path, "The expression cannot be calculated: %s.", strings.TrimSuffix(err.Error(), "."))
+	}
+}
