@@ -14,7 +14,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"lar.home/devices"
-	"lar.home/mqtt"
 )
 
 // Limits of the text of rules, see packaging/docs/rules.md.
@@ -296,11 +295,9 @@ func (d *textDecoder) plain(n *yaml.Node, depth int) bool {
 
 var (
 	valueType    = reflect.TypeFor[Value]()
-	valuesType   = reflect.TypeFor[[]Value]()
 	durationType = reflect.TypeFor[Duration]()
 	clockType    = reflect.TypeFor[TimeOfDay]()
 	weekdayType  = reflect.TypeFor[Weekday]()
-	qosType      = reflect.TypeFor[mqtt.QoS]()
 	nodeType     = reflect.TypeFor[yaml.Node]()
 )
 

@@ -39,7 +39,6 @@ type house struct {
 	off     bool
 	full    error // why nothing can be written
 	wakes   map[mqtt.Consumer]time.Duration
-	again   []func() // asked for with Later
 
 	last     lastTurn
 	clients  map[string]*client
@@ -281,7 +280,7 @@ func (h *house) publish(name string, m mqtt.Message) {
 	h.come(m)
 }
 
-// again sends the last message of a client once more, as a client does that
+// repeat sends the last message of a client once more, as a client does that
 // has seen no acknowledgement.
 func (h *house) repeat(name string) error {
 	c := h.clients[name]
