@@ -19,9 +19,9 @@ import (
 
 // precious begins the keys of what people have made by hand and no device says
 // again: rules and their versions, what people call devices and where these
-// are, and the names by which rules know devices and entities. People and
-// credentials have a file of their own (package identity).
-var precious = []string{"ur", "uv", "dp", "di", "dd"}
+// are, which were forgotten, and the names by which rules know devices and
+// entities. People and credentials have a file of their own (package identity).
+var precious = []string{"ur", "uv", "dp", "dt", "di", "dd"}
 
 const (
 	keepsakeFormat = 1
