@@ -16,12 +16,13 @@ import (
 
 	"lar.home/automations"
 	"lar.home/devices"
+	"lar.home/hub/config"
 	"lar.home/hub/control"
 	"lar.home/hub/identity"
+	"lar.home/hub/listen"
 	"lar.home/hub/mdns"
 	"lar.home/hub/store"
 	"lar.home/mqtt"
-	"lar.home/mqtt/packet"
 	"lar.home/ui"
 )
 
@@ -44,11 +45,14 @@ const (
 // these fields are set by.
 type Config struct {
 	Dir            string // the data folder
-	MQTT           string // where clients connect, ":1883"
-	HTTP           string // where pages are served, ":8080"
+	MQTT           string // where clients connect, ":1883", or config.Off
+	HTTP           string // where pages are served, ":8080", or config.Off
 	MDNS           bool   // make the hub known on the local network
 	AllowAnonymous bool   // let clients of the local network in without a credential
 	Sync           string // when a write counts as durable: a store.Sync, "always" if empty
+	Listeners      []listen.Config
+	Rights         config.Rights
+	Limits         mqtt.Limits
 	Version        string
 	Log            *slog.Logger
 }
@@ -68,8 +72,10 @@ type Hub struct {
 	pages     *ui.Server
 	broker    *mqtt.Broker
 	control   *control.Server
-	mqttLn    net.Listener
-	httpLn    net.Listener
+	mqttLn    net.Listener // nil: off
+	httpLn    net.Listener // nil: off
+	listeners []*listen.Listener
+	rights    atomic.Pointer[access]
 	localName atomic.Pointer[string] // ".local" name that is answered for
 }
 
@@ -92,11 +98,23 @@ func New(cfg Config) (_ *Hub, err error) {
 	asked := make(chan struct{})
 	go func() { defer close(asked); h.askLocalName() }()
 
-	if h.mqttLn, err = listen(cfg.MQTT, "--mqtt"); err != nil {
+	if h.mqttLn, err = openPort(cfg.MQTT, "--mqtt"); err != nil {
 		return nil, err
 	}
-	if h.httpLn, err = listen(cfg.HTTP, "--http"); err != nil {
+	if h.httpLn, err = openPort(cfg.HTTP, "--http"); err != nil {
 		return nil, err
+	}
+	rights, err := readRights(cfg.Rights)
+	if err != nil {
+		return nil, err
+	}
+	h.rights.Store(rights)
+	for _, c := range cfg.Listeners {
+		l, err := listen.Open(c, h.listenOptions())
+		if err != nil {
+			return nil, err
+		}
+		h.listeners = append(h.listeners, l)
 	}
 	if h.store, h.damage, err = openStore(store.Options{Dir: cfg.Dir, Sync: store.Sync(cfg.Sync), Log: h.log}); err != nil {
 		return nil, explain(cfg.Dir, err)
@@ -143,6 +161,8 @@ func New(cfg Config) (_ *Hub, err error) {
 		Store:        h.keepsake,
 		Clock:        h.clock.now,
 		Authenticate: h.authenticate,
+		Authorize:    h.authorize,
+		Limits:       cfg.Limits,
 		Consumers:    []mqtt.Consumer{h.model, h.rules},
 		Log:          h.log,
 	})
@@ -163,7 +183,7 @@ func New(cfg Config) (_ *Hub, err error) {
 // Run serves the house until ctx ends, then stops it: whoever is connected is
 // told, and what was promised is on disk. A hub runs once.
 func (h *Hub) Run(ctx context.Context) error {
-	web := h.pages.HTTPServer()
+	web := h.webServer()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -171,16 +191,27 @@ func (h *Hub) Run(ctx context.Context) error {
 	beside.Go(func() { h.clock.watch(ctx, h.Do) })
 	beside.Go(func() { h.watchLocalName(ctx) })
 	beside.Go(func() { h.keepsake.watch(ctx) })
-	go func() {
-		if err := h.broker.Serve(h.mqttLn); err != nil {
-			cancel(fmt.Errorf("serve clients: %w", err))
-		}
-	}()
-	go func() {
-		if err := web.Serve(h.httpLn); !errors.Is(err, http.ErrServerClosed) {
-			cancel(fmt.Errorf("serve pages: %w", err))
-		}
-	}()
+	if h.mqttLn != nil {
+		go func() {
+			if err := h.broker.Serve(h.mqttLn); err != nil {
+				cancel(fmt.Errorf("serve clients: %w", err))
+			}
+		}()
+	}
+	for _, l := range h.listeners {
+		go func() {
+			if err := l.Serve(h.broker.ServePeer); err != nil {
+				cancel(fmt.Errorf("serve clients at %s: %w", l.Addr(), err))
+			}
+		}()
+	}
+	if h.httpLn != nil {
+		go func() {
+			if err := web.Serve(h.httpLn); !errors.Is(err, http.ErrServerClosed) {
+				cancel(fmt.Errorf("serve pages: %w", err))
+			}
+		}()
+	}
 	var announcer *mdns.Announcer
 	if h.cfg.MDNS {
 		announcer = mdns.Announce(mdns.Config{Name: h.name, Services: h.services(), Log: h.log})
@@ -228,7 +259,7 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	h.mqttLn.Close()
+	h.closeListeners()
 	failed("stop commands", h.control.Close())
 
 	h.pages.Close() // ends the live streams, which would go on for ever
@@ -257,10 +288,9 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 func (h *Hub) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	for _, ln := range []net.Listener{h.mqttLn, h.httpLn} {
-		if ln != nil {
-			ln.Close()
-		}
+	h.closeListeners()
+	if h.httpLn != nil {
+		h.httpLn.Close()
 	}
 	if h.pages != nil {
 		h.pages.Close()
@@ -286,10 +316,6 @@ func (h *Hub) doDurable(ctx context.Context, fn func(t *mqtt.Turn) error) error 
 		return err
 	}
 	return h.Do(ctx, fn)
-}
-
-func (h *Hub) authenticate(l mqtt.Login) (string, packet.Reason) {
-	return h.people.Authenticate(l.HasUsername, l.Username, l.Password, l.Remote.Addr())
 }
 
 // Open tells whether clients without a credential may connect now, and why.
@@ -334,10 +360,19 @@ func (h *Hub) name() string {
 }
 
 func (h *Hub) services() []mdns.Service {
-	return []mdns.Service{
-		{Type: "_mqtt._tcp", Port: h.mqttLn.Addr().(*net.TCPAddr).Port},
-		{Type: "_http._tcp", Port: h.httpLn.Addr().(*net.TCPAddr).Port, Text: []string{"path=/"}},
+	var list []mdns.Service
+	if h.mqttLn != nil {
+		list = append(list, mdns.Service{Type: "_mqtt._tcp", Port: h.mqttLn.Addr().(*net.TCPAddr).Port})
 	}
+	for _, l := range h.listeners {
+		if at, ok := l.Addr().(*net.TCPAddr); ok && l.Type() == listen.TLS {
+			list = append(list, mdns.Service{Type: "_secure-mqtt._tcp", Port: at.Port})
+		}
+	}
+	if h.httpLn != nil {
+		list = append(list, mdns.Service{Type: "_http._tcp", Port: h.httpLn.Addr().(*net.TCPAddr).Port, Text: []string{"path=/"}})
+	}
+	return list
 }
 
 // askLocalName finds out whether the machine's .local name is answered for.

@@ -10,13 +10,17 @@ import (
 	"strconv"
 	"syscall"
 
+	"lar.home/hub/config"
 	"lar.home/hub/mdns"
 	"lar.home/ui"
 )
 
-// listen opens a TCP port. Its errors are for people: they say what to do,
-// and name the flag to do it with.
-func listen(addr, flag string) (net.Listener, error) {
+// openPort opens a TCP port, none when it is off. Its errors are for people:
+// they say what to do, and name the flag to do it with.
+func openPort(addr, flag string) (net.Listener, error) {
+	if addr == config.Off {
+		return nil, nil
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "" {
 		return nil, fmt.Errorf("%q is no address: give %s a port as in :%s, or host and port as in 192.168.1.20:%[3]s",
@@ -93,7 +97,11 @@ func lanAddrs() []netip.Addr {
 // addresses says where the hub is reached.
 func addresses(web, broker net.Listener, local string) []ui.Address {
 	var list []ui.Address
-	hosts, port := reach(web, local)
+	var hosts []string
+	var port string
+	if web != nil {
+		hosts, port = reach(web, local)
+	}
 	for _, h := range hosts {
 		url := "http://" + net.JoinHostPort(h, port)
 		if port == "80" {
@@ -103,6 +111,9 @@ func addresses(web, broker net.Listener, local string) []ui.Address {
 			}
 		}
 		list = append(list, ui.Address{Kind: "web", Text: url})
+	}
+	if broker == nil {
+		return list
 	}
 	hosts, port = reach(broker, local)
 	for _, h := range hosts {

@@ -49,6 +49,8 @@ var outside = map[string][]string{
 	"golang.org/x/net":                    {"hub", "mqtt", "ui"},
 	"golang.org/x/sys":                    {"hub", "mqtt"},
 	"go.yaml.in/yaml/v4":                  {"automations"},
+	"github.com/pelletier/go-toml/v2":     {"hub/config"},
+	"github.com/gorilla/websocket":        {"hub/listen"},
 	"github.com/expr-lang/expr":           {"automations"},
 	"github.com/chromedp/chromedp":        nil,
 	"github.com/chromedp/cdproto":         nil,

@@ -75,5 +75,8 @@ func (b *Broker) SetLimits(l Limits) {
 	b.limitsNow.Store(&l)
 }
 
+// Limits returns the limits in force.
+func (b *Broker) Limits() Limits { return *b.limits() }
+
 // limits returns the limits in force.
 func (b *Broker) limits() *Limits { return b.limitsNow.Load() }

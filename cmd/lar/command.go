@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"lar.home/hub"
+	"lar.home/hub/config"
+	"lar.home/hub/rights"
 	"lar.home/ui"
 )
 
@@ -42,6 +44,28 @@ func command(f flags, words []string, stdin io.Reader, stdout io.Writer) error {
 		return nil
 	case "devices dump":
 		return dumpDevices(f.corpus, stdout)
+	case "config":
+		config.Example(stdout)
+		return nil
+	case "check":
+		if err := hub.Check(f.hub); err != nil {
+			return err
+		}
+		for _, w := range f.config.Warnings {
+			fmt.Fprintf(stdout, "# %s\n", w)
+		}
+		f.config.Print(stdout)
+		return nil
+	case "passwd":
+		password, err := readPassword(stdin, "lar passwd NAME")
+		if err != nil {
+			return err
+		}
+		line, err := rights.Line(words[1], password)
+		if err == nil {
+			fmt.Fprintln(stdout, line)
+		}
+		return err
 	case "mqtt add":
 		return administer(func(a hub.Admin) error {
 			password, err := a.AddCredential(ctx, words[2])
@@ -79,7 +103,7 @@ func command(f flags, words []string, stdin io.Reader, stdout io.Writer) error {
 // check returns the command that the words begin with, once it has found that
 // there are as many words as it takes.
 func check(words []string) (verb string, err error) {
-	takes := map[string]int{"version": 1, "bench": 1, "mqtt list": 2, "devices dump": 2, "mqtt add": 3, "mqtt remove": 3, "user add": 3}
+	takes := map[string]int{"version": 1, "config": 1, "check": 1, "passwd": 2, "bench": 1, "devices dump": 2, "mqtt list": 2, "mqtt add": 3, "mqtt remove": 3, "user add": 3}
 	for verb, n := range takes {
 		if first := strings.Fields(verb); len(words) < len(first) || !slices.Equal(words[:len(first)], first) {
 			continue

@@ -13,10 +13,12 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
 	"lar.home/hub"
+	"lar.home/hub/config"
 )
 
 const usage = `Lar runs a house: MQTT broker, devices, automations and pages in one process.
@@ -40,16 +42,24 @@ Usage:
                                          zigbee2mqtt-exposes-*.jsonl.gz)
   lar bench                              measure what this machine carries, on a
                                          hub of its own in a temporary folder
+  lar check --config FILE                say what is wrong with a configuration,
+                                         or print all that holds, with limits
+  lar config                             print a configuration of all defaults,
+                                         every key with a comment
+  lar passwd NAME                        print a line for a password file; the
+                                         password is read from standard input
   lar version                            print the version
 
 The commands mqtt and user talk to the hub that runs on the data folder, or
 change the folder when none does.
 
-Flags:
+Flags, which are also environment variables as LAR_DATA or LAR_LOG_LEVEL:
 
+  --config FILE       read this file, lar.toml; see lar config
   --data DIR          data folder (./lar-data)
   --mqtt ADDR         where clients connect (:1883); port 0 picks a free one
-  --http ADDR         where pages are served (:8080); port 0 picks a free one
+  --http ADDR         where pages are served (:8080); port 0 picks a free one;
+                      off: no pages, a broker only
   --sync WHEN         when a message counts as kept: always, once the disk has
                       it (the default); interval or never, once the system has
                       it, which tells the disk within 100 ms or when it likes.
@@ -82,13 +92,16 @@ func main() {
 
 // flags are all that lar knows; each command uses some.
 type flags struct {
-	hub      hub.Config
-	logLevel slog.Level
-	role     string
-	home     string
-	json     bool
-	corpus   string
-	bench    benchFlags
+	hub    hub.Config
+	file   string            // of the configuration; empty: none
+	given  map[string]string // settings that were given as flags, by key
+	config *config.Effective
+	level  *slog.LevelVar
+	role   string
+	home   string
+	json   bool
+	corpus string
+	bench  benchFlags
 }
 
 // run carries out one call of lar and returns its exit code.
@@ -103,7 +116,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return 1 // the report says what
 		}
 	} else if err == nil {
-		log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: f.logLevel}))
+		log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: f.level}))
 		f.hub.Log = log
 		if len(words) == 0 {
 			err = serve(f, stdout, log)
@@ -125,16 +138,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // parse reads flags, wherever they stand among the words of a command.
 func parse(args []string) (flags, []string, error) {
-	var f flags
+	f := flags{level: &slog.LevelVar{}}
 	set := flag.NewFlagSet("lar", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&f.hub.Dir, "data", "lar-data", "")
-	set.StringVar(&f.hub.MQTT, "mqtt", ":1883", "")
-	set.StringVar(&f.hub.HTTP, "http", ":8080", "")
-	set.StringVar(&f.hub.Sync, "sync", "always", "")
-	set.BoolVar(&f.hub.MDNS, "mdns", true, "")
-	set.BoolVar(&f.hub.AllowAnonymous, "allow-anonymous", false, "")
-	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "")
+	f.given = make(map[string]string)
+	config.Flags(set, f.given)
+	set.StringVar(&f.file, "config", os.Getenv("LAR_CONFIG"), "")
 	set.StringVar(&f.role, "role", "", "")
 	set.StringVar(&f.home, "home", "", "")
 	set.StringVar(&f.corpus, "corpus", "", "")
@@ -159,13 +168,42 @@ func parse(args []string) (flags, []string, error) {
 	if len(words) > 0 && words[0] == "help" {
 		return f, nil, flag.ErrHelp
 	}
-	dir, err := filepath.Abs(f.hub.Dir)
-	if err != nil || f.hub.Dir == "" {
-		return f, nil, errors.New("--data wants the name of a folder: see lar --help")
-	}
-	f.hub.Dir = dir
 	f.hub.Version = version()
+	if len(words) > 0 && slices.Contains([]string{"config", "devices", "passwd", "rules", "version"}, words[0]) {
+		return f, words, nil // whatever is wrong with the configuration
+	}
+	if err := f.load(); err != nil {
+		return f, words, err
+	}
 	return f, words, nil
+}
+
+// load reads the configuration, the first time or again.
+func (f *flags) load() error {
+	effective, err := config.Load(f.file, os.Environ(), f.given)
+	if err != nil {
+		return fmt.Errorf("%w: see lar --help", err)
+	}
+	dir, err := filepath.Abs(effective.Data)
+	if err != nil {
+		return err
+	}
+	f.config = effective
+	f.level.Set(effective.Level())
+	f.hub = hub.Config{
+		Dir:            dir,
+		MQTT:           effective.MQTT,
+		HTTP:           effective.HTTP,
+		Sync:           effective.Sync,
+		MDNS:           effective.MDNS,
+		AllowAnonymous: effective.AllowAnonymous,
+		Listeners:      effective.Listeners,
+		Rights:         effective.Rights,
+		Limits:         effective.Limits,
+		Version:        f.hub.Version,
+		Log:            f.hub.Log,
+	}
+	return nil
 }
 
 // serve runs the hub until a signal comes; a second one ends it at once.
@@ -193,12 +231,47 @@ func serve(f flags, stdout io.Writer, log *slog.Logger) error {
 		os.Exit(1)
 	}()
 
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+
+	for _, w := range f.config.Warnings {
+		log.Warn(w)
+	}
 	h, err := hub.New(f.hub)
 	if err != nil {
 		return err
 	}
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-again:
+				reload(h, &f, log)
+			}
+		}
+	}()
 	greet(h, f.hub.Dir, stdout)
 	return h.Run(ctx)
+}
+
+// reload reads the configuration again and puts in force what can be. What
+// cannot be read changes nothing.
+func reload(h *hub.Hub, f *flags, log *slog.Logger) {
+	next := *f
+	if err := next.load(); err != nil {
+		log.Error("configuration not read again, nothing changes", "err", err)
+		return
+	}
+	for _, key := range f.config.NeedsRestart(next.config) {
+		log.Warn("a changed setting needs a new start", "key", key)
+	}
+	if err := h.Reload(next.hub); err != nil {
+		log.Error("some of the configuration could not be put in force", "err", err)
+	}
+	// What needs a new start goes on being compared with what it started with.
+	log.Info("configuration read again", "file", f.file)
 }
 
 // greet says where to go.

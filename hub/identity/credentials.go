@@ -105,4 +105,12 @@ func fastHash(salt, password []byte) []byte {
 	return h.Sum(nil)
 }
 
-func credentialIdentity(name string) string { return "credential:" + name }
+func credentialIdentity(name string) string { return credentialPrefix + name }
+
+const credentialPrefix = "credential:"
+
+// OfUser returns the identity of a user name, wherever it was verified.
+func OfUser(name string) string { return credentialIdentity(name) }
+
+// User returns the user name of an identity; empty for those who came without.
+func User(identity string) string { return strings.TrimPrefix(identity, credentialPrefix) }

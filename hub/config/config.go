@@ -1,0 +1,119 @@
+// Package config reads what a hub is told by its file lar.toml, by environment
+// variables and by flags.
+//
+// Every setting stands once, in one table: its key, its comment, its default,
+// its flag. The file that is shown as an example, what lar check prints, and
+// the names of the environment variables are made from it. A flag counts more
+// than an environment variable, this more than the file, and this more than
+// the default. What is wrong is said with the line it stands in.
+package config
+
+import (
+	"log/slog"
+	"strings"
+
+	"lar.home/hub/listen"
+	"lar.home/mqtt"
+)
+
+// A Config is all that a hub can be told.
+type Config struct {
+	Data           string
+	MQTT, HTTP     string // addresses, or Off
+	MDNS           bool
+	AllowAnonymous bool
+	LogLevel       string
+	Sync           string
+	Rights         Rights
+	Limits         mqtt.Limits
+	Listeners      []listen.Config
+}
+
+// Off, as an address, says not to listen.
+const Off = "off"
+
+// Rights says who may connect, and what clients may do, beside the people and
+// credentials of the home.
+type Rights struct {
+	PasswordFile    string
+	ACLFile         string
+	ACL             []string
+	SubscribeRights string // "strict" or "filter"
+}
+
+// Level is LogLevel for package slog.
+func (c *Config) Level() slog.Level {
+	var l slog.Level
+	l.UnmarshalText([]byte(c.LogLevel)) // it was checked
+	return l
+}
+
+// A setting is one key of the file.
+type setting struct {
+	key     string // "limits.packet_size"; of a listener the last part alone
+	flag    string // empty: none
+	comment string
+	kind    kind
+	path    bool // names a file, from the folder of the one it stands in
+	reload  bool // is put in force without a new start
+	get     func(c *Config) any
+	set     func(c *Config, v any)
+}
+
+// env is the environment variable of a key.
+func env(key string) string {
+	return "LAR_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
+}
+
+func define[T any](k kind, key, flag string, field func(c *Config) *T, comment string) setting {
+	return setting{key: key, flag: flag, comment: comment, kind: k,
+		get: func(c *Config) any { return *field(c) },
+		set: func(c *Config, v any) { *field(c) = v.(T) },
+	}
+}
+
+func (s setting) aPath() setting        { s.path = true; return s }
+func (s setting) reloaded() setting     { s.reload = true; return s }
+func (s setting) of(i int) setting      { s.key = listenerKey(i, s.key); return s }
+func (s setting) text(c *Config) string { return s.kind.write(s.get(c)) }
+
+// settings are all but those of listeners, in the order of the file.
+var settings = append([]setting{
+	define(textKind, "data", "data", func(c *Config) *string { return &c.Data },
+		"The data folder.").aPath(),
+	define(textKind, "mqtt", "mqtt", func(c *Config) *string { return &c.MQTT },
+		"Where clients connect over TCP: a port as in \":1883\", or an address and a\nport. \"off\": nowhere but at the listeners below."),
+	define(textKind, "http", "http", func(c *Config) *string { return &c.HTTP },
+		"Where pages are served, and MQTT over WebSocket at /mqtt. \"off\": no pages."),
+	define(choice("always", "interval", "never"), "sync", "sync", func(c *Config) *string { return &c.Sync },
+		"When a message counts as kept: \"always\", once the disk has it; \"interval\" or\n\"never\", once the system has it, which tells the disk within 100 ms or when it\nlikes. These lose what was acknowledged last when the power fails."),
+	define(boolKind, "mdns", "mdns", func(c *Config) *bool { return &c.MDNS },
+		"Make the hub known on the local network."),
+	define(boolKind, "allow_anonymous", "allow-anonymous", func(c *Config) *bool { return &c.AllowAnonymous },
+		"Let clients of the local network connect without a credential, also when the\nhome has an owner."),
+	define(choice("debug", "info", "warn", "error"), "log_level", "log-level", func(c *Config) *string { return &c.LogLevel },
+		"What is logged: debug, info, warn or error.").reloaded(),
+
+	define(textKind, "rights.password_file", "", func(c *Config) *string { return &c.Rights.PasswordFile },
+		"A file of users and passwords, a line each: a name, a colon and a hash as lar\npasswd or mosquitto_passwd make it. Once it is named, everybody needs a user\nname. Empty: none.").aPath().reloaded(),
+	define(textKind, "rights.acl_file", "", func(c *Config) *string { return &c.Rights.ACLFile },
+		"A file of lines like those of acl, which come after these. Empty: none.").aPath().reloaded(),
+	define(listKind, "rights.acl", "", func(c *Config) *[]string { return &c.Rights.ACL },
+		`What clients may publish and subscribe to. A line is "allow" or "deny"; who: a
+user name, "*" for everybody, "-" for who has none; "publish", "subscribe" or
+"both"; and a topic filter, in which %u stands for the user name and %c for
+the client identifier. The first line that fits counts, and what fits none is
+denied. With no line at all, here and in acl_file, everything is allowed.`).reloaded(),
+	define(choice("strict", "filter"), "rights.subscribe_rights", "", func(c *Config) *string { return &c.Rights.SubscribeRights },
+		`"strict": a subscription is refused unless all its topics are allowed.
+"filter": only if all are denied; what comes of it is checked message by message.`).reloaded(),
+}, limitSettings()...)
+
+// Defaults returns what holds where nothing is said.
+func Defaults() *Config {
+	return &Config{
+		Data: "lar-data", MQTT: ":1883", HTTP: ":8080", MDNS: true, LogLevel: "info", Sync: "always",
+		Rights: Rights{ACL: []string{}, SubscribeRights: "strict"},
+		Limits: mqtt.DefaultLimits(),
+	}
+}

@@ -1,0 +1,141 @@
+package listen
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// What is said in closing, section 7.4.1 of RFC 6455, may take this long.
+const closeWithin = time.Second
+
+// protocols are the names that MQTT has among WebSocket's: the one of the
+// standard [MQTT-6.0.0-3], and the one of older libraries.
+var protocols = []string{"mqtt", "mqttv3.1"}
+
+// Handler takes MQTT over WebSocket, section 6. origins are those of pages
+// that may connect beside pages of the same host; "*" lets all. maxPacket
+// bounds a frame and a message. serve has the connection until it returns.
+func Handler(origins []string, maxPacket func() int, serve func(nc net.Conn, r *http.Request)) http.Handler {
+	upgrader := websocket.Upgrader{
+		HandshakeTimeout: handshakeWithin,
+		ReadBufferSize:   4 << 10,
+		WriteBufferSize:  4 << 10,
+		WriteBufferPool:  &sync.Pool{},
+		Subprotocols:     protocols,
+		CheckOrigin:      func(r *http.Request) bool { return allowed(r, origins) },
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if websocket.IsWebSocketUpgrade(r) && !slices.ContainsFunc(websocket.Subprotocols(r), func(p string) bool {
+			return slices.Contains(protocols, p)
+		}) {
+			http.Error(w, "the sub-protocol mqtt is wanted", http.StatusBadRequest)
+			return
+		}
+		ws, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return // the client was told
+		}
+		ws.SetReadLimit(int64(maxPacket()))
+		serve(&webSocket{ws: ws}, r)
+	})
+}
+
+// allowed tells whether the page that asks may connect. Programs other than
+// browsers name no origin.
+func allowed(r *http.Request, origins []string) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(origins, "*") || slices.Contains(origins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && u.Host == r.Host
+}
+
+// A webSocket is the stream of bytes that binary frames carry: packets need
+// not keep to frames, [MQTT-6.0.0-2].
+type webSocket struct {
+	ws      *websocket.Conn
+	message io.Reader // the one being read
+	once    sync.Once
+	err     error // of Close
+}
+
+var errText = errors.New("a text frame came, MQTT is binary") // [MQTT-6.0.0-1]
+
+func (s *webSocket) Read(p []byte) (int, error) {
+	for {
+		if s.message == nil {
+			kind, message, err := s.ws.NextReader()
+			if err != nil {
+				return 0, ended(err)
+			}
+			if kind != websocket.BinaryMessage {
+				s.say(websocket.CloseUnsupportedData)
+				return 0, errText
+			}
+			s.message = message
+		}
+		n, err := s.message.Read(p)
+		if err == io.EOF {
+			s.message = nil
+			err = nil
+		}
+		if n > 0 || err != nil {
+			return n, ended(err)
+		}
+	}
+}
+
+// ended makes the end of a stream of a close frame.
+func ended(err error) error {
+	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+		return io.EOF
+	}
+	return err
+}
+
+func (s *webSocket) Write(p []byte) (int, error) {
+	if err := s.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (s *webSocket) say(code int) {
+	s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(closeWithin))
+}
+
+func (s *webSocket) Close() error {
+	s.once.Do(func() {
+		s.say(websocket.CloseNormalClosure)
+		s.err = s.ws.Close()
+	})
+	return s.err
+}
+
+func (s *webSocket) LocalAddr() net.Addr  { return s.ws.LocalAddr() }
+func (s *webSocket) RemoteAddr() net.Addr { return s.ws.RemoteAddr() }
+
+func (s *webSocket) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
+
+func (s *webSocket) SetReadDeadline(t time.Time) error { return s.ws.NetConn().SetReadDeadline(t) }
+
+// SetWriteDeadline closes the connection at t, since the library sets the
+// deadline of its transport anew with each frame. It is called when the
+// connection is to end.
+func (s *webSocket) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() {
+		time.AfterFunc(time.Until(t), func() { s.ws.NetConn().Close() })
+	}
+	return nil
+}
