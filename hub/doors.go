@@ -100,6 +100,15 @@ func (h *Hub) closeListeners() {
 	}
 }
 
+// Listeners names those of the configuration and where they listen, as in
+// "tls [::]:8883".
+func (h *Hub) Listeners() (list []string) {
+	for _, l := range h.listeners {
+		list = append(list, string(l.Type())+" "+l.Addr().String())
+	}
+	return list
+}
+
 // Check reads what a configuration names, without opening a port or the data
 // folder: rights and certificates.
 func Check(cfg Config) error {

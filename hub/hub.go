@@ -216,7 +216,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	if h.cfg.MDNS {
 		announcer = mdns.Announce(mdns.Config{Name: h.name, Services: h.services(), Log: h.log})
 	}
-	if open, why := h.people.Open(); open {
+	if open, why := h.Open(); open {
 		h.log.Warn("clients may connect without a credential", "why", why)
 	}
 	beside.Go(func() { h.announceBirth(ctx) })
@@ -319,7 +319,12 @@ func (h *Hub) doDurable(ctx context.Context, fn func(t *mqtt.Turn) error) error 
 }
 
 // Open tells whether clients without a credential may connect now, and why.
-func (h *Hub) Open() (open bool, why string) { return h.people.Open() }
+func (h *Hub) Open() (open bool, why string) {
+	if h.rights.Load().users != nil && !h.cfg.AllowAnonymous {
+		return false, ""
+	}
+	return h.people.Open()
+}
 
 // Addresses says where clients reach the hub now, for people to type.
 func (h *Hub) Addresses() []ui.Address {

@@ -287,6 +287,11 @@ func greet(h *hub.Hub, dir string, w io.Writer) {
 			}
 		}
 	}
+	label := "Listeners"
+	for _, l := range h.Listeners() {
+		fmt.Fprintf(w, "  %-18s %s\n", label, l)
+		label = ""
+	}
 	fmt.Fprintf(w, "  %-18s %s\n", "Data folder", dir)
 	if open, why := h.Open(); open {
 		fmt.Fprintln(w, why)
