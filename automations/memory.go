@@ -44,6 +44,11 @@ func (e *Engine) state(t *mqtt.Turn, c *change) {
 		}
 		return
 	}
+	if !c.News && c.Message == nil && m.known {
+		// A value from before the start, stored lazily: it may be older than
+		// what the trigger remembers, and decides nothing.
+		return
+	}
 	if s.Change() {
 		e.stateChanges(t, c, m)
 		return

@@ -93,11 +93,14 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 		old := r.Value
 		// A press known from before the start and said again is no press.
 		again := u.event && r.Restored && old == u.value && m.answers(t, 0)
+		// A value from before the start may be older than what others have on
+		// disk: the first live one is told, also when it is the same.
+		first := r.Restored && !past
 		r.Restored = past
 		r.At = t.Now.Wall
 		if old != u.value {
 			r.Value, r.Changed = u.value, t.Now.Wall
-		} else if !u.event {
+		} else if !u.event && !first {
 			continue
 		}
 		if u.event && past {

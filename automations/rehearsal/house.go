@@ -27,7 +27,8 @@ type house struct {
 	disk   map[string][]byte
 	lazies map[string][]byte // given, not on disk yet
 
-	retained []*mqtt.Message // of the broker, on disk at once
+	retained []*mqtt.Message // of the broker, on disk with their turn
+	kept     int             // retained messages that came
 	shown    map[*mqtt.Message]bool
 
 	number  uint64
@@ -44,6 +45,10 @@ type house struct {
 	clients  map[string]*client
 	awaiting []mqtt.Message // at their clients, for the hub to be back
 
+	cutAt   int    // the turn after which the power fails, of a sweep; 0 none
+	cutLose string // what is lost then
+	eager   bool   // lazy writes reach the disk after each turn
+
 	recording bool
 	left      []Sent
 	runs      []Ended
@@ -54,10 +59,11 @@ type house struct {
 
 // A lastTurn is what a cut before its commit takes away.
 type lastTurn struct {
-	before map[string][]byte // what stood where it wrote
-	held   int               // of left, from here on
-	wrote  bool
-	came   *mqtt.Message // its client sends it again
+	before   map[string][]byte // what stood where it wrote
+	held     int               // of left, from here on
+	wrote    bool
+	retained []*mqtt.Message
+	came     *mqtt.Message // its client sends it again
 }
 
 type client struct {
@@ -173,6 +179,7 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 		h.failed = errTooLong
 		return
 	}
+	retained, kept := slices.Clone(h.retained), h.kept
 	t := &mqtt.Turn{Number: h.number, Now: mqtt.Now{Wall: h.wall.Add(h.step), Trusted: h.trusted, Run: h.wall.Sub(h.boot)}}
 	fn(t)
 	t.Play(func(m *mqtt.Message) {
@@ -186,7 +193,7 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 			h.wakes[c] = at
 		}
 	}
-	h.last = lastTurn{before: map[string][]byte{}, held: len(h.left), wrote: len(t.Writes()) > 0}
+	h.last = lastTurn{before: map[string][]byte{}, held: len(h.left), wrote: len(t.Writes()) > 0 || h.kept != kept, retained: retained}
 	for _, w := range t.Writes() {
 		k := string(w.Key)
 		if _, ok := h.last.before[k]; !ok {
@@ -200,10 +207,13 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 	}
 	if h.recording {
 		for _, m := range t.Published() {
-			h.left = append(h.left, Sent{h.wall, m.Topic, string(m.Payload), m.QoS, m.Retain, len(t.Writes()) > 0})
+			h.left = append(h.left, Sent{h.wall, m.Topic, string(m.Payload), m.QoS, m.Retain, h.last.wrote})
 		}
 	}
 	h.note()
+	if h.eager {
+		h.flush()
+	}
 	durable, later := t.Deferred()
 	for _, work := range append(durable, later...) {
 		work()
@@ -248,6 +258,7 @@ func (h *house) note() {
 
 // keep is the broker's part of a retained message.
 func (h *house) keep(m *mqtt.Message) {
+	h.kept++
 	h.retained = slices.DeleteFunc(h.retained, func(old *mqtt.Message) bool { return old.Topic == m.Topic })
 	if len(m.Payload) > 0 {
 		h.retained = append(h.retained, m)
@@ -298,11 +309,14 @@ func (h *house) repeat(name string) error {
 }
 
 func (h *house) come(m mqtt.Message) {
-	if m.Retain {
-		h.keep(&m)
-	}
-	h.turn(func(t *mqtt.Turn) { h.deliver(t, &m) })
+	h.turn(func(t *mqtt.Turn) {
+		if m.Retain {
+			h.keep(&m)
+		}
+		h.deliver(t, &m)
+	})
 	h.last.came = &m
+	h.cut()
 	h.settle()
 }
 
@@ -310,8 +324,26 @@ func (h *house) come(m mqtt.Message) {
 func (h *house) do(fn func(t *mqtt.Turn) error) error {
 	var err error
 	h.turn(func(t *mqtt.Turn) { err = fn(t) })
+	if h.cut() { // whoever sent the form sees no answer, and sends it again
+		h.turn(func(t *mqtt.Turn) { err = fn(t) })
+	}
 	h.settle()
 	return err
+}
+
+// cut is the power cut of a sweep, if it is due; lost tells whether the last
+// turn was never on disk.
+func (h *house) cut() (lost bool) {
+	if h.cutAt == 0 || h.turns < h.cutAt || h.off {
+		return false
+	}
+	h.cutAt = 0
+	lost = h.cutLose == "turn" && h.last.wrote
+	h.kill(h.cutLose)
+	if err := h.start(); err != nil {
+		h.failed = err
+	}
+	return lost
 }
 
 // settle does what is due now.
@@ -338,6 +370,7 @@ func (h *house) until(at time.Time) {
 		}
 		delete(h.wakes, next)
 		h.turn(next.Wake)
+		h.cut()
 	}
 	if at.After(h.wall) {
 		h.wall = at
@@ -352,6 +385,9 @@ func (h *house) kill(lose string) {
 	case "turn":
 		for k, v := range h.last.before {
 			h.apply(k, v)
+		}
+		if h.last.retained != nil || h.last.wrote {
+			h.retained = h.last.retained
 		}
 		kept := h.left[:h.last.held]
 		for _, s := range h.left[h.last.held:] {

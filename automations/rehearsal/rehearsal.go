@@ -164,6 +164,8 @@ type player struct {
 	end      time.Time
 	house    *house
 	now      map[string]string // what probes saw, by path
+
+	furnished func(*house) // called as the test begins; nil for none
 }
 
 func (p *player) bad(path, format string, args ...any) {
@@ -617,6 +619,9 @@ func (p *player) furnish() bool {
 			p.bad(fmt.Sprintf("given.rules[%d]", i), "%s.", strings.TrimSuffix(err.Error(), "."))
 			return false
 		}
+	}
+	if p.furnished != nil {
+		p.furnished(p.house)
 	}
 	return len(p.result.Errors) == 0
 }

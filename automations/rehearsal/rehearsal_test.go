@@ -140,3 +140,82 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// TestSweep plays each test once more for each of its turns, with a power cut
+// after it, on disk or just before. With devices that publish with QoS 1, what
+// rules send must be the same as without: none lost, none doubled, none at
+// another time.
+func TestSweep(t *testing.T) {
+	const most = 250 // turns of a test that is swept
+	names, err := filepath.Glob(filepath.Join("..", "..", "packaging", "examples", "rules", "*.test.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _ := filepath.Glob("testdata/*.test.yaml")
+	swept := 0
+	for _, name := range append(names, own...) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range automations.Documents(data) {
+			play := func(cutAt int, lose string) *player {
+				p := &player{dir: filepath.Dir(name), open: os.ReadFile, now: map[string]string{}}
+				p.places, p.result.Errors = d.Into(&p.test)
+				for i := range p.test.When {
+					if s := &p.test.When[i]; s.Publish != nil {
+						s.QoS, s.Retain = 1, true // a value that is not may lag by seconds
+					}
+				}
+				p.furnished = func(h *house) { h.cutAt, h.cutLose, h.eager = h.turns+cutAt, lose, true }
+				if cutAt == 0 {
+					p.furnished = func(h *house) { h.turns, h.eager = 0, true }
+				}
+				p.play()
+				return p
+			}
+			whole := play(0, "")
+			if whole.house == nil || whole.house.turns > most || !whole.sweepable() {
+				continue
+			}
+			swept++
+			want := fmt.Sprint(texts(whole.house.left))
+			for cut := 1; cut <= whole.house.turns; cut++ {
+				for _, lose := range []string{"nothing", "turn"} {
+					p := play(cut, lose)
+					if got := fmt.Sprint(texts(p.house.left)); got != want {
+						t.Fatalf("%s: %s: with a cut at turn %d that loses %s, there left\n%s\nwant\n%s", name, p.test.Test, cut, lose, got, want)
+					}
+				}
+			}
+		}
+	}
+	if swept < 15 {
+		t.Errorf("%d tests were swept", swept)
+	}
+}
+
+// sweepable tells whether a test means the same with one more start.
+func (p *player) sweepable() bool {
+	for _, s := range p.test.When {
+		if s.Clock != nil || s.Trusted != nil || s.Disk != nil {
+			return false
+		}
+	}
+	for _, r := range p.house.engine.Rules() {
+		for _, t := range r.Triggers {
+			if t.Start != nil || t.Silent != nil {
+				return false
+			}
+		}
+	}
+	return p.test.Given.Trusted == nil
+}
+
+func texts(left []Sent) (list []string) {
+	for _, s := range left {
+		list = append(list, s.At.UTC().Format(time.DateTime)+" "+s.String()+"\n")
+	}
+	slices.Sort(list) // of what leaves at one instant the order is free
+	return list
+}
