@@ -148,7 +148,7 @@ func (b *bench) empty() {
 	b.t.Helper()
 	h, m := b.model.House(), b.model
 	if len(h.Devices)+h.entities.len()+len(m.nodes)+len(m.slots)+len(m.groups)+len(m.owned)+len(m.shadows) != 0 || m.wiring.Load().routes.len() != 0 {
-		b.t.Errorf("clearing all left %d devices, %d entities, %d routes", len(h.Devices), len(m.nodes), m.wiring.Load().routes.len())
+		b.t.Errorf("clearing all left %d devices, %d entities, %d slots, %d groups, %d announcements, %d kept aside, %d routes", len(h.Devices), len(m.nodes), len(m.slots), len(m.groups), len(m.owned), len(m.shadows), m.wiring.Load().routes.len())
 	}
 }
 
@@ -432,4 +432,36 @@ func sampleZigbee(a Aspect) Value {
 		return NumberValue(a.Max)
 	}
 	return sample(a)
+}
+
+// BenchmarkZigbeeList is a gateway with up to 1,000 devices: all of it, and
+// how long the slices take that are decided under the lock.
+func BenchmarkZigbeeList(b *testing.B) {
+	all := readZigbee(b)
+	all = all[:min(len(all), 1000)]
+	var slicesTook []time.Duration
+	entities := 0
+	for b.Loop() {
+		h := newBench(b)
+		h.quiet = true
+		for topic, payload := range deviceLists(all) {
+			msg := &mqtt.Message{Topic: topic, Payload: []byte(payload), Retain: true}
+			prepared := h.model.Prepare(topic, msg.Payload)
+			slice := func(fn func(t *mqtt.Turn)) {
+				h.number++
+				start := time.Now()
+				fn(&mqtt.Turn{Number: h.number, Now: h.now})
+				slicesTook = append(slicesTook, time.Since(start))
+			}
+			slice(func(t *mqtt.Turn) { h.model.Accept(t, msg, prepared) })
+			for len(h.model.jobs) > 0 {
+				slice(h.model.Wake)
+			}
+		}
+		entities = len(h.model.nodes)
+	}
+	b.ReportMetric(float64(entities), "entities/op")
+	slices.Sort(slicesTook)
+	b.ReportMetric(float64(slicesTook[len(slicesTook)/2].Microseconds())/1000, "ms/slice")
+	b.ReportMetric(float64(slicesTook[len(slicesTook)*99/100].Microseconds())/1000, "ms/slice-p99")
 }

@@ -105,6 +105,7 @@ func (m *Model) listen(dr *draft, tb *tomb, specs []*spec) {
 			if strings.Contains(topic, "/bridge/") || slices.Contains(tb.topics, topic) {
 				continue
 			}
+			tb.Native = true // if it was not when it was forgotten
 			tb.topics = append(tb.topics, topic)
 			r := m.route(dr, topic)
 			r.tombs = append(r.tombs, tb)

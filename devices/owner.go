@@ -95,8 +95,11 @@ func (m *Model) cede(t *mqtt.Turn, dr *draft, n *node) {
 // release gives devices that their native source has dropped back to
 // discovery, if that still announces them.
 func (m *Model) release(t *mqtt.Turn, dr *draft, old *announcement) {
+	if old.base == "" {
+		return
+	}
 	for _, n := range old.nodes {
-		if n.device.native && n.spec.source == zigbeeSource {
+		if n.device.native && n.spec.source == zigbeeSource && n.device.base == old.base && n.device.address == old.address {
 			n.device.native = false
 			m.unveil(t, dr, n.device.id)
 		}

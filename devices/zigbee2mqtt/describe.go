@@ -28,6 +28,7 @@ type describer struct {
 	base, name, id string // id: the first part of unique IDs
 	device         *homeassistant.Device
 	effect         map[string]*Expose // by endpoint
+	taken          map[string]bool    // components with their objects
 	out            []Entity
 }
 
@@ -169,6 +170,13 @@ func hexName(base string) string {
 // add adds an entity. Its description needs no topics of availability: those
 // are the same for all.
 func (s *describer) add(component, object string, options map[string]any) *Entity {
+	if s.taken == nil {
+		s.taken = map[string]bool{}
+	}
+	for first, n := object, 2; s.taken[component+"/"+object]; n++ {
+		object = first + "_" + strconv.Itoa(n) // a property that is exposed twice
+	}
+	s.taken[component+"/"+object] = true
 	options["unique_id"] = s.id + "_" + object + "_" + s.base
 	if _, own := options["availability"]; !own {
 		options["availability"] = []any{
