@@ -3,6 +3,9 @@
 # make soak   many kills and power cuts of the real binary, as root; takes long
 # make        a binary in bin/lar
 # make run    the hub, with its data in ./lar-data
+# make bench        our own benchmarks, in some minutes
+# make bench-peers  Lar beside other brokers: writes packaging/bench/RESULTS.md;
+#                   FLAGS='-rounds 1 -only pipe' for less (-help names them)
 
 .PHONY: build run generate test check soak clean
 
@@ -29,6 +32,14 @@ soak:
 	.ci/install test
 	LAR_KILLS=1000 LAR_CUTS=50 go test -v -count=1 -timeout 60m -run '^(TestKill|TestPowerCut|TestPowerCutUnsynced)$$' ./cmd/lar
 	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 5x ./hub
+
+bench:
+	go test -run '^$$' -bench 'DecodePublish|AppendPublish|TreeMatch|NamesMatch' -benchmem ./mqtt/packet ./mqtt/topic
+	go test -run '^$$' -bench 'Forward|Change|Unwanted|Run$$' -benchmem ./mqtt ./devices ./automations
+	go test -run '^$$' -bench 'CommitterFloor|Submit|Scan' ./hub/store
+
+bench-peers:
+	go run ./packaging/bench $(FLAGS)
 
 clean:
 	rm -rf bin

@@ -60,10 +60,10 @@ func TestBenchOwnHub(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	h := start(t, dir)
-	code, stdout, stderr := call(t, "", "bench", "--quick", "--addr", h.mqtt)
+	code, _, stderr := call(t, "", "bench", "--quick", "--addr", h.mqtt)
 	sentence(t, "no credential", code, "", stderr, "--user", "--password-stdin")
 
-	code, stdout, stderr = call(t, "", "mqtt", "add", "bench", "--data", dir)
+	code, stdout, stderr := call(t, "", "mqtt", "add", "bench", "--data", dir)
 	_, password, ok := strings.Cut(stdout, "Password   ")
 	password, _, _ = strings.Cut(password, "\n")
 	if code != 0 || !ok {

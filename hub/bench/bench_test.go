@@ -88,7 +88,7 @@ func TestRows(t *testing.T) {
 	clean(t, r, err, 500)
 	r, err = Crowd{Clients: 20}.Reconnect(t.Context(), target)
 	clean(t, r, err, 20)
-	_, err = Silence(t.Context(), target, 20, short)
+	_, err = Silence(t.Context(), target, 20, short, short)
 	if err != nil {
 		t.Error(err)
 	}

@@ -69,17 +69,17 @@ func release(conns []*conn) {
 
 // Run measures t, which has just been started if its memory is to be right.
 func (cr Crowd) Run(ctx context.Context, t Target) (Row, error) {
-	before := settled(ctx, t)
+	before := Settled(ctx, t)
 	conns, row, err := cr.hold(ctx, t)
 	defer release(conns)
 	if err != nil || before == 0 {
 		return row, err
 	}
-	row.Memory = float64(settled(ctx, t)-before) / float64(cr.Clients)
+	row.Memory = float64(Settled(ctx, t)-before) / float64(cr.Clients)
 	if err := each(len(conns), cr.Dialers, func(i int) error { return conns[i].talk(i) }); err != nil {
 		return row, err
 	}
-	row.After = float64(settled(ctx, t)-before) / float64(cr.Clients)
+	row.After = float64(Settled(ctx, t)-before) / float64(cr.Clients)
 	return row, nil
 }
 
@@ -125,8 +125,8 @@ func (c *conn) talk(i int) error {
 	return c.flush()
 }
 
-// settled returns a broker's memory once it has stopped changing.
-func settled(ctx context.Context, t Target) int {
+// Settled returns a broker's memory once it has stopped changing.
+func Settled(ctx context.Context, t Target) int {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	now, _ := Resident(t.PID)
@@ -171,21 +171,24 @@ func (cr Crowd) Reconnect(ctx context.Context, t Target) (Row, error) {
 	}))
 }
 
-// Silence measures what a broker does while n connected clients say nothing:
-// CPU is microseconds for each second.
-func Silence(ctx context.Context, t Target, n int, d time.Duration) (Row, error) {
+// Silence measures for d what a broker does while n connected clients say
+// nothing, and nothing has happened for quiet, in which a start comes to its
+// end. CPU is microseconds for each second.
+func Silence(ctx context.Context, t Target, n int, quiet, d time.Duration) (Row, error) {
 	conns, _, err := Crowd{Clients: n, Dialers: 8}.hold(ctx, t)
 	defer release(conns)
 	row := Row{Name: fmt.Sprintf("%d silent clients", n)}
 	if err != nil {
 		return row, err
 	}
-	settled(ctx, t)
-	cpu, at := CPU(t.PID), time.Now()
-	select {
-	case <-ctx.Done():
-		return row, ctx.Err()
-	case <-time.After(d):
+	var cpu, at = time.Duration(0), time.Now()
+	for _, wait := range []time.Duration{quiet, d} {
+		cpu, at = CPU(t.PID), time.Now()
+		select {
+		case <-ctx.Done():
+			return row, ctx.Err()
+		case <-time.After(wait):
+		}
 	}
 	row.CPU = micros(CPU(t.PID)-cpu) / Micros(time.Since(at).Seconds())
 	return row, nil

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"log/slog"
+	"syscall"
 	"testing"
+	"time"
 
 	"lar.home/mqtt"
 )
@@ -38,6 +40,7 @@ func BenchmarkCommitterFloor(b *testing.B) {
 	}{
 		{"always/window=1", SyncAlways, 1},
 		{"always/window=80", SyncAlways, 80},
+		{"always/window=500", SyncAlways, 500},
 		{"always/window=1000", SyncAlways, 1000},
 		{"never/window=80", SyncNever, 80},
 	} {
@@ -59,7 +62,7 @@ func BenchmarkCommitterFloor(b *testing.B) {
 			})
 			b.ReportAllocs()
 			b.ResetTimer()
-			durable := uint64(0)
+			durable, cpu := uint64(0), cpuTime()
 			for number := uint64(1); durable < uint64(b.N); {
 				for number <= uint64(b.N) && number <= durable+uint64(bb.window) {
 					s.Submit(number, queueRecord(uint32(number%50), number), true)
@@ -68,12 +71,22 @@ func BenchmarkCommitterFloor(b *testing.B) {
 				durable = <-freed
 			}
 			b.StopTimer()
+			b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/1e3/float64(b.N), "cpu-us/msg")
 			st := s.Stats()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 			b.ReportMetric(float64(st.Turns)/float64(st.Groups), "msg/commit")
 			b.ReportMetric(float64(st.Disk)/float64(b.N), "disk-B/msg")
 		})
 	}
+}
+
+// cpuTime is what this process has had of the processors.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkSubmit is what a turn pays under the house's lock, at the pace at
