@@ -66,6 +66,8 @@ type Broker struct {
 	closed          bool
 	sessions        map[string]*session
 	kept            map[uint32]*session
+	keptBy          map[string]int // kept sessions by identity
+	queuedBytes     int            // of all sessions
 	lastSession     uint32
 	subs            topic.Tree[*subscription, struct{}]
 	shares          map[string]*shareGroup
@@ -101,6 +103,7 @@ type Broker struct {
 	after   []afterTurn
 
 	jobs      jobs
+	large     budget
 	listeners listeners
 	poked     chan struct{}
 	stopping  chan struct{}
@@ -136,6 +139,7 @@ func New(cfg Config) (*Broker, error) {
 		log:          cfg.Log,
 		sessions:     make(map[string]*session),
 		kept:         make(map[uint32]*session),
+		keptBy:       make(map[string]int),
 		shares:       make(map[string]*shareGroup),
 		groupSubs:    make(map[*shareGroup]*subscription),
 		bodies:       make(map[uint64]int),

@@ -31,10 +31,11 @@ type Conn struct {
 	peer   Peer
 
 	// The reader's: only Feed touches these.
-	partial []byte        // head of a packet that is not whole yet
-	begun   time.Duration // Run time when the partial one began
-	aliases map[uint16]string
-	limit   int // bytes of a packet
+	partial  []byte        // head of a packet that is not whole yet
+	begun    time.Duration // Run time when the partial one began
+	aliases  map[uint16]string
+	reserved int // of the budget for large packets
+	limit    int // bytes of a packet
 
 	// Set by the reader under the house's lock, read under it or by the reader.
 	version   packet.Version
@@ -51,6 +52,7 @@ type Conn struct {
 
 	seen      clockMark   // when the last whole packet came
 	packetDue clockMark   // when the partial one has to be whole; 0: none is under way
+	waits     atomic.Bool // the reader waits, not the client: what it sends is not read
 	attended  atomic.Bool // the keeper of deadlines knows of packetDue or stalled
 
 	mu          sync.Mutex // guards what follows; taken after the house's lock, never before
@@ -66,6 +68,8 @@ type Conn struct {
 	greeted     bool // CONNACK is encoded: others may follow
 	dead        bool
 	stalled     time.Duration // Run time since which the socket takes nothing
+	ackRoom     chan struct{} // closed when no more than ackRoomAt acknowledgements wait
+	ackRoomAt   int
 	ackedIn     int           // acknowledgements sent since the connection began
 	unflushed   int           // bytes in out and rest
 	written     int64         // bytes the transport has taken
@@ -160,6 +164,7 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 		c.closing = true
 		c.msgs.clear()
 		c.acks.clear()
+		c.ackLeft()
 		c.touch(t)
 		return
 	}
@@ -224,6 +229,7 @@ func (c *Conn) release(durable uint64) {
 			progress = true
 		}
 	}
+	c.ackLeft()
 }
 
 // encode appends s to the bytes that go out. c.mu is held.
@@ -293,6 +299,7 @@ func (c *Conn) end(t *Batch) {
 	c.closing = true
 	c.msgs.clear()
 	c.acks.clear()
+	c.ackLeft()
 	c.touch(t)
 	c.mu.Unlock()
 	c.b.cancel(c.check)
@@ -366,6 +373,9 @@ func (c *Conn) flush() {
 	}
 	c.mu.Unlock()
 	if kill {
+		c.mu.Lock()
+		c.ackLeft()
+		c.mu.Unlock()
 		c.sink.Kill()
 	} else if stuck {
 		c.b.attend(c)

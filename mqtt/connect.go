@@ -44,8 +44,21 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) (err error) {
 	if p.ClientID == "" && !p.CleanStart && p.Version < packet.V5 { // [MQTT-3.1.3-8]
 		return refused(packet.ClientIDNotValid)
 	}
-	if p.Will != nil && reserved(p.Will.Topic) {
+	l := b.limits()
+	switch w := p.Will; {
+	case len(p.ClientID) > l.ClientIDLength:
+		return refused(packet.ClientIDNotValid)
+	case len(p.Username) > l.UsernameLength:
+		return refused(packet.BadUserNameOrPassword)
+	case w == nil:
+	case !l.fits(w.Topic):
+		return refused(packet.TopicNameInvalid)
+	case reserved(w.Topic):
 		return refused(packet.NotAuthorized)
+	case w.QoS > l.qos():
+		return refused(packet.QoSNotSupported) // [MQTT-3.2.2-12]
+	case w.Retain && l.NoRetained:
+		return refused(packet.RetainNotSupported) // [MQTT-3.2.2-13]
 	}
 	identity := ""
 	if b.authenticate != nil {
@@ -57,6 +70,7 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) (err error) {
 			return refused(reason)
 		}
 	}
+	b.damp(c, p.ClientID, identity)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.rescue(c, &err)
@@ -64,6 +78,49 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) (err error) {
 	err = b.admit(t, c, p, identity)
 	b.finish(t)
 	return err
+}
+
+// takeOverWait is how long a client waits that takes over a session which was
+// taken over too often: two devices with one client identifier then change
+// places slowly, and the one that is there gets something done.
+const takeOverWait = 5 * time.Second
+
+// damp lets such a client wait, on its own goroutine (SEC-28).
+func (b *Broker) damp(c *Conn, clientID, identity string) {
+	b.mu.Lock()
+	now := b.clock().Run
+	s := b.sessions[clientID]
+	wait := s != nil && s.owner == identity && s.conn != nil &&
+		s.takeOvers >= b.limits().TakeOvers && now-s.takeOversFrom < time.Minute
+	log := wait && !s.damped
+	if wait {
+		s.damped = true
+	}
+	b.mu.Unlock()
+	if log {
+		b.log.Warn("several clients use one client identifier", "client", clientID, "remote", c.remote)
+	}
+	if !wait {
+		return
+	}
+	select {
+	case <-time.After(takeOverWait):
+	case <-b.stopping:
+	}
+}
+
+// A takeOverCount is how often a session was taken over in a minute.
+type takeOverCount struct {
+	takeOvers     int
+	takeOversFrom time.Duration // Run time
+	damped        bool          // and that was logged
+}
+
+func (s *takeOverCount) countTakeOver(now time.Duration) {
+	if now-s.takeOversFrom >= time.Minute {
+		s.takeOvers, s.takeOversFrom, s.damped = 0, now, false
+	}
+	s.takeOvers++
 }
 
 // refused is the error of a CONNECT that is answered with a code.
@@ -116,7 +173,8 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 			return refused(packet.QuotaExceeded)
 		}
 	}
-	if keep && !wasKept && len(b.kept) >= b.limits().KeptSessions {
+	if keep && !wasKept && (len(b.kept) >= b.limits().KeptSessions ||
+		!open && !loopback(c.remote) && b.keptBy[identity] >= b.limits().KeptPerIdentity) {
 		return refused(packet.QuotaExceeded)
 	}
 	if p.Will != nil && p.Will.Retain && len(p.Will.Payload) > 0 && !b.retainRoom(p.Will.Topic, len(p.Will.Payload)) {
@@ -124,8 +182,13 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	}
 
 	// From here on nothing refuses.
-	if old != nil && old.conn != nil {
-		b.takeOver(t, old, p.CleanStart)
+	var count takeOverCount
+	if old != nil {
+		if old.conn != nil {
+			b.takeOver(t, old, p.CleanStart)
+			old.countTakeOver(t.Now.Run)
+		}
+		count = old.takeOverCount // a new session under the same name goes on counting
 	}
 	if old != nil && old.conn == nil && old.expiry == 0 && old.will != nil {
 		b.cancelWill(t, old) // of before a power cut: the client is back in time
@@ -140,11 +203,16 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 		s = &session{clientID: clientID}
 		b.sessions[clientID] = s
 	}
+	s.takeOverCount = count
 	// One that was made while the house stood open belongs to nobody yet: a
 	// device that has been given a credential since goes on with its session.
 	if s.owner != identity && present && b.authorize != nil {
 		b.rights++ // what waits for it is asked for anew
 		b.generation.Add(1)
+	}
+	if s.kept() {
+		b.countKept(s.owner, -1)
+		b.countKept(identity, 1)
 	}
 	s.owner = identity
 	b.cancel(s.expires)
@@ -162,6 +230,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 		b.lastSession++
 		s.id = b.lastSession
 		b.kept[s.id] = s
+		b.countKept(identity, 1)
 	}
 	c.identity = identity
 	c.sess = s
@@ -178,8 +247,11 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 		c.limit = min(c.limit, b.limits().OpenPacketSize)
 	}
 	c.keepAlive = time.Duration(p.KeepAlive) * time.Second
-	if p.Version == packet.V5 && (p.KeepAlive == 0 || c.keepAlive > b.limits().KeepAlive) {
+	if own := b.limits().ServerKeepAlive; p.Version == packet.V5 && (p.KeepAlive == 0 || c.keepAlive > b.limits().KeepAlive || own != 0) {
 		c.keepAlive = b.limits().KeepAlive
+		if own != 0 {
+			c.keepAlive = own
+		}
 		told := uint16(min(c.keepAlive/time.Second, math.MaxUint16))
 		ack.ServerKeepAlive = &told
 	}
@@ -201,6 +273,12 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 		ack.ReceiveMaximum = uint16(b.limits().ReceiveMaximum)
 		ack.TopicAliasMaximum = uint16(b.limits().TopicAliasMaximum)
 		ack.MaximumPacketSize = uint32(c.limit)
+		if q := b.limits().qos(); q < ExactlyOnce {
+			ack.MaximumQoS = &q // [MQTT-3.2.2-9]
+		}
+		if b.limits().NoRetained {
+			ack.RetainAvailable = new(false)
+		}
 	}
 	t.send(send{c: c, lanes: bothLanes, own: true, after: s.lastWrite, p: ack})
 	b.stats.connects.Add(1)
@@ -291,13 +369,22 @@ func (b *Broker) removeSession(t *Turn, s *session) {
 	for _, sub := range s.subs {
 		b.removeSubscription(sub)
 	}
+	b.queuedBytes -= s.waitingBytes
 	if !s.kept() {
 		b.passStrays(t, s.strays())
 		return
 	}
 	delete(b.kept, s.id)
+	b.countKept(s.owner, -1)
 	t.durably(sessionKey(s.id), nil)
 	b.sweep(t, s.id, s.sent())
+}
+
+// countKept counts the kept sessions of an identity.
+func (b *Broker) countKept(identity string, by int) {
+	if b.keptBy[identity] += by; b.keptBy[identity] == 0 {
+		delete(b.keptBy, identity)
+	}
 }
 
 // sweep has a worker delete what a removed session left on disk, and give to

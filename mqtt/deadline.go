@@ -203,6 +203,10 @@ func (b *Broker) inspect(t *Turn, c *Conn) {
 	c.mu.Unlock()
 	quiet := t.Now.Run - c.seen.get()
 	due := c.packetDue.get()
+	if c.waits.Load() {
+		quiet, due = 0, 0
+		c.seen.set(t.Now.Run)
+	}
 	switch {
 	case stalled:
 		b.log.Info("client takes nothing", "remote", c.remote)

@@ -79,10 +79,17 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 		if len(rest) == len(p) {
 			break // the head of a packet
 		}
+		if !taken {
+			c.packetDue.set(0) // it is whole; what follows may have to wait
+		}
 		p, taken = rest, true
 		if len(t.crowded) > 0 {
 			b.pause(c, t)
 		}
+		b.awaitAcks(c, t)
+	}
+	if taken || err != nil {
+		b.unreserve(c)
 	}
 	if err != nil {
 		c.partial = nil
@@ -97,10 +104,17 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 		return nil
 	}
 	if borrowed || taken {
+		c.partial = append(c.partial[:0], p...)
+	}
+	size, _, _ := packet.Size(p)
+	if err = b.reserve(c, size, t); err != nil {
+		c.partial = nil
+		b.fail(c, err, t)
+		return err
+	}
+	if borrowed || taken {
 		c.begun = b.clock().Run
 	}
-	c.partial = append(c.partial[:0], p...)
-	size, _, _ := packet.Size(p)
 	c.packetDue.set(c.begun + b.limits().PacketTimeout + time.Duration(size)*packetPace)
 	if c.connected {
 		b.attend(c)
@@ -180,6 +194,9 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 			}
 		} else {
 			in.route = b.cachedRoute([]byte(in.topic))
+		}
+		if in.route == nil && !b.limits().fits(in.topic) {
+			return &packet.Error{Packet: "PUBLISH", Field: "topic name", Reason: packet.MalformedPacket}
 		}
 		b.prepare(in)
 		return nil
@@ -409,7 +426,9 @@ func (b *Broker) Close(c *Conn, t *Batch) {
 	c.out, c.rest, c.unflushed = nil, nil, 0
 	c.msgs.clear()
 	c.acks.clear()
+	c.ackLeft()
 	c.mu.Unlock()
+	b.unreserve(c)
 	b.mu.Lock()
 	if _, open := b.conns[c]; open && c.from.IsValid() {
 		if b.connsFrom[c.from]--; b.connsFrom[c.from] == 0 {

@@ -278,7 +278,7 @@ func FuzzModel(f *testing.F) {
 		if len(script) > 200 {
 			return
 		}
-		synctest.Test(t, func(t *testing.T) { playScript(t, newHouse(t), script) })
+		synctest.Test(t, func(t *testing.T) { playScript(t, newHouse(t, limits(mqtt.Limits{TakeOvers: 1 << 20})), script) })
 	})
 }
 
@@ -442,7 +442,7 @@ func TestModel(t *testing.T) {
 			for i := range script {
 				script[i] = byte(random.Uint32())
 			}
-			synctest.Test(t, func(t *testing.T) { playScript(t, newHouse(t), script) })
+			synctest.Test(t, func(t *testing.T) { playScript(t, newHouse(t, limits(mqtt.Limits{TakeOvers: 1 << 20})), script) })
 		})
 	}
 }

@@ -1,6 +1,12 @@
 package mqtt
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"lar.home/mqtt/packet"
+	"lar.home/mqtt/topic"
+)
 
 // Limits bound what clients may ask of the broker. A zero field means its
 // default, named in brackets.
@@ -21,12 +27,23 @@ type Limits struct {
 	PerAddress        int           // connections from one address, loopback free [1024]
 	Unauthenticated   int           // connections that have not sent a CONNECT yet [64]
 	KeptSessions      int           // [10,000]
+	KeptPerIdentity   int           // kept sessions of one credential, loopback free [100]
+	AllQueuesBytes    int           // waiting bytes of all sessions together [512 MiB]
+	LargeBytes        int           // bytes of packets over 64 KiB on their way in at one time; the next waits [24 MiB]
+	ClientIDLength    int           // bytes of a client identifier, 256 at most [256]
+	UsernameLength    int           // bytes of a user name, 256 at most [256]
+	TopicLength       int           // bytes of a topic name or filter, 4096 at most [4096]
+	TopicSeparators   int           // slashes of a topic name or filter, 200 at most [200]
+	TakeOvers         int           // of one session a minute, before the next waits [30]
 	SessionExpiry     time.Duration // of a client with a credential [1 year]
 	OpenSessionExpiry time.Duration // of a client without one [7 days]
 	ConnectTimeout    time.Duration // for CONNECT to come [10 s]
 	PacketTimeout     time.Duration // for a packet to be whole once it has begun, and 1 s for each 10 kB [10 s]
 	WriteStall        time.Duration // for a socket to take something [15 s]
 	KeepAlive         time.Duration // longest; 5.0 clients are told [3600 s]
+	ServerKeepAlive   time.Duration // that every 5.0 client is told to use; 0: its own, if not longer than KeepAlive
+	MaximumQoS        *QoS          // that is served; nil: 2
+	NoRetained        bool          // no message may be retained
 	WillGrace         time.Duration // after a kill, for clients to come back before their will goes out [60 s]
 }
 
@@ -55,6 +72,14 @@ func (l Limits) withDefaults() Limits {
 	or(&l.PerAddress, 1024)
 	or(&l.Unauthenticated, 64)
 	or(&l.KeptSessions, 10_000)
+	or(&l.KeptPerIdentity, 100)
+	or(&l.AllQueuesBytes, 512<<20)
+	or(&l.LargeBytes, 24<<20)
+	or(&l.ClientIDLength, packet.MaxClientID)
+	or(&l.UsernameLength, packet.MaxUsername)
+	or(&l.TopicLength, topic.MaxLength)
+	or(&l.TopicSeparators, topic.MaxSeparators)
+	or(&l.TakeOvers, 30)
 	or(&l.SessionExpiry, 365*24*time.Hour)
 	or(&l.OpenSessionExpiry, 7*24*time.Hour)
 	or(&l.ConnectTimeout, 10*time.Second)
@@ -80,3 +105,16 @@ func (b *Broker) Limits() Limits { return *b.limits() }
 
 // limits returns the limits in force.
 func (b *Broker) limits() *Limits { return b.limitsNow.Load() }
+
+// qos returns the highest QoS that is served.
+func (l *Limits) qos() QoS {
+	if l.MaximumQoS == nil {
+		return ExactlyOnce
+	}
+	return *l.MaximumQoS
+}
+
+// fits tells whether a topic name or filter is within the limits.
+func (l *Limits) fits(topic string) bool {
+	return len(topic) <= l.TopicLength && (len(topic) <= l.TopicSeparators || strings.Count(topic, "/") <= l.TopicSeparators)
+}

@@ -269,6 +269,11 @@ func (p *publication) encode(t *Batch, v packet.Version, qos QoS, retain bool) [
 func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	s, p := c.sess, &in.pub
 	b.stats.received.Add(1)
+	if l := b.limits(); p.QoS > l.qos() {
+		return &packet.Error{Packet: "PUBLISH", Field: "QoS", Reason: packet.QoSNotSupported} // [MQTT-3.2.2-11]
+	} else if p.Retain && l.NoRetained {
+		return &packet.Error{Packet: "PUBLISH", Field: "RETAIN", Reason: packet.RetainNotSupported} // [MQTT-3.2.2-14]
+	}
 	if p.QoS == ExactlyOnce {
 		if r, open := s.received[p.PacketID]; open {
 			if r.conn == c && r.repeated && c.version >= packet.V5 { // older clients may retry as they like

@@ -161,6 +161,11 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 	for _, f := range p.Filters {
 		b.split(t)
 		_, exists := s.subs[f.Filter]
+		if !b.limits().fits(f.Filter) {
+			ack.Reasons = append(ack.Reasons, packet.TopicFilterInvalid)
+			continue
+		}
+		f.QoS = min(f.QoS, b.limits().qos())
 		if notReady != nil || !exists && len(s.subs) >= b.limits().Subscriptions {
 			ack.Reasons = append(ack.Reasons, packet.QuotaExceeded)
 			continue

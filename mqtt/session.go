@@ -42,7 +42,8 @@ type session struct {
 	waiting      int // messages queued and not done
 	waitingBytes int
 	dropped      uint64
-	shared       int // of those waiting, came by a shared subscription
+	takeOverCount
+	shared int // of those waiting, came by a shared subscription
 
 	granted   map[string]struct{} // topics it may publish to, under the rights grantedAt
 	grantedAt uint32
@@ -124,7 +125,7 @@ const memoryAhead = 256
 // once. pub lends the message; a copy is made only if it has to wait.
 func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32, share *shareGroup) {
 	e := entry{qos: qos, retain: retain, subIDs: subIDs, share: share, size: int32(pub.weight()), rights: b.rights}
-	if !pub.fromCursor && (s.waiting >= b.limits().QueueMessages || s.waitingBytes+int(e.size) > b.limits().QueueBytes) {
+	if !pub.fromCursor && b.queueFull(s, int(e.size)) {
 		if !b.makeRoom(t, s, int(e.size)) {
 			s.dropped++
 			b.stats.dropped.Add(1)
@@ -135,7 +136,7 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 	contiguous := s.tail.len() == 0 && !s.gap()
 	s.seq++
 	s.waiting++
-	s.waitingBytes += int(e.size)
+	b.weigh(s, int(e.size))
 	if share != nil {
 		s.shared++
 		e.m = pub.message() // should it have to go to another member
@@ -165,6 +166,19 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 	}
 	s.tail.push(e)
 	b.trim(s)
+}
+
+// weigh counts bytes that a session has waiting.
+func (b *Broker) weigh(s *session, bytes int) {
+	s.waitingBytes += bytes
+	b.queuedBytes += bytes
+}
+
+// queueFull tells whether a message has no room in a session's queue, or in
+// all of them together.
+func (b *Broker) queueFull(s *session, size int) bool {
+	l := b.limits()
+	return s.waiting >= l.QueueMessages || s.waitingBytes+size > l.QueueBytes || b.queuedBytes+size > l.AllQueuesBytes
 }
 
 // trim leaves to the disk what is there, of a session that cannot take it now.
@@ -259,7 +273,7 @@ func (b *Broker) done(t *Turn, s *session, n uint64, e *entry) {
 		b.dropBody(t, e.body)
 	}
 	s.waiting--
-	s.waitingBytes -= int(e.size)
+	b.weigh(s, -int(e.size))
 	if e.share != nil {
 		s.shared--
 	}
@@ -274,7 +288,7 @@ func (b *Broker) makeRoom(t *Turn, s *session, size int) bool {
 		return false
 	}
 	full := func() bool {
-		return s.waiting >= b.limits().QueueMessages || s.waitingBytes+size > b.limits().QueueBytes
+		return b.queueFull(s, size)
 	}
 	for n := max(s.next, s.base); n < s.end() && full(); n++ {
 		if e := s.queue.at(int(n - s.base)); e.state == entryWaiting && e.m != nil && e.m.Expires != 0 && e.m.Expires <= t.Now.Run {
@@ -293,7 +307,7 @@ func (b *Broker) makeRoom(t *Turn, s *session, size int) bool {
 		// The oldest are on disk only: a worker brings them, and they are
 		// dropped as they come. Until then the queue is a little too long.
 		b.load(t, s)
-		return s.waiting < 2*b.limits().QueueMessages && s.waitingBytes+size <= 2*b.limits().QueueBytes
+		return b.queuedBytes+size <= b.limits().AllQueuesBytes && s.waiting < 2*b.limits().QueueMessages && s.waitingBytes+size <= 2*b.limits().QueueBytes
 	}
 	if full() && !s.gap() {
 		for i := 0; i < s.tail.len() && full(); i++ {
@@ -331,7 +345,7 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 				b.dropBody(t, e.body)
 				e.turn = t.Number
 			}
-			s.waitingBytes -= int(e.size)
+			b.weigh(s, -int(e.size))
 			if e.share != nil {
 				s.shared--
 				e.share = nil

@@ -39,6 +39,7 @@ func (b *Broker) takeUp() error {
 			b.lastSession = max(b.lastSession, s.id)
 			b.sessions[s.clientID] = s
 			b.kept[s.id] = s
+			b.countKept(s.owner, 1)
 			connected[s] = on
 			return nil
 		}},
@@ -105,7 +106,7 @@ func (b *Broker) takeUp() error {
 				s.base, s.next = n, n
 			}
 			s.waiting++
-			s.waitingBytes += int(e.size)
+			b.weigh(s, int(e.size))
 			if e.share != nil {
 				s.shared++
 			}

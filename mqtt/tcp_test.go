@@ -8,13 +8,14 @@ import (
 	"sync"
 	"testing"
 
+	"lar.home/mqtt"
 	"lar.home/mqtt/packet"
 )
 
 // TestTakeOverRace has many connections take each other's session over at the
 // same time, while messages come.
 func TestTakeOverRace(t *testing.T) {
-	h := newTCPHouse(t)
+	h := newTCPHouse(t, limits(mqtt.Limits{TakeOvers: 1 << 20}))
 	c := h.connect(v5, "c", clean, expiry(1000))
 	c.subscribe(packet.AtLeastOnce, "a")
 	var wait sync.WaitGroup
