@@ -117,14 +117,9 @@ func (s *socket) writeSome(fd uintptr) bool {
 // up, and nobody else writes until Writable.
 func (s *socket) WantWrite() {
 	go func() {
-		waited := false
-		err := s.rc.Write(func(uintptr) bool {
-			if waited {
-				return true
-			}
-			waited = true
-			return false
-		})
+		// The room may have come between the short write and here, and the
+		// poller tells edges only: look first, then wait.
+		err := s.rc.Write(hasRoom)
 		if err != nil {
 			return
 		}
@@ -133,6 +128,18 @@ func (s *socket) WantWrite() {
 		s.b.Flush(t)
 		batches.Put(t)
 	}()
+}
+
+// hasRoom tells whether a socket takes bytes now.
+func hasRoom(fd uintptr) bool {
+	const pollOut = 4
+	p := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: pollOut}
+	var atOnce syscall.Timespec
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&atOnce)), 0, 0, 0)
+	return errno == 0 && n > 0 // an error of the socket counts: the write will find it
 }
 
 func (s *socket) Kill() { s.nc.Close() }
