@@ -40,13 +40,14 @@ type Conn struct {
 	// Set by the reader under the house's lock, read under it or by the reader.
 	version   packet.Version
 	identity  string
-	sess      *session // nil before CONNECT and after the connection has ended
-	connected bool     // a CONNECT was accepted
-	ended     bool     // the house is done with it
-	resumed   bool     // CONNACK said Session Present
-	window    int      // QoS 1 and 2 messages in flight, at most
-	maxPacket int      // bytes of a packet the client takes; 0 no limit
-	problems  bool     // Request Problem Information
+	sess      *session  // nil before CONNECT and after the connection has ended
+	connected bool      // a CONNECT was accepted
+	ended     bool      // the house is done with it
+	since     time.Time // wall time of its CONNECT
+	resumed   bool      // CONNACK said Session Present
+	window    int       // QoS 1 and 2 messages in flight, at most
+	maxPacket int       // bytes of a packet the client takes; 0 no limit
+	problems  bool      // Request Problem Information
 	keepAlive time.Duration
 	check     *deadline
 

@@ -235,6 +235,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	c.identity = identity
 	c.sess = s
 	c.connected = true
+	c.since = t.Now.Wall
 	c.resumed = present
 	c.problems = p.RequestProblemInfo || p.Version < packet.V5
 	c.maxPacket = int(p.MaximumPacketSize)

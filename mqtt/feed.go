@@ -370,6 +370,9 @@ func answerable(v packet.Version, r packet.Reason) bool {
 // keepAliveTimeout is the error of a client that fell silent.
 var keepAliveTimeout = &packet.Error{Packet: "PINGREQ", Field: "keep alive", Reason: packet.KeepAliveTimeout}
 
+// kicked is the error of a client that somebody sends away.
+var kicked = &packet.Error{Packet: "connection", Reason: packet.AdministrativeAction}
+
 // packetTimeout is the error of a client whose packet trickles in.
 var packetTimeout = &packet.Error{Packet: "packet", Field: "time", Reason: packet.UnspecifiedError}
 
