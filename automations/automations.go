@@ -43,6 +43,8 @@ const (
 	MaxJSON       = 256 << 10 // bytes of a payload that is searched by path
 	MaxRuleBytes  = 128 << 10 // of a rule's JSON
 	MaxParallel   = 10        // runs of a rule at a time
+	MaxQueued     = 100       // runs of a rule in line
+	MaxKey        = 256       // bytes of what a rule counts per
 	MaxWaiting    = 2000      // runs of all rules that wait at a time
 	MaxRunsInTurn = 16        // of a rule; beyond it the rule is paused
 	MaxHops       = 8         // messages of a turn that lead to one another

@@ -120,7 +120,7 @@ func (r *Rule) FormEditable() bool {
 			return false
 		}
 	}
-	if r.CatchUp != "" || len(r.Variables) > 0 {
+	if r.Mode == Queued || r.Per != "" || r.CatchUp != "" || len(r.Variables) > 0 {
 		return false
 	}
 	for i := range r.Actions {

@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -26,6 +27,7 @@ type event struct {
 	valueIsPayload bool
 	entity         string
 	captured       map[string]string
+	key            string // of Rule.Per
 }
 
 // A waiting is a run under way: between two turns it is one that waits.
@@ -42,6 +44,8 @@ type waiting struct {
 	topic, entity  string
 	payload, value []byte
 	captured       map[string]string
+	key            string         // of Rule.Per
+	queued         bool           // it has not begun yet
 	vars           map[string]any // of the run
 	tooBig         bool           // payload and value were not kept over a wait
 }
@@ -97,26 +101,63 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 			return run
 		}
 	}
+	if r.def.Per != "" {
+		v, err := e.evaluate(r.def.Per, false, o.scene.given())
+		if o.key = textOf(v); err != nil || len(o.key) > MaxKey {
+			e.notRun(t, r, run, "What it counts per cannot be told: "+clip(r.def.Per)+".")
+			return run
+		}
+	}
 	if why := e.refuse(r, o); why != "" {
 		e.notRun(t, r, run, why)
 		return run
 	}
 	if mode := r.def.Mode; mode == "" || mode == Restart {
-		for len(r.waiting) > 0 {
-			e.stop(t, r.waiting[0], "It was triggered again.")
+		for _, w := range r.busy(o.key) {
+			e.stop(t, w, "It was triggered again.")
 		}
 	}
 
 	w := &waiting{run: run, rule: r, def: r.def, link: &link{rule: r, by: o.by}, durable: o.durable, topic: o.topic, entity: o.entity, payload: o.scene.payload, value: []byte(o.value),
-		at: []frame{{}}, captured: o.captured}
+		at: []frame{{}}, captured: o.captured, key: o.key}
 	if o.valueIsPayload {
 		w.value = w.payload
 	}
 	if o.origin.Session != 0 {
 		e.keepOrigin(t, r, o.origin)
 	}
+	if r.def.Mode == Queued && len(r.busy(o.key)) > 0 {
+		w.queued, w.run.Outcome = true, Waiting
+		w.keepPayload()
+		r.waiting = append(r.waiting, w)
+		e.keepWaiting(t, w)
+		e.showRun(r, w.run)
+		return w.run
+	}
 	e.advance(t, w)
 	return w.run
+}
+
+// busy lists the runs of a key that wait, those in line included.
+func (r *rule) busy(key string) (list []*waiting) {
+	for _, w := range r.waiting {
+		if w.key == key {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// promote lets the run begin that is the next in line.
+func (e *Engine) promote(t *mqtt.Turn, r *rule, key string) {
+	list := r.busy(key)
+	if len(list) == 0 || slices.ContainsFunc(list, func(w *waiting) bool { return !w.queued }) {
+		return
+	}
+	w := list[0]
+	w.queued = false
+	w.deadline = e.deadlineIn(t, 0, &deadline{waiting: w})
+	e.keepWaiting(t, w)
 }
 
 // refuse tells why no further run of a rule can begin now, or nothing.
@@ -124,12 +165,14 @@ func (e *Engine) refuse(r *rule, o *event) string {
 	if err := e.ready(); err != nil && (o.durable || r.def.needsDisk()) {
 		return "Nothing can be written to the disk now: " + clip(err.Error()) + "."
 	}
-	if n := len(r.waiting); n > 0 {
+	if n := len(r.busy(o.key)); n > 0 {
 		switch {
 		case r.def.Mode == Single:
 			return "An earlier run is still waiting."
 		case r.def.Mode == Parallel && n >= r.def.Max:
 			return fmt.Sprintf("%d earlier runs are still waiting.", n)
+		case r.def.Mode == Queued && n > r.def.Max:
+			return fmt.Sprintf("%d runs wait in line.", n-1)
 		}
 	}
 	waits := anyAction(r.def.Actions, (*Action).waits)
@@ -145,7 +188,7 @@ func (e *Engine) refuse(r *rule, o *event) string {
 // needsDisk tells whether a run is to be on disk before what it sends leaves,
 // as far as the rule itself says.
 func (r *Rule) needsDisk() bool {
-	return len(r.Variables) > 0 || anyAction(r.Actions, func(a *Action) bool {
+	return r.Mode == Queued || len(r.Variables) > 0 || anyAction(r.Actions, func(a *Action) bool {
 		return a.waits() || a.Publish != nil && (a.Publish.QoS > mqtt.AtMostOnce || a.Publish.Retain)
 	})
 }
@@ -209,6 +252,8 @@ func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error)
 		return e.command(t, a.Command, e.given(w, t.Now))
 	case a.Set != nil:
 		return e.set(t, w, a.Set)
+	case a.Call != nil, a.Enable != nil, a.Disable != nil:
+		return e.other(t, w, &a)
 	case a.Note != "":
 		text, err := e.fill(a.Note, e.given(w, t.Now))
 		step.Text = "note " + clip(text)
@@ -296,6 +341,9 @@ func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
 		e.keepLater(t, r)
 	}
 	e.showRun(r, w.run)
+	if r.def.Mode == Queued || w.def.Mode == Queued {
+		e.promote(t, r, w.key)
+	}
 }
 
 // notRun keeps the trace of a trigger that ran nothing.
@@ -313,9 +361,11 @@ func (e *Engine) keepWaiting(t *mqtt.Turn, w *waiting) {
 		Format:   format,
 		Run:      w.run,
 		At:       w.at,
+		Key:      w.key,
+		Queued:   w.queued,
 		Captured: w.captured,
 		Vars:     w.vars,
-		Deadline: w.deadline.record(),
+		Deadline: w.until(),
 		Topic:    w.topic,
 		Payload:  w.payload,
 		Value:    w.value,
@@ -362,4 +412,32 @@ func (e *Engine) pause(t *mqtt.Turn, r *rule, why string) {
 	e.rewire(t)
 	e.show(r)
 	e.log.Warn("automation paused", "rule", r.id, "err", why)
+}
+
+// until is the record of what a run waits for; one in line has none.
+func (w *waiting) until() deadlineRecord {
+	if w.deadline == nil {
+		return deadlineRecord{}
+	}
+	return w.deadline.record()
+}
+
+// other carries out an action on another rule.
+func (e *Engine) other(t *mqtt.Turn, w *waiting, a *Action) error {
+	if a.Call == nil {
+		target := cmp.Or(a.Enable, a.Disable)
+		if target.Rule == w.rule.id && a.Disable != nil {
+			return errors.New("an automation cannot switch itself off while it runs")
+		}
+		return e.SetEnabled(t, target.Rule, a.Enable != nil, "the automation "+w.rule.id)
+	}
+	r, err := e.find(a.Call.Rule)
+	if err != nil {
+		return err
+	}
+	if !r.live() {
+		return errors.New("it is off")
+	}
+	e.trigger(t, r, &event{cause: Cause{Kind: ByRule, By: w.rule.id}, index: -1, durable: true, unconditional: !a.Call.Conditions, by: w.link, hop: t.Hop()})
+	return nil
 }

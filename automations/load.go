@@ -154,6 +154,7 @@ func (e *Engine) adopt(id string, s *stored) error {
 		}
 		w := &waiting{
 			run: record.Run, rule: r, def: def, at: record.At, kept: true, captured: record.Captured, vars: record.Vars,
+			key: record.Key, queued: record.Queued,
 			topic: record.Topic, payload: record.Payload, value: record.Value, entity: record.Entity, tooBig: record.TooBig,
 		}
 		if len(w.at) == 0 {
@@ -167,7 +168,9 @@ func (e *Engine) adopt(id string, s *stored) error {
 			e.awaiting = append(e.awaiting, w)
 			e.lookAt = 0
 		}
-		w.deadline = e.restored(record.Deadline, &deadline{waiting: w})
+		if !w.queued {
+			w.deadline = e.restored(record.Deadline, &deadline{waiting: w})
+		}
 		r.waiting = append(r.waiting, w)
 		r.seq = max(r.seq, w.run.Seq)
 		r.runs = insert(r.runs, w.run, MaxRuns)

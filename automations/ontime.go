@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"slices"
 	"time"
 
 	"lar.home/mqtt"
@@ -29,6 +30,11 @@ func (e *Engine) follow(t *mqtt.Turn) {
 	for _, r := range e.order {
 		if !r.live() {
 			continue
+		}
+		if first && r.def.Mode == Queued {
+			for _, w := range slices.Clone(r.waiting) { // the run before them may not have been read
+				e.promote(t, r, w.key)
+			}
 		}
 		for i := range r.def.Triggers {
 			switch trigger := &r.def.Triggers[i]; {

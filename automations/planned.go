@@ -5,12 +5,12 @@ import "reflect"
 // planned are the keys that packaging/docs/rules.md has and this engine does
 // not run yet: they are refused with a sentence that says so.
 var planned = map[reflect.Type][]string{
-	reflect.TypeFor[Rule]():           {"per", "priority", "limit"},
+	reflect.TypeFor[Rule]():           {"priority", "limit"},
 	reflect.TypeFor[Trigger]():        {"rule", "scene", "webhook"},
 	reflect.TypeFor[MessageTrigger](): {"path", "on", "retained", "settle"},
 	reflect.TypeFor[StateTrigger]():   {"from"},
 	reflect.TypeFor[Condition]():      {"home", "rule"},
-	reflect.TypeFor[Action]():         {"parallel", "scene", "call", "enable", "disable", "notify", "http"},
+	reflect.TypeFor[Action]():         {"parallel", "scene", "notify", "http"},
 	reflect.TypeFor[PublishAction]():  {"expiry"},
 	reflect.TypeFor[CommandAction]():  {"entities", "area", "group", "kind", "worth"},
 	reflect.TypeFor[WaitAction]():     {"message"},

@@ -61,6 +61,8 @@ type waitingRecord struct {
 	Format   int               `json:"v"`
 	Run      *Run              `json:"run"`
 	Step     int               `json:"step,omitempty"` // the action that comes next, in records without At
+	Key      string            `json:"key,omitempty"`
+	Queued   bool              `json:"queued,omitempty"`
 	At       []frame           `json:"at,omitempty"`
 	Captured map[string]string `json:"captured,omitempty"`
 	Vars     map[string]any    `json:"vars,omitempty"`

@@ -18,7 +18,8 @@ type Rule struct {
 	Description string  `json:"description,omitempty"`
 	Enabled     bool    `json:"enabled"`
 	Mode        Mode    `json:"mode,omitempty"`
-	Max         int     `json:"max,omitempty"` // runs at a time, of mode Parallel
+	Max         int     `json:"max,omitempty"` // runs at a time, of mode Parallel; those in line, of Queued
+	Per         string  `json:"per,omitempty"` // an expression: the mode counts for each key by itself
 	CatchUp     CatchUp `json:"catch_up,omitempty"`
 	// Variables are durable, with the values they begin with.
 	Variables  map[string]Value `json:"variables,omitempty"`
@@ -61,6 +62,7 @@ const (
 	Restart  Mode = "restart"  // the waiting run is stopped, a new one begins
 	Single   Mode = "single"   // the trigger is not acted on
 	Parallel Mode = "parallel" // a new run begins beside it, up to Rule.Max
+	Queued   Mode = "queued"   // a new run begins when those before it have ended, up to Rule.Max in line
 )
 
 // CatchUp says how late what came due while the hub was off, or its clock not
@@ -319,11 +321,14 @@ type Action struct {
 	If      *IfAction        `json:"if,omitempty"`
 	Choose  *ChooseAction    `json:"choose,omitempty"`
 	Repeat  *RepeatAction    `json:"repeat,omitempty"`
-	Check   []Condition      `json:"check,omitempty"`    // the run goes on only if they hold
-	Stop    *StopAction      `json:"stop,omitempty"`     // the run is done
-	Fail    *StopAction      `json:"fail,omitempty"`     // the run has failed
-	Set     map[string]Value `json:"set,omitempty"`      // variables; texts may be templates
-	Note    string           `json:"note,omitempty"`     // a template, for the trace
+	Check   []Condition      `json:"check,omitempty"` // the run goes on only if they hold
+	Stop    *StopAction      `json:"stop,omitempty"`  // the run is done
+	Fail    *StopAction      `json:"fail,omitempty"`  // the run has failed
+	Set     map[string]Value `json:"set,omitempty"`   // variables; texts may be templates
+	Note    string           `json:"note,omitempty"`  // a template, for the trace
+	Call    *CallAction      `json:"call,omitempty"`
+	Enable  *RuleAction      `json:"enable,omitempty"`
+	Disable *RuleAction      `json:"disable,omitempty"`
 	OnError string           `json:"on_error,omitempty"` // "continue", or "fail" as when empty
 }
 
@@ -365,6 +370,17 @@ type ConfirmAction struct {
 	Within  Duration    `json:"within"`
 	Retries int         `json:"retries,omitempty"`
 	Else    []Action    `json:"else,omitempty"`
+}
+
+// A CallAction starts a run of another rule, in the same turn.
+type CallAction struct {
+	Rule       string `json:"rule"`
+	Conditions bool   `json:"conditions,omitempty"` // are asked
+}
+
+// A RuleAction switches another rule.
+type RuleAction struct {
+	Rule string `json:"rule"`
 }
 
 // A StopAction ends a run, and says why.

@@ -72,6 +72,7 @@ const (
 	ByTime    CauseKind = "time"
 	BySilence CauseKind = "silence"
 	ByStart   CauseKind = "start"
+	ByRule    CauseKind = "rule"
 )
 
 // A Seen is one condition as it was found. Those within All, Any and Not

@@ -226,6 +226,12 @@ func (a Action) String() string {
 			parts = append(parts, name+" = "+clip(a.Set[name].String()))
 		}
 		return "set " + strings.Join(parts, ", ")
+	case a.Call != nil:
+		return "call " + a.Call.Rule
+	case a.Enable != nil:
+		return "enable " + a.Enable.Rule
+	case a.Disable != nil:
+		return "disable " + a.Disable.Rule
 	case a.Note != "":
 		return "note " + clip(a.Note)
 	}
@@ -338,6 +344,8 @@ func (c *Cause) String() string {
 		return "planned for " + c.Planned.Format(time.DateTime)
 	case BySilence:
 		return "nothing heard of " + c.Entity + clip(c.Topic) + " for " + span(time.Duration(c.Held))
+	case ByRule:
+		return "called by " + c.By
 	case ByStart:
 		return "the hub started"
 	}

@@ -53,14 +53,21 @@ func (c *checker) rule(r *Rule) {
 	switch r.Mode {
 	case "", Restart, Single:
 		if r.Max != 0 {
-			c.bad("max", "Only the mode parallel has a number of runs.")
+			c.bad("max", "Only the modes parallel and queued have a number of runs.")
 		}
 	case Parallel:
 		if r.Max < 2 || r.Max > MaxParallel {
 			c.bad("max", "Between 2 and %d runs can go on side by side.", MaxParallel)
 		}
+	case Queued:
+		if r.Max < 1 || r.Max > MaxQueued {
+			c.bad("max", "Between 1 and %d runs can wait in line.", MaxQueued)
+		}
 	default:
-		c.bad("mode", "The mode is restart, single or parallel.")
+		c.bad("mode", "The mode is restart, single, queued or parallel.")
+	}
+	if r.Per != "" {
+		c.expression("per", r.Per, false)
 	}
 
 	if d := r.CatchUp; d != "" && d != Always && d != Never {
@@ -620,6 +627,12 @@ func (c *checker) flow(path string, a *Action) {
 	case a.Note != "":
 		c.text(path+".note", a.Note, MaxText)
 		c.template(path+".note", a.Note)
+	case a.Call != nil && !validID(a.Call.Rule):
+		c.bad(path+".call.rule", "Name an automation by its ID.")
+	case a.Enable != nil && !validID(a.Enable.Rule):
+		c.bad(path+".enable.rule", "Name an automation by its ID.")
+	case a.Disable != nil && !validID(a.Disable.Rule):
+		c.bad(path+".disable.rule", "Name an automation by its ID.")
 	case a.Set != nil:
 		c.variables(path+".set", a.Set)
 		for _, name := range sortedKeys(a.Set) {
@@ -653,7 +666,8 @@ func (c *checker) action(path string, a Action, depth int) {
 		c.bad(path+".on_error", "This is fail or continue.")
 	}
 	if !c.oneOf(path, "action", a.Publish != nil, a.Command != nil, a.Wait != nil, a.Confirm != nil, a.If != nil, a.Choose != nil,
-		a.Repeat != nil, a.Check != nil, a.Stop != nil, a.Fail != nil, a.Set != nil, a.Note != "") {
+		a.Repeat != nil, a.Check != nil, a.Stop != nil, a.Fail != nil, a.Set != nil, a.Note != "",
+		a.Call != nil, a.Enable != nil, a.Disable != nil) {
 		return
 	}
 	c.flow(path, &a)
