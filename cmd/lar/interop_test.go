@@ -23,6 +23,9 @@ import (
 	mqttclient "github.com/eclipse/paho.mqtt.golang"
 )
 
+// debianPython is the one that Debian's packages are for.
+const debianPython = "/usr/bin/python3"
+
 // certificate makes one for 127.0.0.1 that signs itself.
 func certificate(t *testing.T, dir string) (certFile, keyFile string, trust *tls.Config) {
 	t.Helper()
@@ -82,6 +85,37 @@ key = %[2]q
 		t.Run(tt.name+"/Paho3.1.1", func(t *testing.T) { pahoV3(t, tt.url, trust) })
 		t.Run(tt.name+"/Paho5.0", func(t *testing.T) { pahoV5(t, tt.url, trust) })
 	}
+	script := func(name string, args ...string) {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := finish(t, "", exec.Command(args[0], args[1:]...))
+			if code != 0 || stdout != "ok\n" {
+				t.Errorf("exit code %d, %q:\n%s", code, stdout, stderr)
+			}
+		})
+	}
+	python := func(name, transport, addr, ca string) {
+		host, port, _ := net.SplitHostPort(addr)
+		script(name+"/Python", debianPython, "testdata/interop.py", transport, host, port, ca)
+	}
+	if exec.Command(debianPython, "-c", "import paho.mqtt.client").Run() != nil {
+		missing(t, "Paho's client for Python is not here: install python3-paho-mqtt")
+	}
+	python("TCP", "tcp", b.address["mqtt"], "-")
+	python("TLS", "tcp", b.address["tls"], certFile)
+	python("WebSocket", "websockets", b.address["websocket"], "-")
+	python("SecureWebSocket", "websockets", b.address["secure-websocket"], certFile)
+
+	modules := t.TempDir()
+	install := exec.Command("npm", "install", "--no-audit", "--no-fund", "--prefix", modules, "mqtt@5")
+	if code, _, stderr := finish(t, "", install); code != 0 {
+		t.Errorf("MQTT.js is not installed: %s", stderr)
+	} else {
+		script("TCP/MQTT.js", "node", "testdata/interop.js", modules, "mqtt://"+b.address["mqtt"], "-")
+		script("TLS/MQTT.js", "node", "testdata/interop.js", modules, "mqtts://"+b.address["tls"], certFile)
+		script("WebSocket/MQTT.js", "node", "testdata/interop.js", modules, "ws://"+b.address["websocket"]+"/mqtt", "-")
+		script("SecureWebSocket/MQTT.js", "node", "testdata/interop.js", modules, "wss://"+b.address["secure-websocket"]+"/mqtt", certFile)
+	}
+
 	needMosquitto(t)
 	for _, version := range []string{"mqttv31", "mqttv311", "mqttv5"} {
 		t.Run("TCP/Mosquitto-"+version, func(t *testing.T) { mosquitto(t, b.address["mqtt"], "-V", version) })
