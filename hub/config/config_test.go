@@ -114,6 +114,9 @@ func TestEveryKeyAsVariable(t *testing.T) {
 		case bool:
 			return fmt.Sprint(!s.get(Defaults()).(bool))
 		case int:
+			if _, err := s.kind.text("77"); err != nil {
+				return "1"
+			}
 			return "77"
 		case time.Duration:
 			return "77s"

@@ -27,6 +27,17 @@ var aboutLimits = map[string]string{
 	"PerAddress":        "Connections from one address other than this machine.",
 	"Unauthenticated":   "Connections that have not said yet who they are.",
 	"KeptSessions":      "Sessions that outlive their connection.",
+	"KeptPerIdentity":   "Sessions of one credential that outlive their connection, not counting this machine.",
+	"AllQueuesBytes":    "Bytes that wait for all clients together.",
+	"LargeBytes":        "Bytes of packets over 64 KiB on their way in at one time; the next one waits.",
+	"ClientIDLength":    "Bytes of a client identifier, 256 at most.",
+	"UsernameLength":    "Bytes of a user name, 256 at most.",
+	"TopicLength":       "Bytes of a topic name or filter, 4096 at most.",
+	"TopicSeparators":   "Slashes of a topic name or filter, 200 at most.",
+	"TakeOvers":         "How often a minute a client may take its own place, before the next one waits.",
+	"ServerKeepAlive":   "The keep alive that every 5.0 client is told to use; 0s: its own.",
+	"MaximumQoS":        "The highest QoS that is served: 0, 1 or 2.",
+	"NoRetained":        "Whether messages may not be retained.",
 	"SessionExpiry":     "How long a session with a credential is kept, at most.",
 	"OpenSessionExpiry": "How long a session without a credential is kept, at most.",
 	"ConnectTimeout":    "How long a client may take to say who it is.",
@@ -48,6 +59,11 @@ func limitSettings() (list []setting) {
 			k = durationKind
 		case f.Type == reflect.TypeFor[bool]():
 			k = boolKind
+		case f.Type == reflect.TypeFor[*mqtt.QoS]():
+			list = append(list, maximumQoS(f.Name, func(c *Config) **mqtt.QoS {
+				return reflect.ValueOf(&c.Limits).Elem().Field(i).Addr().Interface().(**mqtt.QoS)
+			}))
+			continue
 		case f.Type.Kind() == reflect.Int && (strings.HasSuffix(f.Name, "Size") || strings.HasSuffix(f.Name, "Bytes")):
 			k = sizeKind
 		case f.Type.Kind() == reflect.Int:
@@ -72,9 +88,38 @@ func limitSettings() (list []setting) {
 	return list
 }
 
+// maximumQoS is the setting of a field that is nil for the highest.
+func maximumQoS(name string, field func(c *Config) **mqtt.QoS) setting {
+	k := countKind
+	k.want = "0, 1 or 2"
+	check := func(v any, err error) (any, error) {
+		if err != nil || v.(int) > int(mqtt.ExactlyOnce) {
+			return 0, errValue
+		}
+		return v, nil
+	}
+	k.toml = func(v any) (any, error) { return check(countKind.toml(v)) }
+	k.text = func(s string) (any, error) { return check(countKind.text(s)) }
+	return setting{
+		key: "limits." + snake(name), kind: k, comment: aboutLimits[name], reload: true,
+		get: func(c *Config) any {
+			if q := *field(c); q != nil {
+				return int(*q)
+			}
+			return int(mqtt.ExactlyOnce)
+		},
+		set: func(c *Config, v any) {
+			*field(c) = nil
+			if q := mqtt.QoS(v.(int)); q < mqtt.ExactlyOnce {
+				*field(c) = &q
+			}
+		},
+	}
+}
+
 // snake writes a Go name as a key: PacketSize is packet_size.
 func snake(name string) string {
-	name = strings.ReplaceAll(name, "QoS", "Qos")
+	name = strings.NewReplacer("QoS", "Qos", "ID", "Id").Replace(name)
 	var b strings.Builder
 	for i, r := range name {
 		if unicode.IsUpper(r) {
