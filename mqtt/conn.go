@@ -69,6 +69,8 @@ type Conn struct {
 	greeted     bool // CONNACK is encoded: others may follow
 	dead        bool
 	stalled     time.Duration // Run time since which the socket takes nothing
+	aliasMax    int           // topic aliases the client takes; set before CONNACK
+	sentAliases []string      // topics that have one: the first has alias 1
 	ackRoom     chan struct{} // closed when no more than ackRoomAt acknowledgements wait
 	ackRoomAt   int
 	ackedIn     int           // acknowledgements sent since the connection began
@@ -251,6 +253,7 @@ func (c *Conn) encode(s *send) {
 				p.HasExpiry, p.Expiry = true, uint32(max(0, (left+time.Second-1)/time.Second))
 			}
 		}
+		c.abbreviate(&p, s.m.Topic)
 		c.out = packet.AppendPublish(c.out, c.version, &p)
 		if c.maxPacket > 0 && len(c.out)-before > c.maxPacket {
 			c.out = c.out[:before] // [MQTT-3.1.2-25]; its window slot is freed by tooLarge
@@ -272,6 +275,34 @@ func (c *Conn) encode(s *send) {
 		}
 	}
 	c.unflushed += len(c.out) - before
+}
+
+// shortTopic is the length up to which a topic is not worth an alias.
+const shortTopic = 4
+
+// abbreviate puts a topic alias in the place of the topic, if the client takes
+// one, section 3.3.2.3.4. The first topics of a connection get them and keep
+// them; never more than the client has said [MQTT-3.1.2-26]. c.mu is held, and
+// p is encoded next.
+func (c *Conn) abbreviate(p *packet.Publish, topic string) {
+	if c.aliasMax == 0 || len(topic) <= shortTopic {
+		return
+	}
+	for i, known := range c.sentAliases {
+		if known == topic {
+			p.Alias, p.Topic = uint16(i+1), nil
+			return
+		}
+	}
+	if len(c.sentAliases) >= c.aliasMax {
+		return
+	}
+	p.Alias = uint16(len(c.sentAliases) + 1)
+	if c.maxPacket > 0 && packet.PublishSize(c.version, p) > c.maxPacket {
+		p.Alias = 0
+		return
+	}
+	c.sentAliases = append(c.sentAliases, topic)
 }
 
 // sendNow queues a packet that waits for nothing: PINGRESP, or the last one.

@@ -242,6 +242,9 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 	c.window = b.limits().Window
 	if p.Version == packet.V5 {
 		c.window = min(int(p.ReceiveMaximum), b.limits().Window)
+		c.mu.Lock()
+		c.aliasMax = min(int(p.TopicAliasMaximum), b.limits().TopicAliasMaximum)
+		c.mu.Unlock()
 	}
 	c.limit = b.limits().PacketSize
 	if open && !loopback(c.remote) {

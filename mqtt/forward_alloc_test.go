@@ -16,8 +16,8 @@ import (
 func TestForwardingDoesNotAllocate(t *testing.T) {
 	for _, v := range []packet.Version{packet.V311, packet.V5} {
 		for _, qos := range []mqtt.QoS{mqtt.AtMostOnce, mqtt.AtLeastOnce} {
-			for _, subs := range []int{1, 10} {
-				f := newForwarder(t, v, qos, subs)
+			for _, subs := range []int{1, 10} { // 5.0 ones with topic aliases
+				f := newForwarder(t, v, qos, subs, func(p *packet.Connect) { p.TopicAliasMaximum = uint16(subs) })
 				for range 100 {
 					f.once(t)
 				}

@@ -50,7 +50,7 @@ type forwarder struct {
 	qos   mqtt.QoS
 }
 
-func newForwarder(tb testing.TB, v packet.Version, qos mqtt.QoS, subs int) *forwarder {
+func newForwarder(tb testing.TB, v packet.Version, qos mqtt.QoS, subs int, change ...option) *forwarder {
 	b, err := mqtt.New(mqtt.Config{Store: mqtttest.NewStore(), Consumers: []mqtt.Consumer{unconcerned{}, unconcerned{}}})
 	if err != nil {
 		tb.Fatal(err)
@@ -62,7 +62,11 @@ func newForwarder(tb testing.TB, v packet.Version, qos mqtt.QoS, subs int) *forw
 		if err != nil {
 			tb.Fatal(err)
 		}
-		f.feed(tb, c, packet.Append(nil, v, &packet.Connect{Version: v, ClientID: id, CleanStart: true, ReceiveMaximum: 1000}))
+		p := &packet.Connect{Version: v, ClientID: id, CleanStart: true, ReceiveMaximum: 1000}
+		for _, fn := range change {
+			fn(p)
+		}
+		f.feed(tb, c, packet.Append(nil, v, p))
 		for _, p := range more {
 			f.feed(tb, c, packet.Append(nil, v, p))
 		}

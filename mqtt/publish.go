@@ -230,6 +230,16 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 	if len(s.subIDs) > 0 || s.dup || pub.p == nil {
 		s.m = pub.message()
 		c.encode(&s)
+	} else if c.aliasMax > 0 {
+		q := *pub.p
+		q.Dup, q.QoS, q.Retain, q.PacketID, q.Alias, q.SubscriptionIDs = false, s.qos, s.retain, s.id, 0, nil
+		if len(q.Topic) == 0 {
+			q.Topic = []byte(pub.topic)
+		}
+		c.abbreviate(&q, pub.topic)
+		c.out = packet.AppendPublish(c.out, c.version, &q)
+		c.unflushed += len(c.out) - before
+		b.stats.sent.Add(1)
 	} else {
 		enc := pub.encode(t.batch, c.version, s.qos, s.retain)
 		c.out = append(c.out, enc...)
