@@ -108,7 +108,7 @@ func (r *Rule) FormEditable() bool {
 		return false
 	}
 	for _, t := range r.Triggers {
-		if t.ID != "" || t.Message == nil && t.State == nil || t.State != nil && t.State.Hysteresis != 0 {
+		if t.ID != "" || t.Message == nil && t.State == nil || t.State != nil && (t.State.Hysteresis != 0 || t.State.ToAny != nil || t.State.From != nil) {
 			return false
 		}
 		if m := t.Message; m != nil {

@@ -372,6 +372,11 @@ func compareValues(a Value, op Op, b Value) Result {
 	return HoldsNot
 }
 
+// cameFrom tells whether a value was one that a state trigger asks for.
+func (s *StateTrigger) cameFrom(old Value) bool {
+	return len(s.From) == 0 || old.known() && compareAll(old, OneOf, Value{}, s.From, nil) == Holds
+}
+
 // holds tells whether a value is what a state trigger waits for.
 func (s *StateTrigger) holds(value Value, available bool) Result {
 	if !available || !value.known() {
@@ -379,6 +384,9 @@ func (s *StateTrigger) holds(value Value, available bool) Result {
 	}
 	if s.To != nil {
 		return compareValues(value, Equal, *s.To)
+	}
+	if s.ToAny != nil {
+		return compareAll(value, OneOf, Value{}, s.ToAny, nil)
 	}
 	result := Holds
 	if s.Above != nil {

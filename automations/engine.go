@@ -263,7 +263,9 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	} else {
 		o.valueIsPayload = true
 	}
-	o.captured = capture(trigger.Filter, m.Topic)
+	if f.captures {
+		o.captured = capture(trigger.Filter, m.Topic)
+	}
 	e.trigger(t, f.rule, &o)
 }
 

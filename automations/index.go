@@ -24,10 +24,11 @@ type aspectKey struct{ entity, aspect string }
 
 // A ref is one trigger of a rule that is on.
 type ref struct {
-	rule    *rule
-	trigger int
-	order   int      // of the triggers of all rules, so that what happens at once has an order
-	paths   []string // places in the payload that the rule asks for
+	rule     *rule
+	trigger  int
+	order    int      // of the triggers of all rules, so that what happens at once has an order
+	paths    []string // places in the payload that the rule asks for
+	captures bool     // levels of the topic
 	// def is the version the ref was made for.
 	def *Rule
 }
@@ -46,7 +47,8 @@ func newIndex(rules []*rule) *index {
 			switch {
 			case trigger.Message != nil:
 				f.paths = payloadPaths(r.def, trigger.Message)
-				filter, _ := plainFilter(trigger.Message.Filter)
+				filter, captures := plainFilter(trigger.Message.Filter)
+				f.captures = len(captures) > 0
 				x.topics.Set(filter, f, struct{}{})
 			case trigger.Silent != nil && trigger.Silent.Filter != "":
 				x.topics.Set(trigger.Silent.Filter, f, struct{}{})

@@ -71,12 +71,12 @@ func (e *Engine) state(t *mqtt.Turn, c *change) {
 		if m.holds {
 			return
 		}
-		*m = memory{known: true, holds: true, fired: s.For == 0 || !c.News}
+		*m = memory{known: true, holds: true, fired: s.For == 0 || !c.News || !s.cameFrom(Value(c.Old))}
 		if !m.fired {
 			m.deadline = e.deadlineIn(t, time.Duration(s.For), &deadline{rule: r, trigger: f.trigger})
 		}
 		e.keepMemory(t, r, f.trigger)
-		if s.For == 0 && c.News {
+		if s.For == 0 && c.News && s.cameFrom(Value(c.Old)) {
 			e.fire(t, c, true)
 		}
 	}
@@ -88,7 +88,7 @@ func (e *Engine) stateChanges(t *mqtt.Turn, c *change, m *memory) {
 	if !c.Available || !value.known() || m.known && m.value == value.String() {
 		return
 	}
-	first := !m.known
+	first := !m.known || !r.def.Triggers[trigger].State.cameFrom(Value(c.Old))
 	*m = memory{known: true, value: value.String()}
 	number := value.Type == devices.Number
 	if number {
@@ -134,6 +134,9 @@ func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
 		}
 	}
 	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, To: thresholds(s), Value: clip(value.String()), Held: s.For, Trigger: r.def.Triggers[trigger].ID}
+	if s.ToAny != nil {
+		cause.To = clip(value.String())
+	}
 	if s.To != nil {
 		value = *s.To
 		cause.To, cause.Value = clip(value.String()), clip(value.String())

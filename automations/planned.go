@@ -8,7 +8,6 @@ var planned = map[reflect.Type][]string{
 	reflect.TypeFor[Rule]():           {"priority", "limit"},
 	reflect.TypeFor[Trigger]():        {"rule", "scene", "webhook"},
 	reflect.TypeFor[MessageTrigger](): {"path", "on", "retained", "settle"},
-	reflect.TypeFor[StateTrigger]():   {"from"},
 	reflect.TypeFor[Condition]():      {"home", "rule"},
 	reflect.TypeFor[Action]():         {"parallel", "scene", "notify", "http"},
 	reflect.TypeFor[PublishAction]():  {"expiry"},

@@ -202,11 +202,14 @@ type MessageTrigger struct {
 // hold, restarts included. While the entity is unavailable or its value
 // unknown the memory stays, but a time counted for For begins anew.
 type StateTrigger struct {
-	Entity string   `json:"entity"`
-	Aspect string   `json:"aspect"`
-	To     *Value   `json:"to,omitempty"`
-	Above  *float64 `json:"above,omitempty"` // the value is greater than this
-	Below  *float64 `json:"below,omitempty"` // the value is less than this
+	Entity string  `json:"entity"`
+	Aspect string  `json:"aspect"`
+	To     *Value  `json:"to,omitempty"`
+	ToAny  []Value `json:"to_any,omitempty"` // in YAML a list at "to"
+	// From, when set, is what the value must have been just before: one of these.
+	From  []Value  `json:"from,omitempty"`
+	Above *float64 `json:"above,omitempty"` // the value is greater than this
+	Below *float64 `json:"below,omitempty"` // the value is less than this
 	// Hysteresis is how far the value must go back over a threshold before it
 	// can cross it again.
 	Hysteresis float64  `json:"hysteresis,omitempty"`
@@ -214,7 +217,9 @@ type StateTrigger struct {
 }
 
 // Change tells whether any change of the value triggers.
-func (s *StateTrigger) Change() bool { return s.To == nil && s.Above == nil && s.Below == nil }
+func (s *StateTrigger) Change() bool {
+	return s.To == nil && s.ToAny == nil && s.Above == nil && s.Below == nil
+}
 
 // A Condition holds, does not hold, or is unknown, which counts as not
 // holding but stays unknown under Not. Exactly one of its fields is set.

@@ -25,10 +25,15 @@ func (t Trigger) String() string {
 		switch {
 		case t.State.To != nil:
 			s += "becomes " + t.State.To.String()
+		case t.State.ToAny != nil:
+			s += "becomes one of" + strings.TrimPrefix(comparisonText(OneOf, Value{}, t.State.ToAny, nil), string(OneOf))
 		case t.State.Change():
 			s += "changes"
 		default:
 			s += "gets " + thresholds(t.State)
+		}
+		if len(t.State.From) > 0 {
+			s += ", from" + strings.TrimPrefix(comparisonText(OneOf, Value{}, t.State.From, nil), string(OneOf))
 		}
 		if t.State.For != 0 {
 			s += " for " + span(time.Duration(t.State.For))

@@ -170,6 +170,23 @@ func (c *checker) trigger(path string, t Trigger) {
 		c.value(path+".to", *s.To)
 		c.fits(path+".to", a, Equal, *s.To)
 	}
+	if s.ToAny != nil && (s.To != nil || s.Above != nil || s.Below != nil) {
+		c.bad(path, "Choose either values or a threshold.")
+	}
+	for _, l := range []struct {
+		name string
+		list []Value
+		set  bool
+	}{{"to", s.ToAny, s.ToAny != nil}, {"from", s.From, s.From != nil}} {
+		if l.set && (len(l.list) == 0 || len(l.list) > MaxArgs) {
+			c.bad(path+"."+l.name, "Give 1 to %d values.", MaxArgs)
+		}
+		for i, v := range l.list {
+			if c.value(at(path+"."+l.name, i), v) {
+				c.fits(at(path+"."+l.name, i), a, Equal, v)
+			}
+		}
+	}
 	for _, limit := range []struct {
 		name string
 		at   *float64

@@ -338,7 +338,7 @@ func (d *textDecoder) read(v reflect.Value, n *yaml.Node, path string) {
 	case reflect.Struct:
 		d.fields(v, n, path)
 	case reflect.Slice:
-		if e := v.Type().Elem(); n.Kind == yaml.ScalarNode && (e == clockType || e == weekdayType || e.Kind() == reflect.String) {
+		if e := v.Type().Elem(); n.Kind == yaml.ScalarNode && (e == clockType || e == weekdayType || e == valueType || e.Kind() == reflect.String) {
 			v.Set(reflect.MakeSlice(v.Type(), 1, 1)) // one may stand by itself
 			d.read(v.Index(0), n, path)
 			return
@@ -422,6 +422,10 @@ func (d *textDecoder) fields(v reflect.Value, n *yaml.Node, path string) {
 			if text, ok := d.json(c, p); ok {
 				v.Field(i).SetString(text)
 			}
+			return
+		}
+		if s, ok := v.Addr().Interface().(*StateTrigger); ok && key.Value == "to" && c.Kind == yaml.SequenceNode {
+			d.read(reflect.ValueOf(&s.ToAny).Elem(), c, p)
 			return
 		}
 		d.read(v.Field(i), c, p)
@@ -653,7 +657,7 @@ func keysOf(t reflect.Type) keys {
 	k := keys{index: map[string]int{}}
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if name == "" || name == "-" || t == reflect.TypeFor[Rule]() && slices.Contains([]string{"version", "saved", "text"}, name) {
+		if name == "" || name == "-" || name == "to_any" || t == reflect.TypeFor[Rule]() && slices.Contains([]string{"version", "saved", "text"}, name) {
 			continue
 		}
 		k.index[name] = i
@@ -778,6 +782,9 @@ func structNode(v reflect.Value) *yaml.Node {
 		}
 		if t == reflect.TypeFor[Rule]() && (name == "version" || name == "saved" || name == "text") {
 			continue
+		}
+		if name == "to_any" {
+			name = "to"
 		}
 		n.Content = append(n.Content, textNode(name), encodeNode(f))
 	}

@@ -108,6 +108,7 @@ func FuzzYAML(f *testing.F) {
 	f.Add(goodYAML, "name: other\nactions:\n  - wait: {for: 2s} # short\n")
 	f.Add("name: \"on\"\nenabled: off\ndescription: \"a\\nb \"\n", goodYAML)
 	f.Add("name: x\nconditions:\n- not:\n    not: {payload: \"21\"}\n", "name: x\nconditions:\n- all: [{payload: {missing: true}}]\n")
+	f.Add("name: x\ntriggers:\n- id: a\n  state: {entity: light.a, from: off, to: [on, \"1\"]}\n", "name: x\nmode: queued\nmax: 2\nactions:\n- if:\n    when: [{expr: vars.a > 1}]\n    then: [{set: {a: \"{{ 1 }}\"}}] # why\n")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		one, two := ParseYAML([]byte(a)), ParseYAML([]byte(b))
 		if len(one) != 1 || len(two) != 1 || read(one[0]) || read(two[0]) {
