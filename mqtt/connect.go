@@ -391,46 +391,52 @@ func (b *Broker) countKept(identity string, by int) {
 	}
 }
 
-// sweep has a worker delete what a removed session left on disk, and give to
+// sweep has workers delete what a removed session left on disk, and give to
 // other members what came by shared subscriptions and may still go to them;
 // sent is the number of the first message that was never sent. The session's
 // own record is gone already; should the hub stop before the end, the next
 // start sweeps what has no session.
 func (b *Broker) sweep(t *Turn, session uint32, sent uint64) {
-	t.Later(func() {
-		b.mu.Lock()
-		number := b.submitted
-		b.mu.Unlock()
-		if !b.waitDurable(number) { // what is not on disk yet is not found
+	w := &sweeping{session: session, sent: sent, kinds: []byte{kindSubscription, kindReceipt, kindCursor, kindQueue}}
+	// What is not on disk yet is not found.
+	t.Durable(func() { b.jobs.add(func() { b.sweepOn(w) }) })
+}
+
+// A sweeping is how far the sweep of a session has come.
+type sweeping struct {
+	session uint32
+	sent    uint64
+	kinds   []byte     // of records, still to be looked at
+	left    []leftover // found and not deleted yet
+}
+
+// sweepOn takes one step of a sweep. It does not wait for the disk: others want
+// the worker, to feed clients that have come back.
+func (b *Broker) sweepOn(w *sweeping) {
+	for len(w.left) == 0 {
+		if len(w.kinds) == 0 {
 			return
 		}
-		for _, kind := range []byte{kindSubscription, kindReceipt, kindCursor, kindQueue} {
-			for {
-				left, err := b.leftovers(kind, session, sent)
-				if err != nil {
-					b.log.Error("session not swept", "err", err)
-					return
-				}
-				if len(left) == 0 {
-					break
-				}
-				for len(left) > 0 {
-					durable := b.turnNow(func(t *Turn) {
-						for ; len(left) > 0 && !t.heavy(); left = left[1:] {
-							t.forget(left[0].key)
-							b.dropBody(t, left[0].body)
-							if left[0].m != nil {
-								b.pass(t, left[0].stray, nil, false)
-							}
-						}
-					})
-					if !b.waitDurable(durable) {
-						return
-					}
-				}
+		var err error
+		if w.left, err = b.leftovers(w.kinds[0], w.session, w.sent); err != nil {
+			b.log.Error("session not swept", "err", err)
+			return
+		}
+		if len(w.left) == 0 {
+			w.kinds = w.kinds[1:]
+		}
+	}
+	number := b.turnNow(func(t *Turn) {
+		for ; len(w.left) > 0 && !t.heavy(); w.left = w.left[1:] {
+			l := &w.left[0]
+			t.forget(l.key)
+			b.dropBody(t, l.body)
+			if l.m != nil {
+				b.pass(t, l.stray, nil, false)
 			}
 		}
 	})
+	b.onDurable(number, func() { b.jobs.add(func() { b.sweepOn(w) }) })
 }
 
 // A leftover is a record of a session that is gone.
