@@ -28,6 +28,9 @@ func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, 
 	if problems := given.Validate(e.house()); invalid(problems) {
 		return nil, &InvalidError{Problems: problems}
 	}
+	if path := given.followsSun(); path != "" && !e.home.Known {
+		return nil, &InvalidError{Problems: []Problem{{Path: path, Text: "Nothing can follow the sun yet: Lar does not know where the home is."}}}
+	}
 	// What is kept is ours alone: whoever called may change theirs.
 	def, err := Decode(given.Encode())
 	if err != nil {

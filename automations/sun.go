@@ -87,6 +87,22 @@ func (p Place) event(day local, name string) (time.Time, bool) {
 	return p.crossing(day, twilight, false)
 }
 
+// followsSun returns the place in a rule that needs to know where the home is;
+// empty if none does.
+func (r *Rule) followsSun() (path string) {
+	for i, t := range r.Triggers {
+		if t.Sun != nil {
+			return at("triggers", i) + ".sun"
+		}
+	}
+	walkConditions(r.allConditions(), func(c *Condition) {
+		if c.Sun != nil {
+			path = "conditions"
+		}
+	})
+	return path
+}
+
 // solar comes with the sun.
 type solar struct {
 	trigger *SunTrigger
