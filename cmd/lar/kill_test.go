@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -470,7 +469,7 @@ func manyStorms(t *testing.T, rounds int, dir string, end func(h *running)) {
 // times is how often a test does something: as often as a variable of the
 // environment says, or else so often.
 func times(variable string, usual int) int {
-	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+	if n, err := strconv.Atoi(settings[variable]); err == nil {
 		return n
 	}
 	return usual

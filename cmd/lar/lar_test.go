@@ -23,7 +23,17 @@ var lar string
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
 
+// settings are the variables LAR_… that the tests were given. The binary does
+// not see them: to it they would be settings of its own.
+var settings = make(map[string]string)
+
 func build(m *testing.M) int {
+	for _, v := range os.Environ() {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAR_") {
+			settings[name] = value
+			os.Unsetenv(name)
+		}
+	}
 	dir, err := os.MkdirTemp("", "lar-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
