@@ -536,12 +536,26 @@ type jobs struct {
 	limit   int
 	running int
 	waiting ring[func()]
+	closed  bool
 	idle    sync.WaitGroup
+}
+
+// close waits for the work that is being done, and drops what waits or comes
+// later: the store may be closed then, and the next start does it.
+func (j *jobs) close() {
+	j.mu.Lock()
+	j.closed = true
+	j.waiting.clear()
+	j.mu.Unlock()
+	j.idle.Wait()
 }
 
 func (j *jobs) add(fn func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.closed {
+		return
+	}
 	j.waiting.push(fn)
 	if j.running < j.limit {
 		j.running++

@@ -228,6 +228,6 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	b.mu.Unlock()
 	close(b.stopping)
 	<-b.timeEnded
-	b.jobs.idle.Wait()
+	b.jobs.close()
 	return err
 }

@@ -213,9 +213,14 @@ func (b *tab) open(path string) {
 	b.until(`document.readyState === "complete"`)
 }
 
-// click presses a button or link, named by what it says.
+// click presses a button or link, named by what it says. Rows say nothing
+// before the first frame is drawn (content-visibility), so it waits for that.
 func (b *tab) click(within, name string) {
 	b.t.Helper()
+	eventually(patience, func() bool {
+		_, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]float64](fmt.Sprintf(`hands.middle(hands.button(%q, %q))`, within, name)))
+		return err == nil
+	}) // what is wrong, if it is not there, the next line says
 	at := eval[[]float64](b, `hands.middle(hands.button(%s, %s))`, within, name)
 	b.do(chromedp.MouseClickXY(at[0], at[1]))
 }

@@ -131,6 +131,7 @@ func TestPowerCut(t *testing.T) {
 		dir          string
 		acknowledged uint64
 	}
+	var mu sync.Mutex // guards images: syncs come from the store's goroutines
 	var images []image
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -140,7 +141,16 @@ func TestPowerCut(t *testing.T) {
 		synced: map[string][]byte{},
 		left:   3,
 	}
-	p.cut = func(dir string) { images = append(images, image{dir, durable.Load()}) }
+	p.cut = func(dir string) {
+		mu.Lock()
+		defer mu.Unlock()
+		images = append(images, image{dir, durable.Load()})
+	}
+	enough := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(images) >= 10
+	}
 	for _, series := range []*series{&s.disk.logs, &s.disk.values} {
 		files, err := numberedFiles(p.dir, series.ext)
 		if err != nil {
@@ -157,7 +167,7 @@ func TestPowerCut(t *testing.T) {
 		told <- n
 	})
 	n := uint64(0)
-	for last := uint64(0); len(images) < 10; last = <-told {
+	for last := uint64(0); !enough(); last = <-told {
 		for n < last+40 {
 			n++
 			s.Submit(n, cutTurn(n), true)
