@@ -93,3 +93,23 @@ func TestTurnReady(t *testing.T) {
 		h.store.Fail(nil)
 	})
 }
+
+// TestCopiesOfQoS2Wait publishes with QoS 2 in a kept session: no copy leaves
+// before the publish is on disk, whatever QoS was granted, or it would come
+// again when the publisher sends it anew after a cut.
+func TestCopiesOfQoS2Wait(t *testing.T) {
+	for granted := range packet.QoS(3) {
+		inBubble(t, func(t *testing.T, h *house) {
+			pub := h.connect(v5, "pub", clean, expiry(1000))
+			sub := h.connect(v5, "sub", clean, expiry(1000))
+			sub.subscribe(granted, "t")
+			h.store.Hold()
+			pub.send(&packet.Publish{QoS: packet.ExactlyOnce, PacketID: 900, Topic: []byte("t"), Payload: []byte("x")})
+			synctest.Wait()
+			sub.expectNothing()
+			h.store.Resume()
+			synctest.Wait()
+			sub.receive("t", "x")
+		})
+	}
+}
