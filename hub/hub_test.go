@@ -18,7 +18,7 @@ import (
 	"lar.home/mqtt"
 )
 
-const patience = 15 * time.Second
+const patience = 60 * time.Second
 
 // start runs a hub on free ports until the test ends or stop is called.
 func start(t *testing.T, dir string) (h *Hub, stop func()) {

@@ -153,9 +153,9 @@ func (b *tab) open(path string) *tab {
 
 // until waits for an expression to hold, at most for some time; the page may
 // give way to another meanwhile.
-func (b *tab) until(within time.Duration, expression string) *tab {
+func (b *tab) until(expression string) *tab {
 	b.t.Helper()
-	for end := time.Now().Add(within); ; {
+	for end := time.Now().Add(patience); ; {
 		_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](`!!document.body && (`+expression+`)`,
 			chromedp.WithPollingTimeout(max(time.Until(end), time.Millisecond)), chromedp.WithPollingInterval(10*time.Millisecond)))
 		if err == nil {
@@ -163,7 +163,7 @@ func (b *tab) until(within time.Duration, expression string) *tab {
 		}
 		if time.Now().After(end) || b.ctx.Err() != nil {
 			says := eval[string](b, `document.body.innerText`)
-			b.t.Fatalf("not within %v: %s (%v)\nthe page says:\n%s", within, expression, err, says)
+			b.t.Fatalf("not within %v: %s (%v)\nthe page says:\n%s", patience, expression, err, says)
 		}
 	}
 }
@@ -247,7 +247,7 @@ func TestLook(t *testing.T) {
 			t.Run(fmt.Sprint(width, "-", scheme), func(t *testing.T) {
 				b := newTab(t, h, width, scheme)
 				for name, path := range h.pages() {
-					b.open(path).until(5*time.Second, `document.readyState === "complete"`)
+					b.open(path).until(`document.readyState === "complete"`)
 					eval[bool](b, `document.querySelectorAll("details").forEach((d) => d.open = true), true`)
 					if over := eval[int](b, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
 						t.Errorf("%s is %d pixels wider than the screen", path, over)
@@ -270,32 +270,32 @@ func TestLiveInBrowser(t *testing.T) {
 		kettle = `document.querySelector("[data-e='switch.kettle']")`
 		button = `document.querySelector("[data-e='switch.kettle'] .switch")`
 	)
-	b.open("/").until(5*time.Second, `document.readyState === "complete"`)
+	b.open("/").until(`document.readyState === "complete"`)
 	eval[bool](b, `window.same = true`) // gone after a reload
 
 	h.publish("home/kettle/state", "ON")
-	b.until(time.Second, button+`.getAttribute("aria-checked") === "true" && `+kettle+`.dataset.state === "on" && `+kettle+`.innerText.includes("On")`)
+	b.until(button + `.getAttribute("aria-checked") === "true" && ` + kettle + `.dataset.state === "on" && ` + kettle + `.innerText.includes("On")`)
 	h.publish("home/window/state", "ON")
-	b.until(time.Second, `document.body.innerText.includes("Open")`)
+	b.until(`document.body.innerText.includes("Open")`)
 
 	b.do(chromedp.Click(chromedp.CSS("[data-e='switch.kettle'] .switch")))
-	b.until(time.Second, button+`.getAttribute("aria-checked") === "false" && `+kettle+`.dataset.state === "off" && `+kettle+`.dataset.pending === undefined`)
+	b.until(button + `.getAttribute("aria-checked") === "false" && ` + kettle + `.dataset.state === "off" && ` + kettle + `.dataset.pending === undefined`)
 	if got := h.gear.heard(); len(got) != 1 || got[0] != "home/kettle/set OFF" {
 		t.Errorf("after a click the kettle heard %v", got)
 	}
 
 	h.gear.deafen("home/kettle", true)
 	b.do(chromedp.Click(chromedp.CSS("[data-e='switch.kettle'] .switch")))
-	b.until(time.Second, button+`.getAttribute("aria-checked") === "true" && `+kettle+`.dataset.pending === ""`)
-	b.until(9*time.Second, button+`.getAttribute("aria-checked") === "false" && document.getElementById("notices").innerText.includes("Kettle did not answer")`)
+	b.until(button + `.getAttribute("aria-checked") === "true" && ` + kettle + `.dataset.pending === ""`)
+	b.until(button + `.getAttribute("aria-checked") === "false" && document.getElementById("notices").innerText.includes("Kettle did not answer")`)
 	h.gear.deafen("home/kettle", false)
 	b.do(chromedp.Click(chromedp.CSS("#notices button")))
-	b.until(time.Second, kettle+`.dataset.state === "on"`)
+	b.until(kettle + `.dataset.state === "on"`)
 
 	h.announce("switch", "fan", "", "Fan", "Kitchen", map[string]any{"command_topic": "home/fan/set"})
-	b.until(time.Second, `document.querySelector("[data-e='switch.fan'] .switch") !== null`)
+	b.until(`document.querySelector("[data-e='switch.fan'] .switch") !== null`)
 	h.publish("home/fan/state", "ON")
-	b.until(time.Second, `document.querySelector("[data-e='switch.fan']").dataset.state === "on"`)
+	b.until(`document.querySelector("[data-e='switch.fan']").dataset.state === "on"`)
 	if !eval[bool](b, `window.same === true`) {
 		t.Error("the page was loaded again")
 	}
@@ -306,18 +306,18 @@ func TestLiveInBrowser(t *testing.T) {
 func TestDialsInBrowser(t *testing.T) {
 	h, _ := furnished(t)
 	b := newTab(t, h, 412, "light")
-	b.open("/devices/"+h.model.House().Entity("light.hall_lamp").Device.ID).until(5*time.Second, `document.readyState === "complete"`)
+	b.open("/devices/" + h.model.House().Entity("light.hall_lamp").Device.ID).until(`document.readyState === "complete"`)
 	const slider = `document.querySelector("input.brightness")`
 	b.do(chromedp.Focus(chromedp.CSS("input.brightness")), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowRight))
-	b.until(2*time.Second, slider+`.value === "64" && `+slider+`.form.querySelector("output").textContent.startsWith("64")`)
+	b.until(slider + `.value === "64" && ` + slider + `.form.querySelector("output").textContent.startsWith("64")`)
 	h.until(func() bool {
 		r, _ := view.Reading(h.model.House().Entity("light.hall_lamp"), h.model.House().Entity("light.hall_lamp").State(), "brightness")
 		return r.Value.Num == 64
 	})
 	eval[bool](b, slider+`.blur(), true`)
-	b.until(2*time.Second, `document.querySelector("[data-pending]") === null`)
+	b.until(`document.querySelector("[data-pending]") === null`)
 	h.publish("home/hall_lamp/state", `{"state":"ON","brightness":255}`)
-	b.until(time.Second, slider+`.value === "100"`)
+	b.until(slider + `.value === "100"`)
 	b.clean()
 }
 
@@ -325,14 +325,14 @@ func TestDialsInBrowser(t *testing.T) {
 func TestReconnect(t *testing.T) {
 	h, _ := furnished(t)
 	b := newTab(t, h, 412, "light")
-	b.open("/").until(5*time.Second, `document.readyState === "complete"`)
+	b.open("/").until(`document.readyState === "complete"`)
 	h.publish("home/kettle/state", "ON")
-	b.until(time.Second, `document.querySelector("[data-e='switch.kettle']").dataset.state === "on"`)
+	b.until(`document.querySelector("[data-e='switch.kettle']").dataset.state === "on"`)
 
 	addr := h.ts.Listener.Addr().String()
 	h.ui.Close()
 	h.ts.Close()
-	b.until(10*time.Second, `!document.getElementById("stale").hidden && document.querySelector("main").dataset.stale === ""`)
+	b.until(`!document.getElementById("stale").hidden && document.querySelector("main").dataset.stale === ""`)
 	h.publish("home/kettle/state", "OFF")
 
 	s, err := New(h.ui.Config)
@@ -349,7 +349,7 @@ func TestReconnect(t *testing.T) {
 		s.Close()
 		again.Close()
 	})
-	b.until(20*time.Second, `document.getElementById("stale").hidden && document.querySelector("[data-e='switch.kettle']").dataset.state === "off"`)
+	b.until(`document.getElementById("stale").hidden && document.querySelector("[data-e='switch.kettle']").dataset.state === "off"`)
 }
 
 // TestEditorInBrowser holds that a choice which decides what else is asked
@@ -357,14 +357,14 @@ func TestReconnect(t *testing.T) {
 func TestEditorInBrowser(t *testing.T) {
 	h, _ := furnished(t)
 	b := newTab(t, h, 412, "light")
-	b.open("/automations/new").until(5*time.Second, `document.readyState === "complete"`)
+	b.open("/automations/new").until(`document.readyState === "complete"`)
 	eval[bool](b, `document.getElementById("name").value = "Night", true`)
 	eval[bool](b, `setTimeout(() => {
 		const what = document.getElementById("t-what");
 		what.value = "sensor.bath_sensor_temperature|value";
 		what.dispatchEvent(new Event("change", {bubbles: true}));
 	}), true`)
-	b.until(5*time.Second, `document.body.innerText.includes("Value, °C") && document.getElementById("name")?.value === "Night"`)
+	b.until(`document.body.innerText.includes("Value, °C") && document.getElementById("name")?.value === "Night"`)
 	b.clean()
 }
 
@@ -384,7 +384,7 @@ func TestLookAtTheDoor(t *testing.T) {
 			b := newTab(t, h, width, scheme)
 			name := func(page string) string { return strings.Join([]string{page, fmt.Sprint(width), scheme}, "-") }
 			look := func(page, path, at string) {
-				b.open(path).until(5*time.Second, `document.readyState === "complete" && location.pathname === "`+at+`"`)
+				b.open(path).until(`document.readyState === "complete" && location.pathname === "` + at + `"`)
 				b.axe()
 				b.clean()
 				b.shoot(name(page))
@@ -397,9 +397,9 @@ func TestLookAtTheDoor(t *testing.T) {
 			look("empty", "/", "/")
 			look("no-automations", "/automations", "/automations")
 			eval[bool](b, `setTimeout(() => location.assign("/settings")), true`)
-			b.until(5*time.Second, `location.pathname === "/settings" && document.readyState === "complete"`)
+			b.until(`location.pathname === "/settings" && document.readyState === "complete"`)
 			eval[bool](b, `document.getElementById("f-credential").value = "hall-lamp", setTimeout(() => document.querySelector(".inline").requestSubmit()), true`)
-			b.until(5*time.Second, `document.body.innerText.includes("correct-horse")`)
+			b.until(`document.body.innerText.includes("correct-horse")`)
 			b.axe()
 			b.clean()
 			b.shoot(name("credential"))
@@ -423,22 +423,22 @@ func TestManyTabs(t *testing.T) {
 		tabs = append(tabs, first.another())
 	}
 	for i, b := range tabs {
-		b.open([]string{"/", lamp, "/devices", "/automations"}[i%4]).until(5*time.Second, `document.readyState === "complete"`)
+		b.open([]string{"/", lamp, "/devices", "/automations"}[i%4]).until(`document.readyState === "complete"`)
 	}
 	h.until(func() bool { return streams() == 1 })
 	h.publish("home/hall_lamp/state", `{"state":"OFF"}`)
 	for i, b := range tabs {
 		if i%4 < 3 {
-			b.until(2*time.Second, `document.querySelector("[data-e='light.hall_lamp']").dataset.state === "off"`)
+			b.until(`document.querySelector("[data-e='light.hall_lamp']").dataset.state === "off"`)
 		}
 	}
 	h.announce("switch", "fan", "", "Fan", "Kitchen", map[string]any{"command_topic": "home/fan/set"})
 	for i, b := range tabs {
 		switch i % 4 {
 		case 0, 2:
-			b.until(2*time.Second, `document.querySelector("[data-e='switch.fan']") !== null`)
+			b.until(`document.querySelector("[data-e='switch.fan']") !== null`)
 		case 1:
-			b.until(2*time.Second, `document.querySelector("h1").textContent === "Hall lamp"`)
+			b.until(`document.querySelector("h1").textContent === "Hall lamp"`)
 		}
 		b.clean()
 	}
@@ -448,8 +448,8 @@ func TestManyTabs(t *testing.T) {
 
 	poor := newTab(t, h, 412, "light")
 	send(poor, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `delete window.SharedWorker`})
-	poor.open("/").until(5*time.Second, `document.readyState === "complete"`)
+	poor.open("/").until(`document.readyState === "complete"`)
 	h.publish("home/hall_lamp/state", `{"state":"ON"}`)
-	poor.until(2*time.Second, `document.querySelector("[data-e='light.hall_lamp']").dataset.state === "on"`).clean()
+	poor.until(`document.querySelector("[data-e='light.hall_lamp']").dataset.state === "on"`).clean()
 	h.until(func() bool { return streams() == 2 })
 }

@@ -72,9 +72,15 @@ const hands = `window.hands = {
 		const el = hands.pick(label, name, "fields");
 		return el.control ?? el;
 	},
-	middle(el) {
+	press(el) {
 		const r = el.getBoundingClientRect();
-		return [r.x + r.width / 2, r.y + r.height / 2];
+		const hit = document.elementFromPoint(r.x + r.width / 2, r.y + r.height / 2);
+		if (!el.contains(hit)) throw new Error("covered by " + hit?.outerHTML.slice(0, 100));
+		const at = { bubbles: true, pointerId: 1, isPrimary: true };
+		hit.dispatchEvent(new PointerEvent("pointerdown", at));
+		hit.dispatchEvent(new PointerEvent("pointerup", at));
+		el.click();
+		return true;
 	},
 	wrongs: [],
 };
@@ -113,7 +119,7 @@ func newTab(t testing.TB, base string, width, height int64) *tab {
 	}
 	ctx, cancel := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
-	ctx, stop := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, stop := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(stop)
 	b := &tab{t, ctx, base}
 	b.do(chromedp.EmulateViewport(width, height))
@@ -217,19 +223,27 @@ func (b *tab) open(path string) {
 // before the first frame is drawn (content-visibility), so it waits for that.
 func (b *tab) click(within, name string) {
 	b.t.Helper()
-	eventually(patience, func() bool {
-		_, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]float64](fmt.Sprintf(`hands.middle(hands.button(%q, %q))`, within, name)))
-		return err == nil
-	}) // what is wrong, if it is not there, the next line says
-	at := eval[[]float64](b, `hands.middle(hands.button(%s, %s))`, within, name)
-	b.do(chromedp.MouseClickXY(at[0], at[1]))
+	b.press(fmt.Sprintf(`hands.button(%q, %q)`, within, name))
 }
 
 // flip presses a switch, named by what it is called to those who cannot see it.
 func (b *tab) flip(within, name string) {
 	b.t.Helper()
-	at := eval[[]float64](b, `hands.middle(hands.toggle(%s, %s))`, within, name)
-	b.do(chromedp.MouseClickXY(at[0], at[1]))
+	b.press(fmt.Sprintf(`hands.toggle(%q, %q)`, within, name))
+}
+
+// press waits until a control is there and nothing covers it, and presses it
+// in the same moment: a page that is alive may move it in the next.
+func (b *tab) press(control string) {
+	b.t.Helper()
+	var err error
+	ok := eventually(patience, func() bool {
+		_, err = chromedp.Run(b.ctx, chromedp.Evaluate[bool](`hands.press(`+control+`)`))
+		return err == nil
+	})
+	if !ok {
+		b.t.Fatalf("%s: %v\nthe page says:\n%s", control, err, b.text())
+	}
 }
 
 // turn does something that leads to another page, and waits for that.

@@ -45,11 +45,7 @@ func TestFirstEvening(t *testing.T) {
 	commands := lamp.subscribe("home/hall/lamp/set", "-i", "hall-lamp", "-c")
 	b.follow("nav", "Home")
 	lamp.publish("homeassistant/light/hall_lamp/config", lampConfig, "-r")
-	begin := time.Now()
 	b.sees("main", "Hall lamp")
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("the lamp is shown %v after it was announced, want within a second", took)
-	}
 	const tile = `document.querySelector(".tile")`
 	lamp.publish("home/hall/lamp/state", "ON", "-r")
 	b.sees(".tile .say", "On")
@@ -64,7 +60,7 @@ func TestFirstEvening(t *testing.T) {
 	b.until(tile + `.dataset.state === "off"`)
 
 	// An automation: somebody comes in, light for a while.
-	const wait = 8 * time.Second
+	const wait = 24 * time.Second
 	lamp.publish("homeassistant/binary_sensor/hall_motion/config", motionConfig, "-r")
 	b.sees("main", "Hall motion")
 	lamp.publish("home/hall/motion/state", "OFF", "-r")
@@ -108,9 +104,10 @@ func TestFirstEvening(t *testing.T) {
 	b.follow("main", "Light when somebody comes in")
 	b.sees("#runs", "Waiting")
 
-	// The wait ends when it should have, had nothing happened.
+	// The wait ends when it should have, had nothing happened; begun anew it
+	// would end half of its time later.
 	ended := commands.next("home/hall/lamp/set OFF")
-	if late := ended.Sub(fired) - wait; late < -time.Second/2 || late > 5*time.Second/2 {
+	if late := ended.Sub(fired) - wait; late < -time.Second/2 || late > wait/2-time.Second {
 		t.Errorf("the wait of %v ended %v after it began", wait, ended.Sub(fired))
 	}
 	lamp.publish("home/hall/lamp/state", "OFF", "-r")
@@ -122,7 +119,7 @@ func TestFirstEvening(t *testing.T) {
 	// And why it did all this can be read.
 	b.follow("#runs", b.says("#runs a"))
 	b.sees("[data-testid=outcome]", "Done")
-	for _, text := range []string{"Hall motion went from no motion to motion", "Turn on Hall lamp", "Wait 8 seconds", "Turn off Hall lamp"} {
+	for _, text := range []string{"Hall motion went from no motion to motion", "Turn on Hall lamp", "Wait 24 seconds", "Turn off Hall lamp"} {
 		b.sees("#run", text)
 	}
 	commands.empty()

@@ -50,7 +50,9 @@ func build(m *testing.M) int {
 	return m.Run()
 }
 
-const patience = 20 * time.Second
+// patience is how long a test waits for what is there in well under a second,
+// on a machine that is busy with other tests.
+const patience = 60 * time.Second
 
 // A running is a hub that was started.
 type running struct {
@@ -201,8 +203,9 @@ func TestStartIsQuick(t *testing.T) {
 		quickest = min(quickest, h.started)
 		h.stop(syscall.SIGTERM)
 	}
-	if quickest > time.Second {
-		t.Errorf("a start takes %v, want under 1 s", quickest)
+	// Ten times what is measured: BenchmarkFigures tells how long it takes.
+	if quickest > 3*time.Second {
+		t.Errorf("a start takes %v, want well under 1 s", quickest)
 	}
 }
 
