@@ -336,6 +336,9 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	e.enter(t)
 	defer e.leave(t)
 	e.asked = -1
+	// This is the turn that was asked for. It may have the number of the one
+	// before, which then wrote nothing.
+	e.now.again = false
 	e.place(t)
 	if !e.started {
 		e.started = true
