@@ -114,6 +114,9 @@ func (h *Hub) Listeners() (list []string) {
 func Check(cfg Config) error {
 	_, err := readRights(cfg.Rights)
 	errs := []error{err}
+	if _, err := placeOf(cfg.Home); err != nil {
+		errs = append(errs, err)
+	}
 	for i := range cfg.Listeners {
 		if err := listen.CheckFiles(cfg.Listeners[i]); err != nil {
 			errs = append(errs, fmt.Errorf("listener %d: %w", i+1, err))

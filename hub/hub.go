@@ -21,6 +21,7 @@ import (
 	"lar.home/hub/identity"
 	"lar.home/hub/listen"
 	"lar.home/hub/mdns"
+	"lar.home/hub/settings"
 	"lar.home/hub/store"
 	"lar.home/mqtt"
 	"lar.home/ui"
@@ -51,6 +52,7 @@ type Config struct {
 	AllowAnonymous bool   // let clients of the local network in without a credential
 	Sync           string // when a write counts as durable: a store.Sync, "always" if empty
 	Listeners      []listen.Config
+	Home           config.Home
 	Rights         config.Rights
 	Limits         mqtt.Limits
 	Version        string
@@ -67,6 +69,7 @@ type Hub struct {
 	started   time.Time
 	clock     *clock
 	people    *identity.Directory
+	settings  *settings.Settings
 	model     *devices.Model
 	rules     *automations.Engine
 	pages     *ui.Server
@@ -104,6 +107,10 @@ func New(cfg Config) (_ *Hub, err error) {
 	if h.httpLn, err = openPort(cfg.HTTP, "--http"); err != nil {
 		return nil, err
 	}
+	place, err := placeOf(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
 	rights, err := readRights(cfg.Rights)
 	if err != nil {
 		return nil, err
@@ -134,10 +141,19 @@ func New(cfg Config) (_ *Hub, err error) {
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
+	h.settings, err = settings.Load(settings.Config{
+		Scan: h.store.Scan, Do: h.doDurable, Moved: h.moved, Fixed: place, Log: h.log,
+	})
+	if err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
 	if h.model, err = devices.New(devices.Options{Scan: h.store.Scan, Log: h.log}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
-	if h.rules, err = automations.New(automations.Config{Scan: h.store.Scan, Ready: h.store.Ready, Model: h.model, Log: h.log}); err != nil {
+	if h.rules, err = automations.New(automations.Config{
+		Scan: h.store.Scan, Ready: h.store.Ready, Model: h.model,
+		Location: h.settings.Location(), Place: rulesPlace(h.settings.Place()), Log: h.log,
+	}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
 	h.pages, err = ui.New(ui.Config{
@@ -145,6 +161,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		People:    h.people,
 		Model:     h.model,
 		Rules:     h.rules,
+		Settings:  h.settings,
 		Log:       h.log,
 		Version:   cfg.Version,
 		Addresses: h.Addresses,

@@ -21,7 +21,7 @@ import (
 // again: rules and their versions, what people call devices and where these
 // are, which were forgotten, and the names by which rules know devices and
 // entities. People and credentials have a file of their own (package identity).
-var precious = []string{"ur", "uv", "dp", "dt", "di", "dd"}
+var precious = []string{"ur", "uv", "xl", "xn", "dp", "dt", "di", "dd"}
 
 const (
 	keepsakeFormat = 1

@@ -20,13 +20,14 @@ import (
 // answer their commands within the turn.
 type home struct {
 	*mqtt.Broker
-	t      *testing.T
-	people *people
-	model  *devices.Model
-	rules  *automations.Engine
-	ui     *Server
-	ts     *httptest.Server
-	gear   *gear
+	t        *testing.T
+	people   *people
+	settings *settings
+	model    *devices.Model
+	rules    *automations.Engine
+	ui       *Server
+	ts       *httptest.Server
+	gear     *gear
 }
 
 // gear is the devices: what comes on …/set is said on …/state, unless the
@@ -65,7 +66,7 @@ func (g *gear) deafen(base string, deaf bool) {
 // emptyHome is a home with an owner and no devices.
 func emptyHome(t *testing.T) (*home, *browser) {
 	t.Helper()
-	h := &home{t: t, people: &people{}, gear: &gear{deaf: map[string]bool{}}}
+	h := &home{t: t, people: &people{}, settings: &settings{}, gear: &gear{deaf: map[string]bool{}}}
 	var err error
 	if h.model, err = devices.New(devices.Options{}); err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func emptyHome(t *testing.T) (*home, *browser) {
 	}
 	var b *browser
 	h.ui, h.ts, b = signedIn(t, h.model, func(c *Config) {
-		c.House, c.People, c.Rules = h.Broker, h.people, h.rules
+		c.House, c.People, c.Rules, c.Settings = h.Broker, h.people, h.rules, h.settings
 	})
 	h.model.Watch(h.rules)
 	h.model.Watch(h.ui)

@@ -90,6 +90,7 @@ func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mayStart(r); err != nil {
 		return err
 	}
+	askPlace(w)
 	return s.render(w, r, http.StatusOK, view.SetupPage(s.page(r, "Welcome", ""), view.Form{}))
 }
 
@@ -111,9 +112,19 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 	if name == "" {
 		f.Errors["name"] = "Tell us your name."
 	}
+	var place Place
+	readPlace(f, &place)
+	if err := s.Settings.CheckPlace(place); err != nil && len(f.Errors) == 0 {
+		if wrong, is := errors.AsType[*SettingError](err); is {
+			f.Errors[wrong.Field] = wrong.Text
+		}
+	}
 	if len(f.Errors) == 0 {
 		token, err := s.People.FirstRun(r.Context(), home, name, f.Value("password"))
 		if err == nil {
+			if _, err := s.setPlace(r, f); err != nil { // it can be set later
+				s.Log.Error("the home's place was not stored", "err", err)
+			}
 			setCookie(w, r, token)
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 			return nil
@@ -125,6 +136,7 @@ func (s *Server) setup(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	askPlace(w)
 	return s.render(w, r, http.StatusUnprocessableEntity, view.SetupPage(s.page(r, "Welcome", ""), f))
 }
 
@@ -225,6 +237,7 @@ func (s *Server) settings(w http.ResponseWriter, r *http.Request, status int, f 
 		MQTT:    s.addresses("mqtt"),
 		Web:     s.addresses("web"),
 		Version: s.Version,
+		Place:   s.placeWords(),
 	}
 	if who(r).may(administer) {
 		for _, c := range s.People.Credentials() {

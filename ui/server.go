@@ -60,12 +60,13 @@ type Rules interface {
 	RunNow(t *mqtt.Turn, id, by string) (*automations.Run, error)
 }
 
-// Config is what a [Server] is made of. House, People, Model and Rules must be set.
+// Config is what a [Server] is made of. House, People, Model, Rules and Settings must be set.
 type Config struct {
 	House     House
 	People    People
 	Model     Model
 	Rules     Rules
+	Settings  Settings
 	Log       *slog.Logger     // nil for none
 	Version   string           // of the hub, shown in the settings
 	Addresses func() []Address // where the hub is reached now; nil for none
@@ -85,8 +86,8 @@ type Server struct {
 
 // New returns a server of pages. Close ends it.
 func New(c Config) (*Server, error) {
-	if c.House == nil || c.People == nil || c.Model == nil || c.Rules == nil {
-		return nil, errors.New("ui: house, people, model and rules are needed")
+	if c.House == nil || c.People == nil || c.Model == nil || c.Rules == nil || c.Settings == nil {
+		return nil, errors.New("ui: house, people, model, rules and settings are needed")
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -177,6 +178,8 @@ func (s *Server) routes() http.Handler {
 	handle("GET /automations/{id}/runs/{run}", see, s.showRun)
 
 	handle("GET /settings", see, s.showSettings)
+	handle("GET /settings/place", administer, s.showPlace)
+	handle("POST /settings/place", administer, s.editPlace)
 	handle("POST /settings/credentials", administer, s.addCredential)
 	handle("POST /settings/credentials/remove", administer, s.removeCredential)
 
@@ -367,7 +370,7 @@ func (s *Server) page(r *http.Request, title, place string) view.Page {
 		Edit:   v.may(edit),
 		Manage: v.may(administer),
 		Build:  s.Version,
-		Now:    time.Now(),
+		Now:    time.Now().In(s.Settings.Location()),
 	}
 	if v.ID != "" {
 		p.Notice = s.takeNotice(v.token)

@@ -102,3 +102,76 @@ type Disk struct {
 	Turns   uint64 // changes kept since then
 	Since   time.Time
 }
+
+// A Place is where the home stands.
+type Place struct {
+	Known               bool
+	Latitude, Longitude float64 // degrees; north and east are positive
+	Zone                string  // of the IANA, "Europe/Berlin"; empty: that of the machine
+	// The configuration file says the position, or the zone: pages cannot
+	// change it.
+	FixedPosition, FixedZone bool
+}
+
+// A ChannelKind is how a channel reaches people.
+type ChannelKind string
+
+// Kinds of channels.
+const (
+	Ntfy    ChannelKind = "ntfy"
+	Webhook ChannelKind = "webhook"
+	Email   ChannelKind = "email"
+)
+
+// A Security is how a connection to a mail server is protected.
+type Security string
+
+// Securities.
+const (
+	TLS      Security = "tls"      // from its first byte, usually on port 465
+	StartTLS Security = "starttls" // usually on port 587
+	NoTLS    Security = "none"     // only where no password is given
+)
+
+// A Channel is a way by which automations notify. Its secrets stay here: a
+// rule only says its name.
+type Channel struct {
+	Name     string      `json:"-"`
+	Kind     ChannelKind `json:"kind"`
+	URL      string      `json:"url,omitempty"`   // of Ntfy with the topic, of Webhook
+	Token    string      `json:"token,omitempty"` // sent as "Authorization: Bearer"
+	Server   string      `json:"server,omitempty"`
+	Security Security    `json:"security,omitempty"`
+	User     string      `json:"user,omitempty"`
+	Password string      `json:"password,omitempty"`
+	From     string      `json:"from,omitempty"`
+	To       string      `json:"to,omitempty"`
+}
+
+// A SettingError says what is wrong with a setting, as a sentence.
+type SettingError struct {
+	Field string // empty: the setting as a whole
+	Text  string
+}
+
+func (e *SettingError) Error() string {
+	if e.Field == "" {
+		return e.Text
+	}
+	return e.Field + ": " + e.Text
+}
+
+// Settings is what the owner sets of the home: the hub keeps it. Errors that a
+// person caused are [*SettingError].
+type Settings interface {
+	Place() Place
+	// CheckPlace says what is wrong with a place, as SetPlace would.
+	CheckPlace(p Place) error
+	SetPlace(ctx context.Context, p Place) error
+	// Location is the home's time zone.
+	Location() *time.Location
+	// Channels returns the channels by name, secrets included.
+	Channels() []Channel
+	SetChannel(ctx context.Context, c Channel) error
+	RemoveChannel(ctx context.Context, name string) error
+}

@@ -242,6 +242,9 @@ func (b *browser) at(path string) *browser {
 // home is a server with an owner, and a browser of theirs.
 func serve(t *testing.T, c Config) (*Server, *httptest.Server) {
 	t.Helper()
+	if c.Settings == nil {
+		c.Settings = &settings{}
+	}
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)

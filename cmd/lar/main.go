@@ -198,6 +198,7 @@ func (f *flags) load() error {
 		MDNS:           effective.MDNS,
 		AllowAnonymous: effective.AllowAnonymous,
 		Listeners:      effective.Listeners,
+		Home:           effective.Home,
 		Rights:         effective.Rights,
 		Limits:         effective.Limits,
 		Version:        f.hub.Version,

@@ -24,6 +24,7 @@ type Config struct {
 	AllowAnonymous bool
 	LogLevel       string
 	Sync           string
+	Home           Home
 	Rights         Rights
 	Limits         mqtt.Limits
 	Listeners      []listen.Config
@@ -31,6 +32,10 @@ type Config struct {
 
 // Off, as an address, says not to listen.
 const Off = "off"
+
+// Home says where the home stands, in degrees as text, and which time its
+// walls show; empty is what the pages say.
+type Home struct{ Latitude, Longitude, Zone string }
 
 // Rights says who may connect, and what clients may do, beside the people and
 // credentials of the home.
@@ -93,6 +98,13 @@ var settings = append([]setting{
 		"Let clients of the local network connect without a credential, also when the\nhome has an owner."),
 	define(choice("debug", "info", "warn", "error"), "log_level", "log-level", func(c *Config) *string { return &c.LogLevel },
 		"What is logged: debug, info, warn or error.").reloaded(),
+
+	define(degreeKind, "home.latitude", "", func(c *Config) *string { return &c.Home.Latitude },
+		"Where the home stands, for the sun: degrees, north and east positive. \"\": as\nset on the pages, which cannot change what stands here."),
+	define(degreeKind, "home.longitude", "", func(c *Config) *string { return &c.Home.Longitude },
+		"Degrees; east is positive."),
+	define(textKind, "home.zone", "", func(c *Config) *string { return &c.Home.Zone },
+		"The time zone of automations and pages, like \"Europe/Berlin\". \"\": as set on\nthe pages, or else that of this machine."),
 
 	define(textKind, "rights.password_file", "", func(c *Config) *string { return &c.Rights.PasswordFile },
 		"A file of users and passwords, a line each: a name, a colon and a hash as lar\npasswd or mosquitto_passwd make it. Once it is named, everybody needs a user\nname. Empty: none.").aPath().reloaded(),

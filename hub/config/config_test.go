@@ -126,6 +126,9 @@ func TestEveryKeyAsVariable(t *testing.T) {
 					return w
 				}
 			}
+			if s.key == "home.latitude" || s.key == "home.longitude" {
+				return "7.5"
+			}
 			return ":77"
 		default:
 			return fmt.Sprint(v, "x")[:0] + "7.7.7.7"
@@ -158,6 +161,7 @@ func TestWhatIsWrong(t *testing.T) {
 		{"[limit]\npacket_size = 5", []string{"lar.toml:2:", "[limits]?"}},
 		{"[[listener]]\naddress = \":1\"\n[[listener]]\nadress = \":2\"", []string{"lar.toml:4:", "adress of [[listener]] 2", "address of"}},
 		{"mdns = \"yes\"", []string{"lar.toml:1:", "mdns wants true or false"}},
+		{"[home]\nlatitude = 200", []string{"lar.toml:2:", "latitude in [home] wants degrees"}},
 		{"mqtt = 1883", []string{"lar.toml:1:", "text in quotes"}},
 		{"[limits]\npacket_size = \"8 MB\"", []string{"lar.toml:2:", "MiB"}},
 		{"[limits]\nkeep_alive = 60", []string{"lar.toml:2:", "10s"}},

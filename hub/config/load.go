@@ -204,7 +204,7 @@ func flatten(prefix string, v any, into map[string]any) {
 		for k, sub := range v {
 			flatten(join(prefix, k), sub, into)
 		}
-		if len(v) == 0 && !slices.Contains([]string{"", "limits", "rights"}, prefix) && !strings.HasPrefix(prefix, "listener.") {
+		if len(v) == 0 && !slices.Contains([]string{"", "home", "limits", "rights"}, prefix) && !strings.HasPrefix(prefix, "listener.") {
 			into[prefix] = v
 		}
 	case []any:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -23,6 +24,35 @@ var textKind = kind{
 	toml:  func(v any) (any, error) { return as[string](v) },
 	text:  func(s string) (any, error) { return s, nil },
 	write: func(v any) string { return quote(v.(string)) },
+}
+
+// degreeKind is a number of degrees, kept as text so that none is not 0.
+var degreeKind = kind{
+	want: `degrees as in 52.52 or -3.7, or ""`,
+	toml: func(v any) (any, error) {
+		switch v := v.(type) {
+		case float64:
+			return parseDegrees(strconv.FormatFloat(v, 'f', -1, 64))
+		case int64:
+			return parseDegrees(strconv.FormatInt(v, 10))
+		case string:
+			return parseDegrees(v)
+		}
+		return "", errValue
+	},
+	text:  func(s string) (any, error) { return parseDegrees(s) },
+	write: func(v any) string { return cmp.Or(v.(string), `""`) },
+}
+
+func parseDegrees(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(math.Abs(f) <= 180) {
+		return "", errValue
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64), nil
 }
 
 var boolKind = kind{

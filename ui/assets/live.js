@@ -447,6 +447,24 @@ function page() {
 		if (el.matches("[data-submit]")) el.form.requestSubmit(el.closest(".block")?.querySelector("[value=refresh]"));
 	});
 
+	// ---- the place of the home: asked for by a press of a button only
+
+	const locate = document.querySelector("[data-locate]");
+	if (locate) {
+		const fill = (name, value) => {
+			const el = locate.form.elements[name];
+			if (el && !el.disabled) el.value = value;
+		};
+		locate.hidden = false;
+		locate.addEventListener("click", () => {
+			fill("zone", Intl.DateTimeFormat().resolvedOptions().timeZone ?? "");
+			if (isSecureContext) navigator.geolocation?.getCurrentPosition(({ coords }) => {
+				fill("latitude", coords.latitude.toFixed(3));
+				fill("longitude", coords.longitude.toFixed(3));
+			});
+		});
+	}
+
 	// ---- times
 
 	const units = [["day", 86400], ["hour", 3600], ["minute", 60]];

@@ -8,6 +8,7 @@ type Settings struct {
 	Credentials []Credential
 	MQTT, Web   []string // addresses
 	Version     string
+	Place       string // and the time zone
 	Disk        []Fact
 }
 

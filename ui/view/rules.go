@@ -493,7 +493,7 @@ const recentRuns = 3
 // Clock writes a time as precisely as it is worth: to the second today, with
 // the date on other days.
 func Clock(now, at time.Time) string {
-	now, at = now.Local(), at.Local()
+	at = at.In(now.Location())
 	if now.YearDay() == at.YearDay() && now.Year() == at.Year() {
 		return at.Format("15:04:05")
 	}

@@ -45,7 +45,7 @@ func Text(a devices.Aspect, v devices.Value) string {
 	case devices.Text:
 		if a.Type == devices.Time {
 			if at, err := time.Parse(time.RFC3339, v.Str); err == nil {
-				return Moment(at)
+				return Moment(at.Local(), at)
 			}
 		}
 		return v.Str + unit
@@ -367,7 +367,7 @@ func many(d, unit time.Duration, word string) string {
 }
 
 // Moment writes a time of day with its date.
-func Moment(at time.Time) string { return at.Local().Format("2 Jan 2006, 15:04") }
+func Moment(now, at time.Time) string { return at.In(now.Location()).Format("2 Jan 2006, 15:04") }
 
 // stamp writes a time as the datetime attribute wants it.
 func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339) }
