@@ -38,7 +38,16 @@ type Config struct {
 	Location *time.Location
 	// Place is where the home stands, for the sun.
 	Place Place
-	Log   *slog.Logger
+	// Send is handed what leaves the house by another way than a message, once
+	// it is on disk: at its turn, and all that is left at a start. It is called
+	// outside the house's lock and does not block; what became of it is told
+	// by Engine.Delivered, within a turn of its own. Nil sends nothing: what
+	// is to be sent waits.
+	Send func(o *Outgoing)
+	// Channel tells whether there is a channel for notifications with a name;
+	// nil takes every name. It is called under the house's lock.
+	Channel func(name string) bool
+	Log     *slog.Logger
 }
 
 // A Place is a position on Earth, in degrees; the zero Place is not known.
@@ -60,6 +69,8 @@ type Engine struct {
 	model    Model
 	location *time.Location
 	home     Place
+	send     func(o *Outgoing)
+	channel  func(name string) bool
 	log      *slog.Logger
 
 	// Under the house's lock.
@@ -84,26 +95,29 @@ type Engine struct {
 	lookAt      time.Duration          // when they are looked at next; -1 when an event tells
 	programs    map[string]*vm.Program // compiled expressions
 	now         turnState
+	out         []*Outgoing // that waits to be sent, the oldest first
 
 	// For everyone.
 	index    atomic.Pointer[index]
 	view     atomic.Pointer[view]
 	revision atomic.Uint64
+	outgoing atomic.Pointer[[]*Outgoing]
 }
 
 // turnState is what the engine counts within one turn.
 type turnState struct {
-	number  uint64
-	known   bool
-	ordinal int      // of the runs that began
-	bytes   int      // written by runs
-	again   bool     // there is more to do, in a turn of its own
-	depth   int      // of calls into the engine that are under way
-	changes []change // told while a call was under way
-	acting  *link    // the run that is being carried out
-	made    map[*mqtt.Message]*link
-	stirred bool          // what runs wait for may have come
-	loops   map[*rule]int // runs that the same rule has set off
+	number   uint64
+	known    bool
+	ordinal  int      // of the runs that began
+	outgoing int      // of what leaves
+	bytes    int      // written by runs
+	again    bool     // there is more to do, in a turn of its own
+	depth    int      // of calls into the engine that are under way
+	changes  []change // told while a call was under way
+	acting   *link    // the run that is being carried out
+	made     map[*mqtt.Message]*link
+	stirred  bool          // what runs wait for may have come
+	loops    map[*rule]int // runs that the same rule has set off
 }
 
 // A rule is what the engine keeps of a Rule.
@@ -119,10 +133,11 @@ type rule struct {
 	vars     map[string]any
 	waiting  []*waiting
 
-	runs, notRuns         []*Run // newest first; the slices are never changed
-	runOrder, notRunOrder uint64 // of their next records
-	newRuns, newNotRuns   []*Run // yet to be written, the oldest first
-	traced                bool   // it stands in Engine.traced
+	runs, notRuns         []*Run          // newest first; the slices are never changed
+	runOrder, notRunOrder uint64          // of their next records
+	newRuns, newNotRuns   []*Run          // yet to be written, the oldest first
+	slots                 [MaxRuns]uint64 // Seq of the run in each slot of records
+	traced                bool            // it stands in Engine.traced
 	seq                   uint64
 	origins               []origin // a ring, of runs for QoS 1 messages
 	nextOrigin            int
@@ -155,6 +170,8 @@ func New(c Config) (*Engine, error) {
 		model:    c.Model,
 		location: c.Location,
 		home:     c.Place,
+		send:     c.Send,
+		channel:  c.Channel,
 		log:      c.Log,
 		rules:    map[string]*rule{},
 		damaged:  map[string]bool{},
@@ -343,6 +360,9 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	if !e.started {
 		e.started = true
 		e.now.again = e.timed()
+		for _, o := range e.out { // once more: nobody knows what became of it
+			e.dispatch(t, o)
+		}
 		return
 	}
 	if e.ready() != nil {

@@ -73,7 +73,7 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 		}
 		return g
 	}
-	if o.cause.Kind == ByMessage {
+	if o.cause.hasPayload() {
 		o.cause.Payload = clipBytes(o.scene.payload)
 		if o.valueIsPayload {
 			o.cause.Value = o.cause.Payload
@@ -189,7 +189,7 @@ func (e *Engine) refuse(r *rule, o *event) string {
 // as far as the rule itself says.
 func (r *Rule) needsDisk() bool {
 	return r.Mode == Queued || len(r.Variables) > 0 || anyAction(r.Actions, func(a *Action) bool {
-		return a.waits() || a.Publish != nil && (a.Publish.QoS > mqtt.AtMostOnce || a.Publish.Retain)
+		return a.waits() || a.Notify != nil || a.HTTP != nil || a.Publish != nil && (a.Publish.QoS > mqtt.AtMostOnce || a.Publish.Retain)
 	})
 }
 
@@ -258,9 +258,11 @@ func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error)
 		text, err := e.fill(a.Note, e.given(w, t.Now))
 		step.Text = "note " + clip(text)
 		return err
+	case a.Notify != nil, a.HTTP != nil:
+		return e.leaves(t, w, &a, step)
 	}
 	p := a.Publish
-	if w.tooBig && mentionsPayload(p) {
+	if w.tooBig && a.mentionsPayload() {
 		return errTooBig
 	}
 	in := e.given(w, t.Now)

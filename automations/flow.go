@@ -202,7 +202,7 @@ func (e *Engine) given(w *waiting, now mqtt.Now) *given {
 // scene is what the conditions of a run are judged by.
 func (e *Engine) scene(w *waiting, now mqtt.Now) *scene {
 	s := &scene{now: now, location: e.location, house: e.house(), home: e.home, trigger: w.run.Trigger.Trigger,
-		payload: w.payload, message: w.run.Trigger.Kind == ByMessage, engine: e}
+		payload: w.payload, message: w.run.Trigger.hasPayload(), engine: e}
 	s.given = func() *given { return e.given(w, now) }
 	if s.message {
 		s.parts = payloadParts(w.payload, w.def.allPaths())

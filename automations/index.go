@@ -3,6 +3,7 @@ package automations
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,9 @@ type index struct {
 	topics   topic.Tree[*ref, struct{}]
 	aspects  map[aspectKey][]*ref
 	entities map[string][]*ref // those of all aspects of an entity
-	nothing  *prepared         // for a message that triggers nothing
+	hooks    map[string][]*ref // by the ID of a webhook
+	hookIDs  []string
+	nothing  *prepared // for a message that triggers nothing
 }
 
 type aspectKey struct{ entity, aspect string }
@@ -34,7 +37,7 @@ type ref struct {
 }
 
 func newIndex(rules []*rule) *index {
-	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}}
+	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}}
 	x.nothing = &prepared{index: x}
 	order := 0
 	for _, r := range rules {
@@ -46,12 +49,15 @@ func newIndex(rules []*rule) *index {
 			order++
 			switch {
 			case trigger.Message != nil:
-				f.paths = payloadPaths(r.def, trigger.Message)
+				f.paths = payloadPaths(r.def, trigger.Message.Payload)
 				filter, captures := plainFilter(trigger.Message.Filter)
 				f.captures = len(captures) > 0
 				x.topics.Set(filter, f, struct{}{})
 			case trigger.Silent != nil && trigger.Silent.Filter != "":
 				x.topics.Set(trigger.Silent.Filter, f, struct{}{})
+			case trigger.Webhook != nil:
+				f.paths = payloadPaths(r.def, nil)
+				x.hooks[trigger.Webhook.ID] = append(x.hooks[trigger.Webhook.ID], f)
 			case trigger.State != nil:
 				k := aspectKey{trigger.State.Entity, trigger.State.Aspect}
 				x.aspects[k] = append(x.aspects[k], f)
@@ -59,18 +65,19 @@ func newIndex(rules []*rule) *index {
 			}
 		}
 	}
+	x.hookIDs = slices.Sorted(maps.Keys(x.hooks))
 	return x
 }
 
 // payloadPaths lists the places that a rule asks for in a message's payload.
-func payloadPaths(def *Rule, m *MessageTrigger) []string {
+func payloadPaths(def *Rule, of *Compare) []string {
 	var paths []string
 	add := func(c *Compare) {
 		if c != nil && c.Path != "" && !slices.Contains(paths, c.Path) {
 			paths = append(paths, c.Path)
 		}
 	}
-	add(m.Payload)
+	add(of)
 	var walk func(list []Condition)
 	walk = func(list []Condition) {
 		for i := range list {

@@ -19,6 +19,7 @@ type stored struct {
 	notRuns  []*runRecord
 	origins  map[int]origin
 	vars     map[string]any
+	out      []*Outgoing
 }
 
 // load reads everything from the store.
@@ -45,11 +46,17 @@ func (e *Engine) load() error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		s := found[id]
+		e.out = append(e.out, s.out...)
+		if s.head == nil && len(s.out) > 0 && len(s.versions) == 0 {
+			continue // of a rule that is gone
+		}
 		if err := e.adopt(id, s); err != nil {
 			e.damaged[id] = true
 			e.log.Error("automation left out", "rule", id, "err", err)
 		}
 	}
+	slices.SortStableFunc(e.out, func(a, b *Outgoing) int { return a.Made.Compare(b.Made) })
+	e.showOutgoing()
 	slices.SortFunc(e.unplaced, func(a, b *deadline) int { return a.wall.Compare(b.wall) })
 	return nil
 }
@@ -106,6 +113,15 @@ func (s *stored) read(kind byte, rest, v []byte) (err error) {
 		if err == nil && len(rest) == 1 && rest[0] < maxOrigins {
 			s.origins[int(rest[0])] = o
 		}
+	case recOutgoing:
+		var r *outgoingRecord
+		r, err = decodeRecord(v, func(r *outgoingRecord) int { return r.Format })
+		if err == nil && (r.Out == nil || r.Out.Key != string(rest) || r.Out.Notify == nil && r.Out.HTTP == nil) {
+			err = fmt.Errorf("nothing to be sent")
+		}
+		if err == nil {
+			s.out = append(s.out, r.Out)
+		}
 	default:
 		err = fmt.Errorf("unknown kind")
 	}
@@ -143,6 +159,9 @@ func (e *Engine) adopt(id string, s *stored) error {
 		}
 	}
 	r.runs, r.runOrder, r.seq = traces(s.runs, r.seq)
+	for _, record := range s.runs {
+		r.slots[record.Order%MaxRuns] = record.Run.Seq
+	}
 	r.notRuns, r.notRunOrder, r.seq = traces(s.notRuns, r.seq)
 
 	slices.SortFunc(s.waiting, func(a, b *waitingRecord) int { return cmp.Compare(a.Run.Seq, b.Run.Seq) })

@@ -23,6 +23,7 @@ const (
 	recNotRun    = 'x' // + slot: the trace of a trigger that ran nothing
 	recVariables = 'd' // durable variables
 	recOrigin    = 'o' // + slot: a QoS 1 message that had a run
+	recOutgoing  = 'q' // + key: a notification or a request that waits to be sent
 
 	format = 1
 )

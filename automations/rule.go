@@ -107,6 +107,7 @@ type Trigger struct {
 	Every   *EveryTrigger   `json:"every,omitempty"`
 	Sun     *SunTrigger     `json:"sun,omitempty"`
 	Start   *StartTrigger   `json:"start,omitempty"`
+	Webhook *WebhookTrigger `json:"webhook,omitempty"`
 	Hand    *HandTrigger    `json:"hand,omitempty"`
 }
 
@@ -334,6 +335,8 @@ type Action struct {
 	Call    *CallAction      `json:"call,omitempty"`
 	Enable  *RuleAction      `json:"enable,omitempty"`
 	Disable *RuleAction      `json:"disable,omitempty"`
+	Notify  *NotifyAction    `json:"notify,omitempty"`
+	HTTP    *HTTPAction      `json:"http,omitempty"`
 	OnError string           `json:"on_error,omitempty"` // "continue", or "fail" as when empty
 }
 

@@ -61,6 +61,9 @@ type Cause struct {
 	Value string `json:"value,omitempty"`
 }
 
+// hasPayload tells whether what triggered brought a payload.
+func (c *Cause) hasPayload() bool { return c.Kind == ByMessage || c.Kind == ByWebhook }
+
 // A CauseKind tells apart what can trigger a run.
 type CauseKind string
 
@@ -73,6 +76,7 @@ const (
 	BySilence CauseKind = "silence"
 	ByStart   CauseKind = "start"
 	ByRule    CauseKind = "rule"
+	ByWebhook CauseKind = "webhook"
 )
 
 // A Seen is one condition as it was found. Those within All, Any and Not
@@ -102,4 +106,7 @@ type Step struct {
 	Planned time.Time `json:"planned,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Err     string    `json:"err,omitempty"`
+	// Out is the key of a notification or a request; Ended is when it was
+	// delivered, or given up.
+	Out string `json:"out,omitempty"`
 }

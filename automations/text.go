@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -69,6 +70,8 @@ func (t Trigger) String() string {
 		return s + onDays(t.Sun.Days)
 	case t.Start != nil:
 		return "the hub starts"
+	case t.Webhook != nil:
+		return "webhook " + t.Webhook.ID
 	case t.Hand != nil:
 		return "started by hand"
 	}
@@ -239,6 +242,10 @@ func (a Action) String() string {
 		return "disable " + a.Disable.Rule
 	case a.Note != "":
 		return "note " + clip(a.Note)
+	case a.Notify != nil:
+		return "notify " + a.Notify.To + " " + clip(a.Notify.Text)
+	case a.HTTP != nil:
+		return cmp.Or(a.HTTP.Method, "POST") + " " + clip(a.HTTP.URL)
 	}
 	return "nothing"
 }
@@ -351,15 +358,48 @@ func (c *Cause) String() string {
 		return "nothing heard of " + c.Entity + clip(c.Topic) + " for " + span(time.Duration(c.Held))
 	case ByRule:
 		return "called by " + c.By
+	case ByWebhook:
+		return "webhook " + c.Topic
 	case ByStart:
 		return "the hub started"
 	}
 	return string(c.Kind)
 }
 
+// templates are the texts of an action that may hold expressions.
+func (a *Action) templates() (list []string) {
+	add := func(s ...string) { list = append(list, s...) }
+	switch {
+	case a.Publish != nil:
+		add(a.Publish.Topic, a.Publish.Payload)
+	case a.Command != nil:
+		for _, v := range a.Command.Args {
+			add(v.Str)
+		}
+	case a.Set != nil:
+		for _, v := range a.Set {
+			add(v.Str)
+		}
+	case a.Note != "":
+		add(a.Note)
+	case a.Stop != nil:
+		add(a.Stop.Why)
+	case a.Fail != nil:
+		add(a.Fail.Why)
+	case a.Notify != nil:
+		add(a.Notify.Title, a.Notify.Text)
+	case a.HTTP != nil:
+		add(a.HTTP.URL, a.HTTP.Body)
+		for _, s := range a.HTTP.Headers {
+			add(s)
+		}
+	}
+	return list
+}
+
 // mentionsPayload tells whether an action needs what the trigger brought.
-func mentionsPayload(p *PublishAction) bool {
-	for _, s := range []string{p.Topic, p.Payload} {
+func (a *Action) mentionsPayload() bool {
+	for _, s := range a.templates() {
 		if strings.Contains(s, "{{") && (strings.Contains(s, "payload") || strings.Contains(s, "value") || strings.Contains(s, "data")) {
 			return true
 		}
@@ -371,10 +411,7 @@ func mentionsPayload(p *PublishAction) bool {
 // trigger brought.
 func (r *Rule) mentionsPayload(from int) bool {
 	return anyAction(r.Actions[min(from, len(r.Actions)):], func(a *Action) bool {
-		if a.Publish != nil && mentionsPayload(a.Publish) || a.Note != "" || a.Set != nil || len(a.conditions()) > 0 {
-			return true
-		}
-		return a.Command != nil && len(a.Command.Args) > 0 && strings.Contains(a.String(), "{{")
+		return a.mentionsPayload() || len(a.conditions()) > 0
 	})
 }
 

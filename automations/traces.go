@@ -93,6 +93,7 @@ func (e *Engine) keepTraces(t *mqtt.Turn, r *rule, onlyRuns bool) {
 func (r *rule) runTrace(run *Run) (k, v []byte) {
 	k = key(recRun, r.id, byte(r.runOrder%MaxRuns))
 	v = encode(&runRecord{Format: format, Order: r.runOrder, Run: run})
+	r.slots[r.runOrder%MaxRuns] = run.Seq
 	r.runOrder++
 	return k, v
 }

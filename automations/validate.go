@@ -144,7 +144,11 @@ func (c *checker) trigger(path string, t Trigger) {
 		}
 		c.triggers = append(c.triggers, t.ID)
 	}
-	if !c.oneOf(path, "trigger", t.Message != nil, t.State != nil, t.Silent != nil, t.Time != nil, t.Cron != nil, t.Every != nil, t.Sun != nil, t.Start != nil, t.Hand != nil) {
+	if !c.oneOf(path, "trigger", t.Message != nil, t.State != nil, t.Silent != nil, t.Time != nil, t.Cron != nil, t.Every != nil, t.Sun != nil, t.Start != nil, t.Webhook != nil, t.Hand != nil) {
+		return
+	}
+	if t.Webhook != nil {
+		c.webhook(path+".webhook", t.Webhook)
 		return
 	}
 	if t.Message == nil && t.State == nil {
@@ -684,7 +688,7 @@ func (c *checker) action(path string, a Action, depth int) {
 	}
 	if !c.oneOf(path, "action", a.Publish != nil, a.Command != nil, a.Wait != nil, a.Confirm != nil, a.If != nil, a.Choose != nil,
 		a.Repeat != nil, a.Check != nil, a.Stop != nil, a.Fail != nil, a.Set != nil, a.Note != "",
-		a.Call != nil, a.Enable != nil, a.Disable != nil) {
+		a.Call != nil, a.Enable != nil, a.Disable != nil, a.Notify != nil, a.HTTP != nil) {
 		return
 	}
 	c.flow(path, &a)
@@ -709,6 +713,10 @@ func (c *checker) action(path string, a Action, depth int) {
 		if p.QoS > mqtt.ExactlyOnce {
 			c.bad(path+".qos", "QoS is 0, 1 or 2.")
 		}
+	case a.Notify != nil:
+		c.notify(path+".notify", a.Notify)
+	case a.HTTP != nil:
+		c.http(path+".http", a.HTTP)
 	case a.Command != nil:
 		c.command(path+".command", a.Command)
 	case a.Wait != nil && a.Wait.Until != nil:

@@ -49,7 +49,12 @@ type house struct {
 	cutLose string // what is lost then
 	eager   bool   // lazy writes reach the disk after each turn
 
+	pending  []*automations.Outgoing // handed over, not answered yet
+	answerAt time.Time               // when they are
+	down     bool                    // nobody outside answers
+
 	recording bool
+	outs      []Out
 	left      []Sent
 	runs      []Ended
 	revision  uint64
@@ -61,6 +66,7 @@ type house struct {
 type lastTurn struct {
 	before   map[string][]byte // what stood where it wrote
 	held     int               // of left, from here on
+	outs     int               // of outs, likewise
 	wrote    bool
 	retained []*mqtt.Message
 	came     *mqtt.Message // its client sends it again
@@ -80,6 +86,49 @@ type Sent struct {
 	QoS      mqtt.QoS
 	Retain   bool
 	withDisk bool // it waited for the disk
+}
+
+// An Out is a notification or a request that left, the first time.
+type Out struct {
+	At time.Time
+	*automations.Outgoing
+}
+
+// answerAfter is how long it takes until what left is known to have arrived.
+const answerAfter = time.Second
+
+// send is what stands outside: everything arrives, once for a key.
+func (h *house) send(o *automations.Outgoing) {
+	h.pending = append(h.pending, o)
+	if h.answerAt = h.wall.Add(answerAfter); h.down {
+		return
+	}
+	h.arrive(o)
+}
+
+func (h *house) arrive(o *automations.Outgoing) {
+	if !slices.ContainsFunc(h.outs, func(was Out) bool { return was.Key == o.Key }) {
+		h.outs = append(h.outs, Out{h.wall, o})
+	}
+}
+
+// outside is whether anybody outside answers, from now on.
+func (h *house) outside(ok bool) {
+	h.down = !ok
+	for _, o := range h.pending {
+		if ok {
+			h.arrive(o)
+		}
+	}
+	h.answerAt = h.wall.Add(answerAfter)
+}
+
+// answer says of one that left that it has arrived.
+func (h *house) answer() {
+	o := h.pending[0]
+	h.pending = h.pending[1:]
+	h.turn(func(t *mqtt.Turn) { h.engine.Delivered(t, o.Key, nil) })
+	h.cut()
 }
 
 // An Ended is a run that has ended, or did not run.
@@ -115,7 +164,7 @@ func (h *house) scan(prefix, from []byte, fn func(key, value []byte) bool) error
 // start is the start of the hub, as the broker has it: one Wake each, then the
 // retained messages, then what is due.
 func (h *house) start() error {
-	h.off, h.boot = false, h.wall
+	h.off, h.boot, h.pending = false, h.wall, nil
 	h.wakes, h.shown = map[mqtt.Consumer]time.Duration{}, map[*mqtt.Message]bool{}
 	log := slog.New(slog.DiscardHandler)
 	model, err := devices.New(devices.Options{Scan: h.scan, Log: log})
@@ -123,7 +172,7 @@ func (h *house) start() error {
 		return err
 	}
 	engine, err := automations.New(automations.Config{
-		Scan: h.scan, Ready: func() error { return h.full }, Model: model, Location: h.location, Place: h.home, Log: log,
+		Scan: h.scan, Ready: func() error { return h.full }, Model: model, Location: h.location, Place: h.home, Log: log, Send: h.send,
 	})
 	if err != nil {
 		return err
@@ -193,7 +242,7 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 			h.wakes[c] = at
 		}
 	}
-	h.last = lastTurn{before: map[string][]byte{}, held: len(h.left), wrote: len(t.Writes()) > 0 || h.kept != kept, retained: retained}
+	h.last = lastTurn{before: map[string][]byte{}, held: len(h.left), outs: len(h.outs), wrote: len(t.Writes()) > 0 || h.kept != kept, retained: retained}
 	for _, w := range t.Writes() {
 		k := string(w.Key)
 		if _, ok := h.last.before[k]; !ok {
@@ -358,10 +407,15 @@ func (h *house) until(at time.Time) {
 				next = c
 			}
 		}
-		if next == nil {
-			break
+		due := at.Add(1) // nothing is
+		if next != nil {
+			due = h.boot.Add(h.wakes[next])
 		}
-		due := h.boot.Add(h.wakes[next])
+		if len(h.pending) > 0 && !h.down && !h.answerAt.After(at) && !h.answerAt.After(due) {
+			h.wall = later(h.wall, h.answerAt)
+			h.answer()
+			continue
+		}
 		if due.After(at) {
 			break
 		}
@@ -395,7 +449,7 @@ func (h *house) kill(lose string) {
 				kept = append(kept, s)
 			}
 		}
-		h.left = kept
+		h.left, h.outs = kept, h.outs[:h.last.outs]
 		if m := h.last.came; m != nil && m.QoS > mqtt.AtMostOnce && h.last.wrote {
 			again := *m
 			again.Dup = m.QoS == mqtt.AtLeastOnce

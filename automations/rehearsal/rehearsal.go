@@ -31,6 +31,7 @@ type Result struct {
 	Line   int
 	Errors []automations.TextProblem
 	Left   []Sent
+	Outs   []Out
 	Runs   []Ended
 }
 
@@ -91,6 +92,9 @@ type step struct {
 	Delete      *string    `json:"delete"`
 	Restore     *string    `json:"restore"`
 	Run         *string    `json:"run"`
+	Hook        *string    `json:"hook"`
+	Method      string     `json:"method"`
+	Outside     *string    `json:"outside"`
 	ExpectError string     `json:"expect_error"`
 }
 
@@ -101,6 +105,8 @@ type cut struct {
 type expect struct {
 	Expect  *string              `json:"expect"`
 	Forbid  *string              `json:"forbid"`
+	Notify  *string              `json:"notify"`
+	HTTP    *string              `json:"http"`
 	Ran     *string              `json:"ran"`
 	State   *string              `json:"state"`
 	Paused  *string              `json:"paused"`
@@ -114,6 +120,9 @@ type expect struct {
 	AtMost  *int                 `json:"at_most"`
 	Outcome string               `json:"outcome"`
 	Aspect  string               `json:"aspect"`
+	Title   *string              `json:"title"`
+	Urgency string               `json:"urgency"`
+	Method  string               `json:"method"`
 	Is      *automations.Compare `json:"compare"`
 
 	At        string               `json:"at"`
@@ -141,7 +150,7 @@ func Run(name string, data []byte, read func(name string) ([]byte, error)) []Res
 			p.play()
 		}
 		if p.house != nil {
-			p.result.Left, p.result.Runs = p.house.left, p.house.runs
+			p.result.Left, p.result.Outs, p.result.Runs = p.house.left, p.house.outs, p.house.runs
 		}
 		results = append(results, p.result)
 	}
@@ -383,7 +392,7 @@ func (p *player) step(path string, s *step) func(path string) {
 		set  bool
 	}{{"publish", s.Publish != nil}, {"kill", s.Kill != nil}, {"stop", s.Stop != nil}, {"start", s.Start != nil}, {"clock", s.Clock != nil},
 		{"trusted", s.Trusted != nil}, {"disk", s.Disk != nil}, {"save", s.Save != nil}, {"enable", s.Enable != nil}, {"disable", s.Disable != nil},
-		{"delete", s.Delete != nil}, {"restore", s.Restore != nil}, {"run", s.Run != nil}} {
+		{"delete", s.Delete != nil}, {"restore", s.Restore != nil}, {"run", s.Run != nil}, {"hook", s.Hook != nil}, {"outside", s.Outside != nil}} {
 		if k.set {
 			kinds = append(kinds, k.name)
 		}
@@ -392,10 +401,23 @@ func (p *player) step(path string, s *step) func(path string) {
 		p.bad(path, "A step does exactly one thing; this one has %d.", len(kinds))
 		return nil
 	}
-	if s.Publish == nil && (!s.Payload.IsZero() || s.QoS != 0 || s.Retain || s.Client != "" || s.Dup) {
+	if s.Publish == nil && s.Hook == nil && !s.Payload.IsZero() || s.Publish == nil && (s.QoS != 0 || s.Retain || s.Client != "" || s.Dup) {
 		p.bad(path, "payload, qos, retain, client and dup belong to publish.")
 	}
+	if s.Hook == nil && s.Method != "" {
+		p.bad(path+".method", "method belongs to hook.")
+	}
 	switch kinds[0] {
+	case "hook":
+		body := []byte(p.payload(path+".payload", &s.Payload))
+		return p.changing(s, func() error {
+			return p.house.do(func(t *mqtt.Turn) error { return p.house.engine.Hook(t, *s.Hook, cmp.Or(s.Method, "POST"), body) })
+		})
+	case "outside":
+		if *s.Outside != "down" && *s.Outside != "ok" {
+			p.bad(path+".outside", "What is outside is down or ok.")
+		}
+		return func(string) { p.house.outside(*s.Outside == "ok") }
 	case "publish":
 		if err := topic.ValidName(*s.Publish); err != nil {
 			p.bad(path+".publish", "This is no topic: it %v.", err)
@@ -697,13 +719,13 @@ func (p *player) same(n *yaml.Node, payload string) bool {
 // expectation checks one before the play.
 func (p *player) expectation(path string, e *expect) {
 	n := 0
-	for _, set := range []bool{e.Expect != nil, e.Forbid != nil, e.Ran != nil, e.State != nil, e.Paused != nil, e.Order != nil, e.Nothing != nil} {
+	for _, set := range []bool{e.Expect != nil, e.Forbid != nil, e.Notify != nil, e.HTTP != nil, e.Ran != nil, e.State != nil, e.Paused != nil, e.Order != nil, e.Nothing != nil} {
 		if set {
 			n++
 		}
 	}
 	if n != 1 {
-		p.bad(path, "An expectation has exactly one of expect, forbid, ran, state, paused, order and nothing_else.")
+		p.bad(path, "An expectation has exactly one of expect, forbid, notify, http, ran, state, paused, order and nothing_else.")
 	}
 	for _, f := range []*string{e.Expect, e.Forbid} {
 		if f != nil && topic.ValidFilter(*f) != nil {
@@ -795,6 +817,19 @@ func (p *player) matches(e *expect, filter string, s *Sent) bool {
 		(e.QoS == nil || int(s.QoS) == *e.QoS) && (e.Retain == nil || s.Retain == *e.Retain)
 }
 
+// went tells whether a notification or a request is one that an expectation
+// speaks of.
+func (p *player) went(e *expect, o Out) bool {
+	switch {
+	case e.Notify != nil && o.Notify != nil:
+		return *e.Notify == o.Notify.To && p.same(&e.Payload, o.Notify.Text) && (e.Title == nil || *e.Title == o.Notify.Title) &&
+			(e.Urgency == "" || e.Urgency == o.Notify.Urgency)
+	case e.HTTP != nil && o.HTTP != nil:
+		return *e.HTTP == o.HTTP.URL && p.same(&e.Payload, o.HTTP.Body) && (e.Method == "" || e.Method == o.HTTP.Method)
+	}
+	return false
+}
+
 func (e *expect) window(at time.Time) bool { return !at.Before(e.from) && !at.After(e.to) }
 
 func (p *player) judge(path string, e *expect) {
@@ -809,6 +844,16 @@ func (p *player) judge(path string, e *expect) {
 		}
 		if least, most, words := e.counts(); n < least || n > most {
 			p.bad(path, "expect %s: %d left %s, want %s", *e.Expect, n, between, words)
+		}
+	case e.Notify != nil, e.HTTP != nil:
+		n := 0
+		for _, o := range p.house.outs {
+			if e.window(o.At) && p.went(e, o) {
+				n++
+			}
+		}
+		if least, most, words := e.counts(); n < least || n > most {
+			p.bad(path, "%d left %s, want %s", n, between, words)
 		}
 	case e.Forbid != nil:
 		for i := range p.house.left {

@@ -179,11 +179,11 @@ func TestSweep(t *testing.T) {
 				continue
 			}
 			swept++
-			want := fmt.Sprint(texts(whole.house.left))
+			want := fmt.Sprint(texts(whole.house))
 			for cut := 1; cut <= whole.house.turns; cut++ {
 				for _, lose := range []string{"nothing", "turn"} {
 					p := play(cut, lose)
-					if got := fmt.Sprint(texts(p.house.left)); got != want {
+					if got := fmt.Sprint(texts(p.house)); got != want {
 						t.Fatalf("%s: %s: with a cut at turn %d that loses %s, there left\n%s\nwant\n%s", name, p.test.Test, cut, lose, got, want)
 					}
 				}
@@ -198,7 +198,7 @@ func TestSweep(t *testing.T) {
 // sweepable tells whether a test means the same with one more start.
 func (p *player) sweepable() bool {
 	for _, s := range p.test.When {
-		if s.Clock != nil || s.Trusted != nil || s.Disk != nil {
+		if s.Clock != nil || s.Trusted != nil || s.Disk != nil || s.Kill != nil && s.Kill.Lose == "turn" {
 			return false
 		}
 	}
@@ -212,8 +212,11 @@ func (p *player) sweepable() bool {
 	return p.test.Given.Trusted == nil
 }
 
-func texts(left []Sent) (list []string) {
-	for _, s := range left {
+func texts(h *house) (list []string) {
+	for _, o := range h.outs {
+		list = append(list, o.At.UTC().Format(time.DateTime)+" "+o.String()+"\n")
+	}
+	for _, s := range h.left {
 		list = append(list, s.At.UTC().Format(time.DateTime)+" "+s.String()+"\n")
 	}
 	slices.Sort(list) // of what leaves at one instant the order is free
