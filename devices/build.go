@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"lar.home/devices/homeassistant"
@@ -57,6 +58,7 @@ var builders = map[string]func(*builder){
 	"light":               buildLight,
 	"lock":                buildLock,
 	"notify":              buildNotify,
+	"remote":              buildRemote,
 	"number":              buildNumber,
 	"scene":               buildScene,
 	"select":              buildSelect,
@@ -148,6 +150,10 @@ func buildWith(cfg *homeassistant.Config, prefix string, ts *templates, make fun
 	defer func() { b.cfg = nil }()
 	s.avail = b.availability()
 	make(b)
+	if len(s.aspects)+len(s.commands) > 0 {
+		b.attributes()
+	}
+	s.forced = cfg.Flag("force_update", false)
 	if len(s.aspects) == 0 && len(s.commands) == 0 && s.problem == "" {
 		b.problem("its description has no topic that can be used")
 	}
@@ -192,7 +198,7 @@ func (b *builder) topic(key string) string {
 		return ""
 	}
 	t := b.cfg.Text(key, "")
-	if p := topicProblem(t); p != "" {
+	if p := filterProblem(t); p != "" {
 		b.problem("%s %q %s", key, cut(t, 80), p)
 		return ""
 	}
@@ -248,9 +254,70 @@ func (b *builder) read(topicKey string, extract func(in *input, out []update) []
 	if t == "" {
 		return false
 	}
+	if decode := decoders[strings.ToLower(b.cfg.Text("encoding", ""))]; decode != nil {
+		plain := extract
+		extract = func(in *input, out []update) []update { return plain(&input{payload: decode(in.payload)}, out) }
+	}
 	b.spec.reads = append(b.spec.reads, read{topic: t, extract: extract})
 	return true
 }
+
+// decoders make UTF-8 of what is in another encoding. UTF-8 is the usual one,
+// and what is raw is taken as it comes.
+var decoders = map[string]func([]byte) []byte{
+	"latin-1": fromLatin1, "latin1": fromLatin1, "iso-8859-1": fromLatin1, "iso8859-1": fromLatin1, "cp1252": fromLatin1, "windows-1252": fromLatin1,
+	"utf-16": fromUTF16, "utf16": fromUTF16, "utf-16-le": fromUTF16, "utf-16le": fromUTF16,
+}
+
+func fromLatin1(payload []byte) []byte {
+	out := make([]byte, 0, len(payload)+8)
+	for _, c := range payload {
+		out = utf8.AppendRune(out, rune(c))
+	}
+	return out
+}
+
+func fromUTF16(payload []byte) []byte {
+	var units []uint16
+	for i := 0; i+1 < len(payload); i += 2 {
+		units = append(units, uint16(payload[i])|uint16(payload[i+1])<<8)
+	}
+	if len(units) > 0 && units[0] == 0xfeff {
+		units = units[1:]
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
+// attributes reads what a description has beside its values: an object of any
+// shape, kept as its JSON.
+func (b *builder) attributes() {
+	if !b.cfg.Has("json_attributes_topic") {
+		return
+	}
+	t, ok := b.template("json_attributes_template")
+	if !ok {
+		return
+	}
+	i := b.aspect(Aspect{Name: "attributes", Type: Text, Unit: jsonUnit, Detail: true})
+	b.read("json_attributes_topic", func(in *input, out []update) []update {
+		text, ok := in.render(t)
+		if !ok {
+			return out
+		}
+		js, err := template.Decode(text)
+		if err != nil || js.Kind() != template.Dict {
+			return out
+		}
+		object, err := js.AppendJSON(nil, false)
+		if err != nil || len(object) > maxAttributes {
+			return out
+		}
+		return append(out, update{aspect: i, value: TextValue(string(object))})
+	})
+}
+
+// maxAttributes is the longest object of attributes that is kept, in bytes.
+const maxAttributes = 8 << 10
 
 // A parser makes a value of a text. With ok false the text says nothing.
 type parser func(text string) (v Value, ok bool)

@@ -38,11 +38,15 @@ func (t temperatures) aspect(b *builder, name string, low, high float64) Aspect 
 		low, high = math.Round(low*1.8+32), math.Round(high*1.8+32) // the usual bounds are °C
 	}
 	step := b.cfg.Number("temp_step", 1)
+	// Zigbee2MQTT gives each set point bounds of its own.
+	bound := func(key string, usual float64) float64 {
+		return t.celsius(b.cfg.Number(key+"_"+name, b.cfg.Number(key, usual)))
+	}
 	if t.fahrenheit {
 		step = round(step/1.8, 2)
 	}
 	return Aspect{Name: name, Type: Number, Unit: "°C", Precision: -1, Step: step,
-		Min: t.celsius(b.cfg.Number("min_temp", low)), Max: t.celsius(b.cfg.Number("max_temp", high))}
+		Min: bound("min_temp", low), Max: bound("max_temp", high)}
 }
 
 func temperaturesOf(b *builder) temperatures {
@@ -89,6 +93,18 @@ func buildClimate(b *builder) {
 		b.choice("preset", "set_preset", presets, "preset_mode_state_topic", "preset_mode_value_template", "preset_mode_command_topic", "preset_mode_command_template")
 	} else { // as older descriptions have it
 		b.choice("preset", "set_preset", c.Texts("hold_modes", maxOptions), "hold_state_topic", "hold_state_template", "hold_command_topic", "hold_command_template")
+	}
+	on, off := c.Text("payload_on", "ON"), c.Text("payload_off", "OFF")
+	for _, p := range []string{"away_mode", "aux"} { // older ones, too
+		b.property(property{aspect: Aspect{Name: strings.TrimSuffix(p, "_mode"), Type: Bool}, command: "set_" + strings.TrimSuffix(p, "_mode"),
+			parse: onOff(on, off),
+			encode: func(v Value) template.Value {
+				if v.Bool {
+					return template.FromString(on)
+				}
+				return template.FromString(off)
+			},
+			state: p + "_state_topic", read: p + "_state_template", topic: p + "_command_topic", write: p + "_command_template"})
 	}
 	b.power(modes)
 }
@@ -173,6 +189,8 @@ func buildFan(b *builder) {
 	steps := max(high-low+1, 1)
 	speed := Aspect{Name: "speed", Type: Number, Min: 0, Max: 100, Step: round(100/steps, 2), Unit: "%"}
 	resetSpeed := c.Text("payload_reset_percentage", payloadNone)
+	// What a Zigbee2MQTT calls its lowest speed is no stand-still: that is off.
+	still := c.Flag("speed_zero_is_off", false)
 	b.property(property{aspect: speed, command: "set_speed",
 		parse: func(text string) (Value, bool) {
 			v, ok := number(text)
@@ -185,10 +203,17 @@ func buildFan(b *builder) {
 			return v, ok
 		},
 		encode: func(v Value) template.Value {
-			return template.FromNumber(math.Ceil(v.Num*steps/100 + low - 1))
+			n := math.Ceil(v.Num*steps/100 + low - 1)
+			if still {
+				n = max(n, low)
+			}
+			return template.FromNumber(n)
 		},
 		state: "percentage_state_topic", read: "percentage_value_template",
 		topic: "percentage_command_topic", write: "percentage_command_template"})
+	if still {
+		b.stopAtZero()
+	}
 	b.namedSpeeds()
 	resetPreset := c.Text("payload_reset_preset_mode", payloadNone)
 	b.property(property{aspect: Aspect{Name: "preset", Type: Enum, Options: c.Texts("preset_modes", maxOptions)}, command: "set_preset",
@@ -200,18 +225,38 @@ func buildFan(b *builder) {
 		},
 		state: "preset_mode_state_topic", read: "preset_mode_value_template",
 		topic: "preset_mode_command_topic", write: "preset_mode_command_template"})
-	swing, still := c.Text("payload_oscillation_on", "oscillate_on"), c.Text("payload_oscillation_off", "oscillate_off")
-	b.property(property{aspect: Aspect{Name: "oscillating", Type: Bool}, command: "oscillate", parse: onOff(swing, still),
+	swing, rest := c.Text("payload_oscillation_on", "oscillate_on"), c.Text("payload_oscillation_off", "oscillate_off")
+	b.property(property{aspect: Aspect{Name: "oscillating", Type: Bool}, command: "oscillate", parse: onOff(swing, rest),
 		encode: func(v Value) template.Value {
 			if v.Bool {
 				return template.FromString(swing)
 			}
-			return template.FromString(still)
+			return template.FromString(rest)
 		},
 		state: "oscillation_state_topic", read: "oscillation_value_template",
 		topic: "oscillation_command_topic", write: "oscillation_command_template"})
 	b.choice("direction", "set_direction", []string{"forward", "reverse"}, "direction_state_topic", "direction_value_template",
 		"direction_command_topic", "direction_command_template")
+}
+
+// stopAtZero has a speed of 0 turn the fan off.
+func (b *builder) stopAtZero() {
+	var off func(c *call) error
+	for _, a := range b.spec.commands {
+		if a.Name == "turn_off" {
+			off = a.run
+		}
+	}
+	for i, a := range b.spec.commands {
+		if a.Name == "set_speed" && off != nil {
+			b.spec.commands[i].run = func(c *call) error {
+				if c.args["speed"].Num == 0 {
+					return off(c)
+				}
+				return a.run(c)
+			}
+		}
+	}
 }
 
 // namedSpeeds are what older descriptions have: low, medium, high, each with

@@ -58,7 +58,13 @@ func buildCover(b *builder) {
 	hasPosition := false
 	if c.Has("position_topic") || c.Has("set_position_topic") {
 		position = b.aspect(positionArg)
-		hasPosition = b.value(position, "position_topic", "position_template", steps.parse)
+		hasPosition = b.value(position, "position_topic", "position_template", func(text string) (Value, bool) {
+			// A template may make an object with both positions.
+			if js, err := template.Decode(text); err == nil && js.Kind() == template.Dict {
+				text = js.Key("position").Text()
+			}
+			return steps.parse(text)
+		})
 	}
 	if !hasState && hasPosition {
 		b.spec.derive = stateOfPosition(state, position)
@@ -109,6 +115,7 @@ func (b *builder) setScaled(name string, arg Aspect, aspect int, s scale, topicK
 		v := c.args[arg.Name]
 		text, err := encode(s.device(v.Num), map[string]template.Value{
 			arg.Name: template.FromNumber(v.Num), "tilt_position": template.FromNumber(v.Num),
+			"tilt_min": template.FromNumber(s.closed), "tilt_max": template.FromNumber(s.open),
 			"position_open": template.FromNumber(s.open), "position_closed": template.FromNumber(s.closed),
 		})
 		if err != nil {
@@ -152,6 +159,9 @@ func (b *builder) tilt() {
 	}
 	fixed("open_tilt", "tilt_opened_value", 100)
 	fixed("close_tilt", "tilt_closed_value", 0)
+	if c.Has("payload_stop_tilt") {
+		b.send("stop_tilt", "tilt_command_topic", "", c.Text("payload_stop_tilt", ""))
+	}
 	b.setScaled("set_tilt", tiltArg, i, s, "tilt_command_topic", "tilt_command_template", assumed)
 }
 

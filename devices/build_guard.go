@@ -14,11 +14,18 @@ var codeArg = Aspect{Name: "code", Type: Text, Secret: true, Min: 0, Max: 64}
 func buildLock(b *builder) {
 	c := b.cfg
 	i := b.aspect(Aspect{Name: "state", Type: Enum, Options: []string{"locked", "locking", "unlocked", "unlocking", "jammed"}})
-	reports := b.value(i, "state_topic", "value_template", words(map[string]string{
+	reset := c.Text("payload_reset", payloadNone)
+	known := words(map[string]string{
 		c.Text("state_jammed", "JAMMED"):   "jammed",
 		c.Text("state_locking", "LOCKING"): "locking", c.Text("state_unlocking", "UNLOCKING"): "unlocking",
 		c.Text("state_locked", "LOCKED"): "locked", c.Text("state_unlocked", "UNLOCKED"): "unlocked",
-	}))
+	})
+	reports := b.value(i, "state_topic", "value_template", func(text string) (Value, bool) {
+		if text == reset {
+			return Value{}, true
+		}
+		return known(text)
+	})
 	b.spec.assumed = b.assumed || !reports
 	topic := b.commandTopic("command_topic")
 	encode, ok := b.encoder("command_template")

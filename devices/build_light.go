@@ -14,23 +14,28 @@ import (
 // full brightness, in every schema.
 type light struct {
 	*builder
-	on, brightness, temp, color, effect, mode int
+	on, brightness, temp, color, white, effect, mode int
 
-	scale    float64 // of brightness as the device counts
-	kelvin   bool    // color temperature in kelvin and not in mired
-	assumeOn bool
-	effects  []string
-	rgb      bool               // has the older flag for plain red, green and blue
-	flashes  map[string]float64 // seconds of a short and a long flash
+	scale      float64    // of brightness as the device counts
+	whiteScale float64    // of its white light alone
+	mireds     [2]float64 // the least and the most it takes; 0 if not said
+	kelvin     bool       // color temperature in kelvin and not in mired
+	assumeOn   bool
+	effects    []string
+	rgb        bool               // has the older flag for plain red, green and blue
+	flashes    map[string]float64 // seconds of a short and a long flash
 }
 
 // buildLight reads the three schemas: separate topics, JSON, templates.
 func buildLight(b *builder) {
-	l := &light{builder: b, brightness: -1, temp: -1, color: -1, effect: -1, mode: -1}
+	l := &light{builder: b, brightness: -1, temp: -1, color: -1, white: -1, effect: -1, mode: -1}
 	l.on = b.aspect(Aspect{Name: "on", Type: Bool})
 	l.scale = b.cfg.Number("brightness_scale", 255)
 	if l.scale < 1 {
 		l.scale = 255
+	}
+	if l.whiteScale = b.cfg.Number("white_scale", 255); l.whiteScale < 1 {
+		l.whiteScale = 255
 	}
 	l.kelvin = b.cfg.Flag("color_temp_kelvin", false)
 	l.effects = b.cfg.Texts("effect_list", maxOptions)
@@ -63,6 +68,7 @@ func (l *light) hasTemp() {
 	}
 	lo, hi := l.cfg.Number("min_kelvin", 0), l.cfg.Number("max_kelvin", 0)
 	if lo <= 0 || hi <= 0 || !l.kelvin {
+		l.mireds = [2]float64{l.cfg.Number("min_mireds", 0), l.cfg.Number("max_mireds", 0)}
 		lo, hi = kelvin(l.cfg.Number("max_mireds", 500)), kelvin(l.cfg.Number("min_mireds", 153))
 	}
 	if lo >= hi {
@@ -77,6 +83,12 @@ func (l *light) hasColor() {
 	}
 }
 
+func (l *light) hasWhite() {
+	if l.white < 0 {
+		l.white = l.aspect(Aspect{Name: "white", Type: Number, Min: 0, Max: 100, Step: 1, Unit: "%"})
+	}
+}
+
 func (l *light) hasEffect() {
 	if l.effect < 0 {
 		l.effect = l.aspect(Aspect{Name: "effect", Type: Enum, Options: l.effects})
@@ -86,7 +98,7 @@ func (l *light) hasEffect() {
 // args lists what turn_on takes, after the aspects.
 func (l *light) args(more ...Aspect) []Aspect {
 	var args []Aspect
-	for _, i := range []int{l.brightness, l.temp, l.color, l.effect} {
+	for _, i := range []int{l.brightness, l.temp, l.color, l.white, l.effect} {
 		if i >= 0 {
 			args = append(args, l.spec.aspects[i])
 		}
@@ -127,7 +139,11 @@ func (l *light) sendTemp(v Value) template.Value {
 	if l.kelvin {
 		return template.FromNumber(math.Round(v.Num))
 	}
-	return template.FromNumber(kelvin(v.Num))
+	n := kelvin(v.Num)
+	if l.mireds[0] > 0 && l.mireds[0] <= l.mireds[1] { // as rounding to kelvin and back may go beyond
+		n = min(max(n, l.mireds[0]), l.mireds[1])
+	}
+	return template.FromNumber(n)
 }
 
 // assume shows what was commanded, on a light that reports nothing.
@@ -136,7 +152,7 @@ func (l *light) assume(c *call, on bool) {
 		return
 	}
 	c.set(l.on, BoolValue(on))
-	for _, i := range []int{l.brightness, l.temp, l.color, l.effect} {
+	for _, i := range []int{l.brightness, l.temp, l.color, l.white, l.effect} {
 		if i < 0 {
 			continue
 		}
@@ -178,6 +194,9 @@ func (l *light) json() {
 	}
 	if has("hs", "xy", "rgb", "rgbw", "rgbww") {
 		l.hasColor()
+	}
+	if has("white") {
+		l.hasWhite()
 	}
 	if c.Flag("effect", false) || len(l.effects) > 0 {
 		l.hasEffect()
@@ -229,6 +248,9 @@ func (l *light) readJSON(in *input, out []update) []update {
 	}
 	if f := number(js, "color_temp"+l.suffix); l.temp >= 0 && f > 0 {
 		out = append(out, update{aspect: l.temp, value: l.readTemp(f)})
+	}
+	if f := number(js, "white"+l.suffix); l.white >= 0 && f >= 0 {
+		out = append(out, update{aspect: l.white, value: percent(f, l.whiteScale)})
 	}
 	mode, _ := js.Key("color_mode" + l.suffix).Str()
 	if l.mode >= 0 && mode != "" {
@@ -309,6 +331,9 @@ func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 	}
 	if v, ok := c.args["color_temp"]; ok {
 		add("color_temp"+l.suffix, l.sendTemp(v))
+	}
+	if v, ok := c.args["white"]; ok {
+		add("white"+l.suffix, template.FromNumber(ofScale(v, l.whiteScale)))
 	}
 	if v, ok := c.args["effect"]; ok {
 		add("effect"+l.suffix, template.FromString(v.Str))

@@ -64,6 +64,13 @@ func (l *light) topics() {
 			return TextValue(k.decode(f).String()), true
 		})
 	}
+	if c.Has("white_command_topic") {
+		l.hasWhite() // it is told and reports as the brightness
+	}
+	if c.Has("color_mode_state_topic") {
+		l.mode = l.aspect(Aspect{Name: "color_mode", Type: Enum, Options: c.Texts("supported_color_modes", 16)})
+		l.value(l.mode, "color_mode_state_topic", "color_mode_value_template", anyText)
+	}
 	if c.Has("effect_command_topic") || c.Has("effect_state_topic") {
 		l.hasEffect()
 		l.value(l.effect, "effect_state_topic", "effect_value_template", anyText)
@@ -143,6 +150,9 @@ func (l *light) topicCommands(on, off string) {
 		})
 		break
 	}
+	property("white", "white", func(v Value) (template.Value, map[string]template.Value) {
+		return template.FromNumber(ofScale(v, l.whiteScale)), nil
+	})
 	property("effect", "effect", func(v Value) (template.Value, map[string]template.Value) {
 		return template.FromString(v.Str), nil
 	})

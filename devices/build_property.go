@@ -1,6 +1,10 @@
 package devices
 
 import (
+	"fmt"
+	"regexp"
+	"strings"
+
 	"lar.home/devices/template"
 )
 
@@ -109,7 +113,28 @@ func buildText(b *builder) {
 	a := Aspect{Name: "value", Type: Text, Min: b.cfg.Number("min", 0), Max: b.cfg.Number("max", 255),
 		Secret: b.cfg.Text("mode", "text") == "password"}
 	b.single("set", a, func(text string) (Value, bool) { return TextValue(cut(text, maxText)), true })
+	pattern := b.cfg.Text("pattern", "")
+	if pattern == "" || len(pattern) > maxPattern {
+		return
+	}
+	// What Go's patterns have not (looking ahead) is left to the device.
+	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	if err != nil {
+		return
+	}
+	for i := range b.spec.commands {
+		set := b.spec.commands[i].run
+		b.spec.commands[i].run = func(c *call) error {
+			if !re.MatchString(c.args["value"].Str) {
+				return fmt.Errorf("value: it is written as %s", pattern)
+			}
+			return set(c)
+		}
+	}
 }
+
+// maxPattern is the longest pattern of a text, in bytes.
+const maxPattern = 1024
 
 func buildDate(b *builder) { b.single("set", Aspect{Name: "value", Type: Time}, day) }
 
@@ -141,6 +166,39 @@ func buildNotify(b *builder) {
 	arg := Aspect{Name: "message", Type: Text}
 	b.command(Command{Name: "send", Args: []Aspect{arg}, Required: []string{"message"}}, func(c *call) error {
 		text, err := encode(toTemplate(c.args["message"]), nil)
+		if err == nil {
+			c.publish(topic, text)
+		}
+		return err
+	})
+}
+
+// buildRemote sends codes, and may be switched on and off.
+func buildRemote(b *builder) {
+	on, off := b.cfg.Text("payload_on", "ON"), b.cfg.Text("payload_off", "OFF")
+	if b.cfg.Has("state_topic") || b.cfg.Has("payload_on") {
+		buildSwitch(b)
+	}
+	topic := b.commandTopic("command_topic")
+	encode, ok := b.encoder("command_template")
+	if topic == "" || !ok {
+		b.missing("command_topic", topic)
+		return
+	}
+	arg := Aspect{Name: "code", Type: Text}
+	codes := map[string]string{on: on, off: off}
+	b.cfg.Options.Key("commands").Pairs(func(name string, v template.Value) {
+		if code := v.Key("command"); code.Scalar() && len(arg.Options) < maxOptions {
+			arg.Type, arg.Options = Enum, append(arg.Options, cut(name, maxName))
+			codes[name] = strings.Clone(code.Text())
+		}
+	})
+	b.command(Command{Name: "send", Args: []Aspect{arg}, Required: []string{"code"}}, func(c *call) error {
+		code := c.args["code"].Str
+		if arg.Type == Enum {
+			code = codes[code]
+		}
+		text, err := encode(template.FromString(code), nil)
 		if err == nil {
 			c.publish(topic, text)
 		}
@@ -194,12 +252,37 @@ func (b *builder) event(a Aspect, topicKey, templateKey string, parse parser) {
 // buildEvent: JSON with event_type, which is one of event_types.
 func buildEvent(b *builder) {
 	types := b.cfg.Texts("event_types", maxOptions)
-	b.event(Aspect{Name: "event", Type: Enum, Options: types}, "state_topic", "value_template", func(text string) (Value, bool) {
+	i := b.aspect(Aspect{Name: "event", Type: Enum, Options: types})
+	more := b.aspect(Aspect{Name: "attributes", Type: Text, Unit: jsonUnit, Detail: true})
+	t, ok := b.template("value_template")
+	if !ok {
+		return
+	}
+	b.read("state_topic", func(in *input, out []update) []update {
+		text, ok := in.render(t)
+		if !ok || text == payloadNone {
+			return out
+		}
 		js, err := template.Decode(text)
 		if err != nil {
-			return Value{}, false
+			return out
 		}
-		return anyText(js.Key("event_type").Text())
+		v, ok := anyText(js.Key("event_type").Text())
+		if !ok {
+			return out
+		}
+		if js.Len() > 1 { // first, so that who acts on the event finds it
+			rest, err := js.Rewrite(func(k string, v template.Value) (string, template.Value) {
+				if k == "event_type" {
+					k = ""
+				}
+				return k, v
+			}).AppendJSON(nil, false)
+			if err == nil && len(rest) <= maxAttributes {
+				out = append(out, update{aspect: more, value: TextValue(string(rest))})
+			}
+		}
+		return append(out, update{aspect: i, value: v, event: true})
 	})
 	b.missing("state_topic", "")
 }

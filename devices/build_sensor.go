@@ -37,6 +37,14 @@ func buildSensor(b *builder) {
 		return
 	}
 	b.spec.expireAfter = b.seconds("expire_after")
+	if c.Has("last_reset_value_template") {
+		last := b.aspect(Aspect{Name: "last_reset", Type: Time, Detail: true})
+		topic := "last_reset_topic"
+		if !c.Has(topic) {
+			topic = "state_topic"
+		}
+		b.value(last, topic, "last_reset_value_template", instant)
+	}
 }
 
 // instant reads a time as ISO 8601 has it; without a zone it is local to

@@ -110,7 +110,7 @@ func (a Aspect) check(v Value) (Value, error) {
 			}
 			v = n
 		}
-		if v.Num != v.Num || a.Min < a.Max && (v.Num < a.Min || v.Num > a.Max) {
+		if v.Num != v.Num || a.Bounded() && (v.Num < a.Min || v.Num > a.Max) {
 			unit := a.Unit
 			if unit != "" {
 				unit = " " + unit
@@ -137,7 +137,7 @@ func (a Aspect) check(v Value) (Value, error) {
 	if v.Type == Bool || !utf8.ValidString(text) {
 		return v, errors.New("it is a text")
 	}
-	if n := float64(utf8.RuneCountInString(text)); a.Min < a.Max && (n < a.Min || n > a.Max) {
+	if n := float64(utf8.RuneCountInString(text)); a.Bounded() && (n < a.Min || n > a.Max) {
 		return v, fmt.Errorf("it has from %v to %v characters", a.Min, a.Max)
 	}
 	return TextValue(text), nil

@@ -70,6 +70,7 @@ type Model struct {
 	devices  map[string]*device       // by ID
 	groups   map[string]*availability // by declaration
 	last     map[string]*lastPayload  // by topic
+	filtered map[string]bool          // topics of last that a filter has found
 	retired  []string                 // topics that nobody reads any more, oldest first
 	memory   memory
 	agenda   agenda
@@ -96,6 +97,7 @@ type Model struct {
 // A wiring says who reads which topic. It is immutable; Prepare works on it.
 type wiring struct {
 	routes shards[*route]
+	wild   *wild // nil if no filter is read
 }
 
 // A route is all that is read from one topic.
@@ -150,6 +152,7 @@ func New(o Options) (*Model, error) {
 		devices:   map[string]*device{},
 		groups:    map[string]*availability{},
 		last:      map[string]*lastPayload{},
+		filtered:  map[string]bool{},
 		gateways:  map[string]*Gateway{},
 		requests:  map[string]*request{},
 		shadows:   map[string][]string{},
@@ -192,15 +195,17 @@ func (m *Model) Wants(topic string) bool {
 	if _, _, _, ok := zigbee2mqtt.ParseTopic(topic, m.bases); ok {
 		return true
 	}
-	return m.wiring.Load().routes.get(topic) != nil || homeassistant.IsTopic(m.prefix, topic)
+	return m.wiring.Load().wants(topic) || homeassistant.IsTopic(m.prefix, topic)
 }
 
 // prepared is what Prepare hands to Accept.
 type prepared struct {
-	route   *route
-	updates []update // of all reads, one after the other
-	ends    []int    // where those of each read end
-	avail   []int
+	wiring   *wiring
+	filtered bool // by a filter
+	route    *route
+	updates  []update // of all reads, one after the other
+	ends     []int    // where those of each read end
+	avail    []int
 
 	found  *discovery
 	bridge *bridgeMessage
@@ -225,7 +230,9 @@ func (m *Model) Prepare(topic string, payload []byte) any {
 	} else if base, subject, _, ok := zigbee2mqtt.ParseTopic(topic, m.bases); ok {
 		p.bridge = m.prepareBridge(base, subject, payload)
 	}
-	if r := m.wiring.Load().routes.get(topic); r != nil {
+	p.wiring = m.wiring.Load()
+	r, filtered := p.wiring.at(topic)
+	if p.filtered = filtered; r != nil {
 		p.evaluate(r, payload)
 	}
 	return p
@@ -277,9 +284,18 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 			defer m.keep(msg)
 		}
 	}
-	if r := m.wiring.Load().routes.get(msg.Topic); r != nil {
-		if r != p.route {
+	if w := m.wiring.Load(); w != p.wiring {
+		r, filtered := w.at(msg.Topic)
+		p.wiring, p.filtered = w, filtered
+		if r == nil {
+			p.route = nil
+		} else if r != p.route {
 			p.evaluate(r, msg.Payload)
+		}
+	}
+	if p.route != nil {
+		if p.filtered && len(m.filtered) < maxFiltered {
+			m.filtered[msg.Topic] = true
 		}
 		m.read(t, msg, p)
 	}
@@ -321,6 +337,11 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 func (m *Model) keep(msg *mqtt.Message) {
 	last := m.last[msg.Topic]
 	if last == nil {
+		if !m.filtered[msg.Topic] && m.wiring.Load().declared(msg.Topic) == nil {
+			if _, _, _, ok := zigbee2mqtt.ParseTopic(msg.Topic, m.bases); !ok {
+				return // one more that a filter found
+			}
+		}
 		last = &lastPayload{}
 		m.last[msg.Topic] = last
 	}

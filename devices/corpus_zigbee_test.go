@@ -196,10 +196,10 @@ func (s *score) device(t *testing.T, b *bench, d *corpusDevice) {
 		}
 		s.right++
 	}
-	settable := map[string]corpusExpose{}
+	settable := map[string][]corpusExpose{} // a property may be exposed twice
 	generic := func(e corpusExpose) {
 		if e.Access&2 != 0 || e.Type == "composite" && slices.ContainsFunc(e.Features, func(f corpusExpose) bool { return f.Access&2 != 0 }) {
-			settable[e.Property] = e
+			settable[e.Property] = append(settable[e.Property], e)
 		}
 		fed, has := d.state[e.Property]
 		if !has || e.Access&1 == 0 {
@@ -209,7 +209,7 @@ func (s *score) device(t *testing.T, b *bench, d *corpusDevice) {
 		kinds := map[string][2]Kind{"numeric": {Sensor, NumberEntity}, "enum": {Sensor, Select}, "text": {Sensor, TextEntity},
 			"composite": {Sensor, TextEntity}, "list": {Sensor, TextEntity}, "binary": {BinarySensor, Switch}}[e.Type]
 		kind, aspect, object, want := kinds[0], "value", e.Property, plainValue(fed)
-		if set || settable[e.Property].Type == "composite" {
+		if set || len(settable[e.Property]) > 0 && e.Type == "composite" {
 			kind = kinds[1]
 		}
 		switch {
@@ -257,7 +257,7 @@ func (s *score) device(t *testing.T, b *bench, d *corpusDevice) {
 		n := d.entity(b, Kind(e.Type), object)
 		for _, f := range e.Features {
 			if f.Access&2 != 0 {
-				settable[f.Property] = f
+				settable[f.Property] = append(settable[f.Property], f)
 			}
 			aspect, want, known := featureValue(e, f, d.state)
 			if !known {
@@ -332,20 +332,23 @@ func featureValue(e, f corpusExpose, state map[string]any) (aspect string, want 
 		}
 		return "action", TextValue(word), known
 	case "climate occupied_heating_setpoint", "climate current_heating_setpoint", "climate occupied_cooling_setpoint":
-		both := 0
+		heat, cool := "", ""
 		for _, x := range e.Features {
-			if strings.HasSuffix(x.Name, "occupied_heating_setpoint") || x.Name == "current_heating_setpoint" || x.Name == "occupied_cooling_setpoint" {
-				if !strings.HasPrefix(x.Name, "un") {
-					both++
-				}
+			switch {
+			case x.Name == "occupied_cooling_setpoint":
+				cool = x.Name
+			case heat == "" && (x.Name == "occupied_heating_setpoint" || x.Name == "current_heating_setpoint"):
+				heat = x.Name
 			}
 		}
 		aspect := "target"
-		if both > 1 {
+		switch {
+		case f.Name != heat && f.Name != cool:
+			return "", Value{}, false // a climate has one; the other is a number
+		case heat != "" && f.Name == cool:
+			aspect = "target_high"
+		case cool != "":
 			aspect = "target_low"
-			if strings.Contains(f.Name, "cooling") {
-				aspect = "target_high"
-			}
 		}
 		return aspect, NumberValue(number), known
 	}
@@ -355,7 +358,7 @@ func featureValue(e, f corpusExpose, state map[string]any) (aspect string, want 
 // tell uses each command of a device, with all its arguments: it must go to
 // the device's topic and set properties to values that are declared. Each
 // property that can be set must have been.
-func (s *score) tell(t *testing.T, b *bench, d *corpusDevice, settable map[string]corpusExpose) {
+func (s *score) tell(t *testing.T, b *bench, d *corpusDevice, settable map[string][]corpusExpose) {
 	missing := maps.Clone(settable)
 	dev := b.model.devices[b.model.memory.deviceID("zigbee2mqtt_"+d.IEEE)]
 	if dev == nil {
@@ -387,7 +390,7 @@ func (s *score) tell(t *testing.T, b *bench, d *corpusDevice, settable map[strin
 				default:
 					for key, v := range body {
 						e, has := settable[key]
-						if !has && key != "transition" && key != "flash" && key != "scene_recall" || has && !e.allows(v) {
+						if !has && key != "transition" && key != "flash" && key != "scene_recall" || has && !slices.ContainsFunc(e, func(e corpusExpose) bool { return e.allows(v) }) {
 							ok = false
 						}
 						delete(missing, key)
@@ -426,9 +429,9 @@ func sampleZigbee(a Aspect) Value {
 		return TextValue(`[1]`)
 	}
 	switch {
-	case a.Type == Number && a.Min >= a.Max:
+	case a.Type == Number && !a.Bounded():
 		return NumberValue(1)
-	case a.Name == "brightness": // 0 is off
+	case a.Name == "brightness" || a.Name == "speed": // 0 is off
 		return NumberValue(a.Max)
 	}
 	return sample(a)

@@ -1,11 +1,13 @@
 package devices
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"lar.home/mqtt"
+	"lar.home/mqtt/topic"
 )
 
 // A device is a Device as the model works with it.
@@ -272,7 +274,7 @@ func (m *Model) route(dr *draft, topic string) *route {
 	r := dr.routes[topic]
 	if r == nil {
 		r = &route{}
-		if old := m.wiring.Load().routes.get(topic); old != nil {
+		if old := m.wiring.Load().declared(topic); old != nil {
 			r.reads, r.avail, r.tombs = slices.Clone(old.reads), slices.Clone(old.avail), slices.Clone(old.tombs)
 		}
 		dr.routes[topic] = r
@@ -284,6 +286,9 @@ func (m *Model) route(dr *draft, topic string) *route {
 func (m *Model) attach(dr *draft, n *node) {
 	for i := range n.spec.reads {
 		b := bound{n, &n.spec.reads[i]}
+		if isFilter(b.read.topic) && m.full(dr, b.read.topic) {
+			continue
+		}
 		r := m.route(dr, b.read.topic)
 		if len(r.reads) >= MaxReads {
 			continue
@@ -345,21 +350,36 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 	}
 	w := m.wiring.Load()
 	edit := w.routes.edit()
-	for topic, r := range dr.routes {
-		before := edit.get(topic) != nil
+	filters := map[string]*route{}
+	for name, r := range dr.routes {
+		if isFilter(name) {
+			if len(r.reads) == 0 {
+				r = nil
+			}
+			if before := w.declared(name) != nil; before != (r != nil) {
+				t.Rewire()
+			}
+			filters[name] = r
+			continue
+		}
+		before := edit.get(name) != nil
 		after := len(r.reads)+len(r.avail)+len(r.tombs) > 0
 		switch {
 		case after:
-			edit.set(topic, r)
+			edit.set(name, r)
 		case before:
-			edit.delete(topic)
-			m.retire(topic)
+			edit.delete(name)
+			m.retire(name)
 		}
 		if before != after {
 			t.Rewire()
 		}
 	}
-	m.wiring.Store(&wiring{routes: edit.done()})
+	next := &wiring{routes: edit.done(), wild: w.wild}
+	if len(filters) > 0 {
+		next.wild = m.rewild(next, filters)
+	}
+	m.wiring.Store(next)
 
 	was := m.c.old
 	m.c.old = true
@@ -372,12 +392,34 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 		}
 	}
 	for _, b := range dr.fresh {
-		if last := m.last[b.read.topic]; last != nil && !last.long {
-			in := input{payload: last.payload}
-			m.apply(t, b.node, b.read.extract(&in, nil), true)
+		if isFilter(b.read.topic) {
+			for _, name := range slices.Sorted(maps.Keys(m.filtered)) {
+				if topic.Match(b.read.topic, name) {
+					m.recall(t, b, name)
+				}
+			}
+			continue
 		}
+		m.recall(t, b, b.read.topic)
 	}
 	m.c.old = was
+}
+
+// recall gives a new reader of a topic what that brought last.
+func (m *Model) recall(t *mqtt.Turn, b bound, topic string) {
+	if last := m.last[topic]; last != nil && !last.long {
+		in := input{payload: last.payload}
+		m.apply(t, b.node, b.read.extract(&in, nil), true)
+	}
+}
+
+// full tells whether one more filter would be too many.
+func (m *Model) full(dr *draft, filter string) bool {
+	w := m.wiring.Load().wild
+	if w == nil || dr.routes[filter] != nil || w.routes[filter] != nil {
+		return false
+	}
+	return len(w.routes) >= MaxFilters
 }
 
 // maxRetired is how many topics that nobody reads any more keep what they
@@ -393,7 +435,7 @@ func (m *Model) retire(topic string) {
 	}
 	oldest := m.retired[0]
 	m.retired = m.retired[1:]
-	if m.wiring.Load().routes.get(oldest) == nil && !slices.Contains(m.retired, oldest) {
+	if !m.wiring.Load().wants(oldest) && !slices.Contains(m.retired, oldest) {
 		delete(m.last, oldest)
 	}
 }

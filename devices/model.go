@@ -76,6 +76,7 @@ const (
 	Lock         Kind = "lock"
 	Notify       Kind = "notify"
 	NumberEntity Kind = "number"
+	Remote       Kind = "remote"
 	Scene        Kind = "scene"
 	Select       Kind = "select"
 	Siren        Kind = "siren"
@@ -144,13 +145,18 @@ const (
 type Aspect struct {
 	Name      string
 	Type      Type
-	Min, Max  float64 // of a Number, or of a Text's length, when Min < Max
+	Min, Max  float64 // of a Number, or of a Text's length, if Bounded
 	Step      float64
 	Unit      string
 	Options   []string // of an Enum
 	Precision int      // digits to show after the point; -1 as they come
 	Secret    bool     // a code or password: not to be shown, logged or kept
+	Detail    bool     // JSON or a time beside the values: not for a first look
 }
+
+// Bounded tells whether a Number, or the length of a Text, has bounds. A range
+// of one number is one; that of 0 to 0 is none.
+func (a *Aspect) Bounded() bool { return a.Min < a.Max || a.Min == a.Max && a.Min != 0 }
 
 // A Command is something an entity can be told: "turn_on" {"brightness": 60}.
 type Command struct {

@@ -100,7 +100,7 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 		r.At = t.Now.Wall
 		if old != u.value {
 			r.Value, r.Changed = u.value, t.Now.Wall
-		} else if !u.event && !first {
+		} else if !u.event && !first && (!n.spec.forced || past || u.aspect != 0) {
 			continue
 		}
 		if u.event && past {

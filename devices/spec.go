@@ -35,6 +35,7 @@ type spec struct {
 
 	offDelay    time.Duration // a binary sensor turns off by itself
 	expireAfter time.Duration // values are unknown when nothing came for so long
+	forced      bool          // a value that is said again counts (force_update)
 
 	problem string
 }

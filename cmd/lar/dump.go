@@ -190,7 +190,7 @@ func dumpAspects(aspects []devices.Aspect) []dumpedAspect {
 	out := make([]dumpedAspect, len(aspects))
 	for i, a := range aspects {
 		out[i] = dumpedAspect{Name: a.Name, Type: a.Type, Step: a.Step, Unit: a.Unit, Options: a.Options, Secret: a.Secret}
-		if a.Min < a.Max {
+		if a.Bounded() {
 			out[i].Min, out[i].Max = &a.Min, &a.Max
 		}
 	}
@@ -270,7 +270,7 @@ func sampleOf(a devices.Aspect) devices.Value {
 	case devices.Bool:
 		return devices.BoolValue(true)
 	case devices.Number:
-		if a.Min < a.Max {
+		if a.Bounded() {
 			return devices.NumberValue(a.Max)
 		}
 		return devices.NumberValue(1)

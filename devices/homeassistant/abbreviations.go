@@ -6,8 +6,10 @@ import "strings"
 // for (home-assistant/core, components/mqtt/abbreviations.py). Long and short
 // keys may mix.
 var abbreviations = expand(`
+act_stat_t activity_state_topic
 act_t action_topic
 act_tpl action_template
+act_val_tpl activity_value_template
 atype automation_type
 av_tones available_tones
 avty availability
@@ -18,6 +20,8 @@ b_tpl blue_template
 g_tpl green_template
 r_tpl red_template
 bri_scl brightness_scale
+bat_lev_t battery_level_topic
+bat_lev_tpl battery_level_template
 bri_tpl brightness_template
 clr_temp_k color_temp_kelvin
 clr_temp_tpl color_temp_template
@@ -54,6 +58,8 @@ exp_aft expire_after
 fan_spd_t fan_speed_topic
 fan_spd_tpl fan_speed_template
 fanspd_lst fan_speed_list
+fanspd_t fan_speed_topic
+fanspd_tpl fan_speed_template
 flsh flash
 flsh_tlng flash_time_long
 flsh_tsht flash_time_short
@@ -90,6 +96,8 @@ ops options
 opt optimistic
 p platform
 pause_cmd_t pause_command_topic
+pause_cmd_tpl pause_command_template
+pause_mw_cmd_t pause_command_topic
 pause_mw_cmd_tpl pause_command_template
 pl payload
 pl_arm_away payload_arm_away
@@ -103,13 +111,17 @@ pl_cls payload_close
 pl_dir_fwd payload_direction_forward
 pl_dir_rev payload_direction_reverse
 pl_disarm payload_disarm
+pl_hi_spd payload_high_speed
 pl_home payload_home
 pl_inst payload_install
+pl_lo_spd payload_low_speed
 pl_loc payload_locate
 pl_lock payload_lock
+pl_med_spd payload_medium_speed
 pl_not_avail payload_not_available
 pl_not_home payload_not_home
 pl_off payload_off
+pl_off_spd payload_off_speed
 pl_on payload_on
 pl_open payload_open
 pl_osc_off payload_oscillation_off
@@ -147,8 +159,12 @@ send_if_off send_if_off
 set_fan_spd_t set_fan_speed_topic
 set_pos_t set_position_topic
 set_pos_tpl set_position_template
+spd_cmd_t speed_command_topic
 spd_rng_max speed_range_max
 spd_rng_min speed_range_min
+spd_stat_t speed_state_topic
+spd_val_tpl speed_value_template
+spds speeds
 src_type source_type
 stat_cla state_class
 stat_closing state_closing
@@ -184,6 +200,7 @@ t topic
 temp_unit temperature_unit
 tilt_clsd_val tilt_closed_value
 tilt_cmd_t tilt_command_topic
+tilt_inv_stat tilt_invert_state
 tilt_cmd_tpl tilt_command_template
 tilt_opnd_val tilt_opened_value
 tilt_opt tilt_optimistic
@@ -198,6 +215,10 @@ url_tpl url_template
 val_tpl value_template
 whit_cmd_t white_command_topic
 whit_scl white_scale
+whit_val_cmd_t white_value_command_topic
+whit_val_scl white_value_scale
+whit_val_stat_t white_value_state_topic
+whit_val_tpl white_value_template
 `, map[string]string{
 	// families: X_cmd_t, X_cmd_tpl, X_stat_t and the named fourth
 	"bri": "brightness value", "clr_temp": "color_temp value", "dir": "direction value",

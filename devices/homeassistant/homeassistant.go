@@ -180,7 +180,12 @@ func (m *Message) bundle(root template.Value, device *Device) error {
 			c.Remove = true
 		}
 		options = complete(options)
+		// A component's own availability, in either form, replaces the shared one.
+		own := options.Key("availability").Kind() != template.Undefined || options.Key("availability_topic").Kind() != template.Undefined
 		for _, k := range sharedKeys {
+			if own && (k == "availability" || k == "availability_topic" || k == "availability_template") {
+				continue
+			}
 			if v := top.Key(k); v.Kind() != template.Undefined && options.Key(k).Kind() == template.Undefined {
 				options = options.With(k, v)
 			}
@@ -245,10 +250,11 @@ func tilde(topic template.Value, base string) template.Value {
 	if !ok || base == "" {
 		return topic
 	}
-	switch {
-	case strings.HasPrefix(s, "~"):
+	head, tail := strings.HasPrefix(s, "~"), len(s) > 1 && strings.HasSuffix(s, "~")
+	if head {
 		s = base + s[1:]
-	case strings.HasSuffix(s, "~"):
+	}
+	if tail {
 		s = s[:len(s)-1] + base
 	}
 	return template.FromString(s)

@@ -269,6 +269,16 @@ func (e *Expose) feature(names ...string) *Expose {
 	return nil
 }
 
+// firstOf returns the first feature that has one of the names, or nil.
+func (e *Expose) firstOf(names ...string) *Expose {
+	for i := range e.Features {
+		if slices.Contains(names, e.Features[i].Name) {
+			return &e.Features[i]
+		}
+	}
+	return nil
+}
+
 // rest describes the features that a kind has no place for, each by itself.
 func (s *describer) rest(e *Expose, used ...*Expose) {
 	for i := range e.Features {
@@ -465,7 +475,7 @@ func (s *describer) climate(e *Expose) {
 		used = append(used, f)
 		return f
 	}
-	heat := e.feature("occupied_heating_setpoint", "current_heating_setpoint")
+	heat := e.firstOf("occupied_heating_setpoint", "current_heating_setpoint")
 	cool := e.feature("occupied_cooling_setpoint")
 	first := heat
 	switch {
@@ -494,6 +504,13 @@ func (s *describer) climate(e *Expose) {
 		}
 		if first.Step != nil {
 			o["temp_step"] = *first.Step
+		}
+		if heat != nil && cool != nil {
+			for name, f := range map[string]*Expose{"target_low": heat, "target_high": cool} {
+				if f.Min != nil && f.Max != nil {
+					o["min_temp_"+name], o["max_temp_"+name] = *f.Min, *f.Max
+				}
+			}
 		}
 	}
 	o["modes"] = []any{}
@@ -543,6 +560,7 @@ func (s *describer) fan(e *Expose) {
 		used = append(used, speed)
 		if speed.Min != nil && speed.Max != nil && *speed.Max > *speed.Min {
 			o["speed_range_min"], o["speed_range_max"] = max(*speed.Min, 1), *speed.Max
+			o["speed_zero_is_off"] = *speed.Min > 0
 		}
 		if speed.Published() {
 			o["percentage_state_topic"], o["percentage_value_template"] = s.state(), path(speed.Property)

@@ -124,7 +124,7 @@ func Name(e *devices.Entity) string {
 
 // aspectIn names an aspect; that of an entity with one need not be named.
 func aspectIn(e *devices.Entity, aspect string) string {
-	if len(e.Aspects) < 2 {
+	if values(e) < 2 {
 		return Name(e)
 	}
 	if aspect == "on" {
@@ -196,7 +196,7 @@ func aspectWords(h *devices.House, id, aspect string) string {
 	switch {
 	case e == nil:
 		return id + " " + aspect
-	case aspect == "on" || len(e.Aspects) < 2:
+	case aspect == "on" || values(e) < 2:
 		return Name(e)
 	}
 	return Name(e) + " " + strings.ToLower(Label(aspect))

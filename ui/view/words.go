@@ -28,6 +28,17 @@ func isOn(e *devices.Entity, st *devices.State) bool {
 	return r.Value.Bool
 }
 
+// values counts the aspects of an entity that are shown at first sight.
+func values(e *devices.Entity) int {
+	n := 0
+	for _, a := range e.Aspects {
+		if !a.Detail {
+			n++
+		}
+	}
+	return n
+}
+
 // Text returns a value in words: "On", "21.4 °C".
 func Text(a devices.Aspect, v devices.Value) string {
 	unit := ""
@@ -251,6 +262,9 @@ func Leaves(e *devices.Entity, st *devices.State) []any {
 			break
 		}
 		r := st.Readings[i]
+		if a.Detail {
+			continue
+		}
 		pairs = append(pairs, a.Name, raw(r.Value))
 		if a.Type != devices.Bool {
 			pairs = append(pairs, a.Name+".say", Text(a, r.Value))
