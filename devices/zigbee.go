@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -240,7 +241,7 @@ func (m *Model) plan(g *Gateway, list string, jobs []*job) {
 		keys[j.key] = true
 	}
 	prefix := list + " "
-	for key := range g.entries {
+	for _, key := range slices.Sorted(maps.Keys(g.entries)) {
 		if strings.HasPrefix(key, prefix) && !keys[key] {
 			m.jobs = append(m.jobs, &job{base: g.Base, list: list, key: key, remove: true})
 		} else if !strings.HasPrefix(key, prefix) {
@@ -286,6 +287,7 @@ func (m *Model) groupSpecs(j *job) []*spec {
 
 // A request waits for its answer.
 type request struct {
+	order int
 	base  string
 	until time.Duration
 	done  func(t *mqtt.Turn, err error)
@@ -313,7 +315,7 @@ func (m *Model) request(t *mqtt.Turn, base, what string, body map[string]any, do
 	if err != nil {
 		return err
 	}
-	m.requests[id] = &request{base: base, until: t.Now.Run + requestWithin, done: done}
+	m.requests[id] = &request{order: m.transactions, base: base, until: t.Now.Run + requestWithin, done: done}
 	t.Publish(&mqtt.Message{Topic: base + "/bridge/request/" + what, Payload: payload})
 	m.ask(t)
 	return nil
@@ -333,7 +335,8 @@ func (m *Model) answered(t *mqtt.Turn, base string, r *zigbee2mqtt.Response) {
 
 // tire gives up on requests whose time is over.
 func (m *Model) tire(t *mqtt.Turn) {
-	for id, q := range m.requests {
+	for _, id := range slices.SortedFunc(maps.Keys(m.requests), m.earlier) {
+		q := m.requests[id]
 		if t.Now.Run < q.until {
 			continue
 		}
@@ -342,6 +345,11 @@ func (m *Model) tire(t *mqtt.Turn) {
 			q.done(t, errSilent)
 		}
 	}
+}
+
+// earlier orders requests as they were made.
+func (m *Model) earlier(a, b string) int {
+	return cmp.Or(cmp.Compare(m.requests[a].until, m.requests[b].until), cmp.Compare(m.requests[a].order, m.requests[b].order))
 }
 
 // PermitJoin lets new devices join the Zigbee network of a gateway for a time,
