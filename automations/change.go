@@ -16,6 +16,11 @@ import (
 // the version they began with to their end. A state trigger that is the same
 // as before keeps its memory.
 func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, error) {
+	return e.SaveAnd(t, given, by, basedOn, Finish)
+}
+
+// SaveAnd is Save, and does with the runs that wait as fate says.
+func (e *Engine) SaveAnd(t *mqtt.Turn, given Rule, by string, basedOn int, fate Fate) (*Rule, error) {
 	e.enter(t)
 	defer e.leave(t)
 	if err := e.ready(); err != nil {
@@ -60,6 +65,7 @@ func (e *Engine) Save(t *mqtt.Turn, given Rule, by string, basedOn int) (*Rule, 
 	if !r.enabled {
 		e.stopAll(t, r, "The automation was switched off by "+clip(by)+".")
 	}
+	e.settle(t, r, &def, fate)
 	e.keepHead(t, r)
 	e.show(r)
 	if old == nil {

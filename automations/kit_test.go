@@ -230,6 +230,8 @@ func (k *kit) report(b before) {
 
 func (k *kit) outcome(run *Run) string {
 	switch {
+	case run.Outcome == Waiting && len(run.Actions) == 0:
+		return "waiting in line"
 	case run.Outcome == Waiting:
 		return "waiting until " + run.Actions[len(run.Actions)-1].Planned.Format("15:04:05")
 	case run.Why != "":
@@ -304,7 +306,7 @@ func (k *kit) do(fn func(t *mqtt.Turn) error) error {
 }
 
 // save stores a rule from JSON that may leave out the name.
-func (k *kit) save(name, text string) error {
+func (k *kit) save(name, text string, fate Fate) error {
 	var r Rule
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return err
@@ -317,7 +319,7 @@ func (k *kit) save(name, text string) error {
 		if old := k.engine.Rule(slug(name)); old != nil {
 			r.ID, basedOn = old.ID, old.Version
 		}
-		_, err := k.engine.Save(t, r, "Anna", basedOn)
+		_, err := k.engine.SaveAnd(t, r, "Anna", basedOn, fate)
 		return err
 	})
 }

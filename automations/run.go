@@ -5,10 +5,12 @@ import "time"
 // A Run is what came of one trigger of a rule, and why: its trace. A Run that
 // has been handed out is never changed; one that goes on is replaced.
 type Run struct {
-	ID      string    `json:"id"` // unique, from the number of the turn it began in
-	Rule    string    `json:"rule"`
-	Name    string    `json:"name"`    // of the rule then
-	Version int       `json:"version"` // of the rule that this run follows to its end
+	ID      string `json:"id"` // unique, from the number of the turn it began in
+	Rule    string `json:"rule"`
+	Name    string `json:"name"`    // of the rule then
+	Version int    `json:"version"` // of the rule that this run follows to its end
+	// Began is the version it began with, of a run that was moved to another.
+	Began   int       `json:"began,omitempty"`
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended,omitzero"`
 	// Unsure tells that the clock was not to be trusted when the run started.

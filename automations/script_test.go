@@ -21,6 +21,7 @@ var update = flag.Bool("update", false, "write what the scripts in testdata answ
 // answered is indented below it:
 //
 //	rule NAME                   save a rule; lines that begin with | are its JSON
+//	move NAME, cancel NAME      … and move, or stop, its runs that wait
 //	device KIND NAME JSON       a device appears; see kit.device
 //	12:00:00 TOPIC PAYLOAD      a message; the time may be 12:00:00+1d
 //	12:00:00 [qos1 dup] TOPIC   … of a kept session with QoS 1, or retained
@@ -106,14 +107,15 @@ func (s *script) play(k *kit) string {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if name, ok := strings.CutPrefix(line, "rule "); ok {
+		word, name, _ := strings.Cut(line, " ")
+		if fate, ok := map[string]Fate{"rule": Finish, "move": Move, "cancel": Cancel}[word]; ok {
 			var text strings.Builder
 			for i+1 < len(s.lines) && strings.HasPrefix(s.lines[i+1], "|") {
 				i++
 				b.WriteString(s.lines[i] + "\n")
 				text.WriteString(s.lines[i][1:])
 			}
-			if err := k.save(name, text.String()); err != nil {
+			if err := k.save(name, text.String(), fate); err != nil {
 				k.log = append(k.log, "error: "+err.Error())
 			}
 		} else {
