@@ -31,6 +31,10 @@ type Config struct {
 	// why it is refused. It may take its time: it is called outside the lock.
 	// nil lets everybody in.
 	Authenticate func(Login) (identity string, reason packet.Reason)
+	// Enhanced begins an enhanced authentication, section 4.12; nil, or nil
+	// as its answer: there is no such method. Without a method in CONNECT it
+	// is Authenticate that is asked.
+	Enhanced func(method string, l Login) Exchange
 	// Authorize tells whether a client may do what it asks for. It is called
 	// under the house's lock, so it reads an immutable value and is quick;
 	// when its answers change, RightsChanged is called. nil allows everything.
@@ -47,6 +51,7 @@ type Broker struct {
 	clock        func() Now
 	rand         io.Reader
 	authenticate func(Login) (string, packet.Reason)
+	enhanced     func(method string, l Login) Exchange
 	authorize    func(identity, clientID string, a Access, topic string) bool
 	consumers    []Consumer
 	log          *slog.Logger
@@ -133,6 +138,7 @@ func New(cfg Config) (*Broker, error) {
 		clock:        cfg.Clock,
 		rand:         cfg.Rand,
 		authenticate: cfg.Authenticate,
+		enhanced:     cfg.Enhanced,
 		authorize:    cfg.Authorize,
 		rights:       1,
 		consumers:    cfg.Consumers,

@@ -36,10 +36,12 @@ type Conn struct {
 	aliases  map[uint16]string
 	reserved int // of the budget for large packets
 	limit    int // bytes of a packet
+	auth     authentication
 
 	// Set by the reader under the house's lock, read under it or by the reader.
 	version   packet.Version
 	identity  string
+	clientID  string
 	sess      *session  // nil before CONNECT and after the connection has ended
 	connected bool      // a CONNECT was accepted
 	ended     bool      // the house is done with it
@@ -305,8 +307,8 @@ func (c *Conn) abbreviate(p *packet.Publish, topic string) {
 	c.sentAliases = append(c.sentAliases, topic)
 }
 
-// sendNow queues a packet that waits for nothing: PINGRESP, or the last one.
-// Only a CONNACK that is held is never overtaken, [MQTT-3.2.0-1]: PINGRESP
+// sendNow queues a packet that waits for nothing: PINGRESP, AUTH, or the last
+// one. Only a CONNACK that is held is never overtaken, [MQTT-3.2.0-1]: PINGRESP
 // follows it, DISCONNECT is left out [MQTT-3.14.0-1].
 func (c *Conn) sendNow(p packet.Packet, t *Batch) {
 	c.mu.Lock()
@@ -314,7 +316,7 @@ func (c *Conn) sendNow(p packet.Packet, t *Batch) {
 	if c.dead || c.closing {
 		return
 	}
-	if !c.greeted && p.Type() != packet.CONNACK {
+	if !c.greeted && p.Type() != packet.CONNACK && p.Type() != packet.AUTH {
 		if p.Type() == packet.PINGRESP && c.acks.len() < maxHeldAcks {
 			c.acks.push(&held{send: send{lanes: ackLane, p: p}})
 		}

@@ -36,11 +36,8 @@ type Peer struct {
 
 // connect handles CONNECT, section 3.1, in the order of checks that lets a
 // refused client disturb nobody.
-func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) (err error) {
+func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
 	c.version = p.Version
-	if p.HasAuthenticationMethod {
-		return refused(packet.BadAuthenticationMethod)
-	}
 	if p.ClientID == "" && !p.CleanStart && p.Version < packet.V5 { // [MQTT-3.1.3-8]
 		return refused(packet.ClientIDNotValid)
 	}
@@ -60,22 +57,34 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) (err error) {
 	case w.Retain && l.NoRetained:
 		return refused(packet.RetainNotSupported) // [MQTT-3.2.2-13]
 	}
+	if p.HasAuthenticationMethod {
+		c.auth.method = p.AuthenticationMethod
+		if !b.beginExchange(c, c.login(p)) {
+			return refused(packet.BadAuthenticationMethod) // [MQTT-4.12.0-1]
+		}
+		c.auth.connect = p
+		c.maxPacket = int(p.MaximumPacketSize)
+		return b.authConnect(c, p.AuthenticationData, batch)
+	}
 	identity := ""
 	if b.authenticate != nil {
-		login := Login{ClientID: p.ClientID, HasUsername: p.HasUsername, Username: p.Username,
-			HasPassword: p.HasPassword, Password: p.Password, Peer: c.peer}
-		login.Remote, _ = netip.ParseAddrPort(c.remote)
 		var reason packet.Reason
-		if identity, reason = b.authenticate(login); reason != packet.Success {
+		if identity, reason = b.authenticate(c.login(p)); reason != packet.Success {
 			return refused(reason)
 		}
 	}
+	return b.enter(c, p, identity, nil, batch)
+}
+
+// enter admits a client that has shown who it is; proof is what it is told in
+// the last step of an enhanced authentication.
+func (b *Broker) enter(c *Conn, p *packet.Connect, identity string, proof []byte, batch *Batch) (err error) {
 	b.damp(c, p.ClientID, identity)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.rescue(c, &err)
 	t := b.begin(batch)
-	err = b.admit(t, c, p, identity)
+	err = b.admit(t, c, p, identity, proof)
 	b.finish(t)
 	return err
 }
@@ -129,12 +138,12 @@ func refused(reason packet.Reason) error {
 }
 
 // admit is the part of CONNECT that is decided under the lock.
-func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) error {
+func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, proof []byte) error {
 	if b.closed {
 		return refused(packet.ServerShuttingDown)
 	}
 	open := identity == ""
-	ack := &packet.Connack{}
+	ack := &packet.Connack{AuthenticationMethod: c.auth.method, AuthenticationData: proof} // [MQTT-4.12.0-5]
 	clientID := p.ClientID
 	if clientID == "" {
 		for clientID == "" || b.sessions[clientID] != nil { // [MQTT-3.2.2-16]
@@ -232,7 +241,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string) err
 		b.kept[s.id] = s
 		b.countKept(identity, 1)
 	}
-	c.identity = identity
+	c.identity, c.clientID = identity, clientID
 	c.sess = s
 	c.connected = true
 	c.since = t.Now.Wall

@@ -141,12 +141,21 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 			break
 		}
 		kind := packet.Type(first >> 4)
+		if c.auth.connect != nil {
+			return p[n:], b.takeBefore(c, first, body, t)
+		}
 		if !c.connected {
 			if kind != packet.CONNECT {
 				return nil, &packet.Error{Packet: kind.String(), Field: "before CONNECT", Reason: packet.ProtocolError}
 			}
 			c.seen.set(b.clock().Run)
 			return p[n:], b.takeConnect(c, body, t)
+		}
+		if kind == packet.AUTH {
+			if len(t.in) > 0 {
+				break // they first
+			}
+			return p[n:], b.takeAuth(c, first, body, t)
 		}
 		if len(t.in) == cap(t.in) {
 			t.in = append(t.in, inbound{})
@@ -318,7 +327,7 @@ func (b *Broker) handle(t *Turn, c *Conn, in *inbound) error {
 	case *packet.Disconnect:
 		return b.disconnect(t, c, p)
 	}
-	// A second CONNECT, AUTH without a method, or what only a server sends.
+	// A second CONNECT, or what only a server sends.
 	return &packet.Error{Packet: in.kind.String(), Reason: packet.ProtocolError}
 }
 
@@ -343,7 +352,7 @@ func (b *Broker) fail(c *Conn, err error, t *Batch) {
 	defer b.mu.Unlock()
 	if isProtocol {
 		switch {
-		case !c.connected && broken.Packet == "CONNECT" && answerable(c.version, broken.Reason):
+		case !c.connected && (broken.Packet == "CONNECT" || c.auth.connect != nil) && answerable(c.version, broken.Reason):
 			c.sendNow(&packet.Connack{Reason: broken.Reason}, t)
 		case c.connected && c.version == packet.V5 && !c.ended:
 			c.sendNow(&packet.Disconnect{Reason: broken.Reason}, t)
