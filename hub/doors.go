@@ -5,17 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 
 	"lar.home/hub/config"
 	"lar.home/hub/identity"
 	"lar.home/hub/listen"
 	"lar.home/hub/rights"
 	"lar.home/mqtt"
-	"lar.home/mqtt/packet"
 )
-
-var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // access is who may connect and what clients may do by the configuration,
 // beside the people and credentials of the home. It is never changed, only
@@ -23,10 +19,12 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 type access struct {
 	users *rights.Passwords // nil: no password file
 	acl   *rights.ACL       // nil: everything is allowed
+
+	failedLogins int
 }
 
 func readRights(cfg config.Rights) (*access, error) {
-	a := &access{}
+	a := &access{failedLogins: cfg.FailedLogins}
 	var err error
 	if cfg.PasswordFile != "" {
 		if a.users, err = rights.ReadPasswords(cfg.PasswordFile); err != nil {
@@ -37,35 +35,6 @@ func readRights(cfg config.Rights) (*access, error) {
 		return nil, fmt.Errorf("rights: %w", err)
 	}
 	return a, nil
-}
-
-// authenticate tells who a client is: by its certificate, by the password
-// file, or else by the credentials of the home.
-func (h *Hub) authenticate(l mqtt.Login) (string, packet.Reason) {
-	if l.Peer.Username != "" {
-		return identity.OfUser(l.Peer.Username), packet.Success
-	}
-	users := h.rights.Load().users
-	if users != nil && l.HasUsername {
-		if users.Verify(l.Username, l.Password) {
-			return identity.OfUser(l.Username), packet.Success
-		}
-		if users.Has(l.Username) {
-			return "", packet.BadUserNameOrPassword
-		}
-	}
-	from := l.Remote.Addr()
-	if l.Peer.Local {
-		from = loopback
-	}
-	who, reason := h.people.Authenticate(l.HasUsername, l.Username, l.Password, from)
-	if users != nil && who == "" && reason == packet.Success && !h.cfg.AllowAnonymous {
-		if l.HasUsername {
-			return "", packet.BadUserNameOrPassword
-		}
-		return "", packet.NotAuthorized
-	}
-	return who, reason
 }
 
 func (h *Hub) authorize(who, clientID string, a mqtt.Access, topic string) bool {
@@ -126,8 +95,10 @@ func Check(cfg Config) error {
 }
 
 // Reload puts users, rights, certificates and limits in force that have
-// changed. Nobody is sent away but users who are none any more. Of what cannot
-// be read, that which held before goes on holding.
+// changed. Nobody is sent away but users who are none any more, with their
+// sessions, and those who would not be let in now: whose password has changed,
+// and who came without a user name where one is needed from now on. Of what
+// cannot be read, that which held before goes on holding.
 func (h *Hub) Reload(cfg Config) error {
 	var errs []error
 	next, err := readRights(cfg.Rights)
@@ -136,12 +107,18 @@ func (h *Hub) Reload(cfg Config) error {
 	} else {
 		before := h.rights.Swap(next)
 		h.broker.RightsChanged()
-		for _, name := range before.gone(next) {
+		gone, changed := before.compare(next)
+		for _, name := range gone {
 			h.log.Info("user removed", "user", name)
 			h.broker.Revoke(identity.OfUser(name))
 		}
-		if before.users == nil && next.users != nil {
-			h.log.Warn("clients that came without a user name stay until they connect again")
+		for _, name := range changed {
+			h.log.Info("password changed", "user", name)
+			h.broker.SendAway(identity.OfUser(name))
+		}
+		if before.users == nil && next.users != nil && !h.cfg.AllowAnonymous {
+			h.log.Info("clients without a user name sent away")
+			h.broker.SendAway("")
 		}
 	}
 	for i, l := range h.listeners {
@@ -156,15 +133,19 @@ func (h *Hub) Reload(cfg Config) error {
 	return errors.Join(errs...)
 }
 
-// gone names the users that next does not have.
-func (a *access) gone(next *access) (names []string) {
+// compare names the users that next does not have, and those whose password
+// has changed in it.
+func (a *access) compare(next *access) (gone, changed []string) {
 	if a.users == nil {
-		return nil
+		return nil, nil
 	}
 	for _, name := range a.users.Users() {
-		if next.users == nil || !next.users.Has(name) {
-			names = append(names, name)
+		switch {
+		case next.users == nil || !next.users.Has(name):
+			gone = append(gone, name)
+		case !a.users.Same(name, next.users):
+			changed = append(changed, name)
 		}
 	}
-	return names
+	return gone, changed
 }

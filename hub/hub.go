@@ -79,6 +79,7 @@ type Hub struct {
 	httpLn    net.Listener // nil: off
 	listeners []*listen.Listener
 	rights    atomic.Pointer[access]
+	guard     *guard
 	localName atomic.Pointer[string] // ".local" name that is answered for
 }
 
@@ -116,6 +117,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		return nil, err
 	}
 	h.rights.Store(rights)
+	h.guard = newGuard(func() int { return h.rights.Load().failedLogins })
 	for _, c := range cfg.Listeners {
 		l, err := listen.Open(c, h.listenOptions())
 		if err != nil {
@@ -178,6 +180,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Store:        h.keepsake,
 		Clock:        h.clock.now,
 		Authenticate: h.authenticate,
+		Enhanced:     h.enhanced,
 		Authorize:    h.authorize,
 		Limits:       cfg.Limits,
 		Consumers:    []mqtt.Consumer{h.model, h.rules},

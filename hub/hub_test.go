@@ -2,9 +2,7 @@ package hub
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -23,33 +21,7 @@ const patience = 60 * time.Second
 // start runs a hub on free ports until the test ends or stop is called.
 func start(t *testing.T, dir string) (h *Hub, stop func()) {
 	t.Helper()
-	log := &logBuffer{}
-	h, err := New(Config{
-		Dir: dir, MQTT: "127.0.0.1:0", HTTP: "127.0.0.1:0",
-		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- h.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("stop: %v", err)
-			}
-		case <-time.After(patience):
-			t.Error("the hub does not stop")
-		}
-		if t.Failed() {
-			t.Logf("log of the hub on %s:\n%s", dir, log)
-		}
-	})
-	t.Cleanup(stop)
-	return h, stop
+	return startWith(t, Config{Dir: dir})
 }
 
 // A logBuffer can be read while it is written.

@@ -10,6 +10,23 @@ const revokeInTurn = 50
 // identifiers are free for the next credential. It returns once that is
 // decided, some turns later.
 func (b *Broker) Revoke(identity string) {
+	b.eachOf(func(s *session) bool { return s.owner == identity }, b.revoke)
+}
+
+// SendAway ends the connections of an identity, which may come back if it
+// shows again who it is: its password has changed. Its sessions stay. "" are
+// those who came without a credential. It returns once that is decided.
+func (b *Broker) SendAway(identity string) {
+	b.eachOf(func(s *session) bool { return s.owner == identity && s.conn != nil }, func(t *Turn, s *session) {
+		b.drop(t, s.conn, notAuthorized)
+	})
+}
+
+// notAuthorized is the error of a client that would not be let in now.
+var notAuthorized = &packet.Error{Packet: "connection", Reason: packet.NotAuthorized}
+
+// eachOf calls fn for sessions, some in each turn, until which says no to all.
+func (b *Broker) eachOf(which func(s *session) bool, fn func(t *Turn, s *session)) {
 	for more := true; more; {
 		more = false
 		b.turnNow(func(t *Turn) {
@@ -18,14 +35,14 @@ func (b *Broker) Revoke(identity string) {
 			}
 			n := 0
 			for _, s := range b.sessions {
-				if s.owner != identity {
+				if !which(s) {
 					continue
 				}
 				if n++; n > revokeInTurn {
 					more = true
 					return
 				}
-				b.revoke(t, s)
+				fn(t, s)
 			}
 		})
 	}

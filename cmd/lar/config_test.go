@@ -101,7 +101,7 @@ func writeFile(t *testing.T, name, text string) string {
 func passwd(t *testing.T, name, password string) string {
 	t.Helper()
 	code, stdout, stderr := call(t, password+"\n", "passwd", name)
-	if code != 0 || !strings.HasPrefix(stdout, name+":$7$") {
+	if code != 0 || !strings.HasPrefix(stdout, name+":SCRAM-SHA-256$") {
 		t.Fatalf("lar passwd: %d %q %q", code, stdout, stderr)
 	}
 	return stdout
@@ -111,7 +111,8 @@ func passwd(t *testing.T, name, password string) string {
 // reads them again, SIGTERM ends it.
 func TestBrokerOnly(t *testing.T) {
 	dir := t.TempDir()
-	users := writeFile(t, filepath.Join(dir, "passwords"), passwd(t, "lamp", "secret one")+passwd(t, "panel", "secret two"))
+	known := passwd(t, "lamp", "secret one") + passwd(t, "panel", "secret two")
+	users := writeFile(t, filepath.Join(dir, "passwords"), known)
 	config := func(more string) string {
 		return writeFile(t, filepath.Join(dir, "lar.toml"), fmt.Sprintf(`
 data = "data"
@@ -157,7 +158,7 @@ address = %q
 	in.next("lamps/hall/state on")
 
 	// A new user, a narrower right, another limit; nobody is sent away.
-	writeFile(t, users, passwd(t, "lamp", "secret one")+passwd(t, "panel", "secret two")+passwd(t, "door", "secret three"))
+	writeFile(t, users, known+passwd(t, "door", "secret three"))
 	config("[limits]\nwindow = 7\n[[listener]]\naddress = \"127.0.0.1:0\"\n")
 	b.cmd.Process.Signal(syscall.SIGHUP)
 	b.logs("configuration read again")

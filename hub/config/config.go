@@ -44,6 +44,7 @@ type Rights struct {
 	ACLFile         string
 	ACL             []string
 	SubscribeRights string // "strict" or "filter"
+	FailedLogins    int    // a minute, before the next ones wait; 0: none waits
 }
 
 // Level is LogLevel for package slog.
@@ -107,7 +108,7 @@ var settings = append([]setting{
 		"The time zone of automations and pages, like \"Europe/Berlin\". \"\": as set on\nthe pages, or else that of this machine."),
 
 	define(textKind, "rights.password_file", "", func(c *Config) *string { return &c.Rights.PasswordFile },
-		"A file of users and passwords, a line each: a name, a colon and a hash as lar\npasswd or mosquitto_passwd make it. Once it is named, everybody needs a user\nname. Empty: none.").aPath().reloaded(),
+		"A file of users and passwords, a line each: a name, a colon and a hash as lar\npasswd makes it, which SCRAM-SHA-256 can be done with, or mosquitto_passwd. Once it is named, everybody needs a user\nname. Empty: none.").aPath().reloaded(),
 	define(textKind, "rights.acl_file", "", func(c *Config) *string { return &c.Rights.ACLFile },
 		"A file of lines like those of acl, which come after these. Empty: none.").aPath().reloaded(),
 	define(listKind, "rights.acl", "", func(c *Config) *[]string { return &c.Rights.ACL },
@@ -119,13 +120,15 @@ denied. With no line at all, here and in acl_file, everything is allowed.`).relo
 	define(choice("strict", "filter"), "rights.subscribe_rights", "", func(c *Config) *string { return &c.Rights.SubscribeRights },
 		`"strict": a subscription is refused unless all its topics are allowed.
 "filter": only if all are denied; what comes of it is checked message by message.`).reloaded(),
+	define(countKind, "rights.failed_logins", "", func(c *Config) *int { return &c.Rights.FailedLogins },
+		"How often a minute a client may give a wrong password before the next ones wait,\n3 s at most, right or wrong. Clients that came in before do not wait for what\nothers do. 0: nobody waits.").reloaded(),
 }, limitSettings()...)
 
 // Defaults returns what holds where nothing is said.
 func Defaults() *Config {
 	return &Config{
 		Data: "lar-data", MQTT: ":1883", HTTP: ":8080", MDNS: true, LogLevel: "info", Sync: "always",
-		Rights: Rights{ACL: []string{}, SubscribeRights: "strict"},
+		Rights: Rights{ACL: []string{}, SubscribeRights: "strict", FailedLogins: 3},
 		Limits: mqtt.DefaultLimits(),
 	}
 }

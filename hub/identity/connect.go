@@ -11,8 +11,8 @@ import (
 // takes the time of a known one.
 var nobody = credential{Salt: make([]byte, saltSize), Hash: make([]byte, 32)}
 
-// Authenticate decides about a CONNECT, section 4.12 of the specification
-// aside: only user name and password are asked for. It reads an immutable
+// Authenticate decides about a CONNECT by user name and password; Verifier is
+// for enhanced authentication, section 4.12 of the specification. It reads an immutable
 // value and is quick.
 //
 // Success comes with the identity that the session belongs to: that of the
@@ -28,6 +28,9 @@ func (d *Directory) Authenticate(hasUsername bool, username string, password []b
 		}
 		if c.matches(password) && known {
 			c.seen.Store(time.Now().UnixMilli())
+			if c.Scram == nil {
+				d.complete(username, password)
+			}
 			return credentialIdentity(username), packet.Success
 		}
 		if known {

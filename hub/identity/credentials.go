@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lar.home/hub/scram"
 	"lar.home/mqtt"
 	"lar.home/ui"
 )
@@ -55,10 +57,15 @@ func (d *Directory) AddCredential(ctx context.Context, name string) (password st
 		text[i] = alphabet[random[i]%32]
 	}
 	password = string(text[:])
+	verifier, err := d.verifier(text[:])
+	if err != nil {
+		return "", err
+	}
 	c := &credential{
 		Name:    name,
 		Salt:    random[passwordLength:],
 		Hash:    fastHash(random[passwordLength:], text[:]),
+		Scram:   &verifier,
 		Created: now(),
 		seen:    new(atomic.Int64),
 	}
@@ -91,6 +98,71 @@ func (d *Directory) RemoveCredential(ctx context.Context, name string) error {
 		d.cfg.Revoked(credentialIdentity(name))
 	}
 	return err
+}
+
+// verifier makes what SCRAM-SHA-256 keeps of a password. It is slow: some
+// milliseconds on a Pi.
+func (d *Directory) verifier(password []byte) (scram.Verifier, error) {
+	salt := make([]byte, scram.SaltSize)
+	if _, err := io.ReadFull(d.cfg.Rand, salt); err != nil {
+		return scram.Verifier{}, fmt.Errorf("make salt: %w", err)
+	}
+	return scram.New(password, salt, scram.Iterations)
+}
+
+// complete makes the verifier that the credential of an earlier release has
+// not, now that its password is at hand. One is made at a time, beside the
+// CONNECT; whoever comes meanwhile has it made another time.
+func (d *Directory) complete(name string, password []byte) {
+	if !d.completing.CompareAndSwap(false, true) {
+		return
+	}
+	password = bytes.Clone(password)
+	go func() {
+		defer d.completing.Store(false)
+		v, err := d.verifier(password)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), completeWithin)
+			defer cancel()
+			err = d.change(ctx, func(s *state) ([]mqtt.Write, error) {
+				c := s.credentials[name]
+				if c == nil || c.Scram != nil || !c.matches(password) {
+					return nil, nil
+				}
+				whole := *c
+				whole.Scram = &v
+				s.credentials[name] = &whole
+				return []mqtt.Write{whole.write()}, nil
+			})
+		}
+		if err != nil {
+			d.cfg.Log.Warn("credential not completed", "name", name, "err", err)
+		}
+	}()
+}
+
+// completeWithin bounds the wait for the disk.
+const completeWithin = 10 * time.Second
+
+// Verifier returns what SCRAM-SHA-256 keeps of a credential.
+func (d *Directory) Verifier(name string) (v scram.Verifier, exists bool) {
+	c := d.state.Load().credentials[name]
+	if c == nil || c.Scram == nil {
+		return v, false
+	}
+	return *c.Scram, true
+}
+
+// Secret returns bytes that only this house knows and that never change.
+func (d *Directory) Secret() []byte {
+	return fastHash([]byte("secret of "), []byte(d.state.Load().installation))
+}
+
+// Seen notes that a credential was used.
+func (d *Directory) Seen(name string) {
+	if c := d.state.Load().credentials[name]; c != nil {
+		c.seen.Store(time.Now().UnixMilli())
+	}
 }
 
 // matches tells whether password is the one the credential was made with.

@@ -9,7 +9,8 @@
 // No secret is kept in the clear. People choose their passwords, so these are
 // hashed slowly, on one worker and outside every lock. Generated secrets
 // (credentials, sign-in tokens) have at least 128 random bits, so a fast hash is
-// enough, and a CONNECT costs next to nothing.
+// enough, and a CONNECT costs next to nothing. Beside it a credential has what
+// SCRAM-SHA-256 keeps of a password, for clients that will not say it.
 package identity
 
 import (
@@ -56,6 +57,8 @@ type Directory struct {
 	tries    *tries
 	state    atomic.Pointer[state]
 	changing chan struct{} // holds one token while a change is made
+
+	completing atomic.Bool // an older credential is being completed
 
 	unsaved []mqtt.Write // of Load: what the store does not have yet
 }

@@ -432,6 +432,53 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
+// TestComplete takes up a credential of a release that kept less of a password:
+// what SCRAM-SHA-256 needs is made when its client next says the password.
+func TestComplete(t *testing.T) {
+	h := newHouse()
+	d := h.open(t, "")
+	password := addCredential(t, d, "lamp")
+	old := *d.state.Load().credentials["lamp"]
+	old.Scram = nil
+	h.do(t.Context(), func(turn *mqtt.Turn) error {
+		w := old.write()
+		turn.Write(w.Key, w.Value)
+		return nil
+	})
+	h = h.restart()
+	synctest.Test(t, func(t *testing.T) {
+		d := h.open(t, "")
+		if _, exists := d.Verifier("lamp"); exists {
+			t.Fatal("it is there before")
+		}
+		d.Authenticate(true, "lamp", []byte("wrong"), phone)
+		synctest.Wait()
+		if _, exists := d.Verifier("lamp"); exists {
+			t.Fatal("it was made of a wrong password")
+		}
+		for range 3 {
+			if _, reason := d.Authenticate(true, "lamp", []byte(password), phone); reason != packet.Success {
+				t.Fatalf("answered %v", reason)
+			}
+		}
+		synctest.Wait()
+		v, exists := d.Verifier("lamp")
+		if !exists || !v.Matches([]byte(password)) {
+			t.Error("it was not made")
+		}
+		if list := d.Credentials(); list[0].LastSeen.IsZero() {
+			t.Error("when the lamp was seen is forgotten")
+		}
+	})
+	d = h.restart().open(t, "")
+	if v, exists := d.Verifier("lamp"); !exists || !v.Matches([]byte(password)) {
+		t.Error("it is not on disk")
+	}
+	if bytes.Equal(d.Secret(), newHouse().open(t, "").Secret()) {
+		t.Error("two houses share their secret")
+	}
+}
+
 func TestOpen(t *testing.T) {
 	d := newHouse().open(t, "")
 	if open, why := d.Open(); !open || why == "" {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lar.home/hub/scram"
 	"lar.home/mqtt"
 	"lar.home/ui"
 )
@@ -51,10 +52,13 @@ type signIn struct {
 }
 
 type credential struct {
-	Name    string    `json:"name"`
-	Salt    hexBytes  `json:"salt"`
-	Hash    hexBytes  `json:"hash"` // SHA-256 of salt and password
-	Created time.Time `json:"created"`
+	Name string   `json:"name"`
+	Salt hexBytes `json:"salt"`
+	Hash hexBytes `json:"hash"` // SHA-256 of salt and password
+	// Scram is nil for a credential of a release that had none; it is made
+	// when its client next says the password.
+	Scram   *scram.Verifier `json:"scram,omitempty"`
+	Created time.Time       `json:"created"`
 
 	seen *atomic.Int64 // unix milliseconds of the last CONNECT; outlives the state
 }

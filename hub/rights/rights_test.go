@@ -111,6 +111,10 @@ func TestACLFailsClosed(t *testing.T) {
 
 const mosquittoLine = "imported:$7$101$j8It3zdb/i+pwZxV$wMO9IKoLJ5UtFu8z280TPjZpJzwO9bBvxzSYusj+ySPVhVC1tdSv6MaB180Or7g7i9DhgEk5dD+nDFxzbG1g/Q==\n"
 
+// argonLine is in the form of mosquitto_passwd 2.1, of "password"; the hash is
+// the one of the reference implementation's own tests.
+const argonLine = "modern:$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\n"
+
 // One hash is what mosquitto_passwd 2.0 made of "secret".
 func TestPasswords(t *testing.T) {
 	made, err := Line("made", "secret")
@@ -118,7 +122,7 @@ func TestPasswords(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "passwords")
-	if err := os.WriteFile(file, []byte("# users\n"+made+"\n"+mosquittoLine), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("# users\n"+made+"\n"+argonLine+mosquittoLine), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, err := ReadPasswords(file)
@@ -130,13 +134,24 @@ func TestPasswords(t *testing.T) {
 		want           bool
 	}{
 		{"made", "secret", true}, {"made", "secret", true}, {"made", "Secret", false}, {"made", "", false},
+		{"modern", "password", true}, {"modern", "Password", false},
 		{"imported", "secret", true}, {"imported", "made", false}, {"nobody", "secret", false}, {"", "", false},
 	} {
 		if got := p.Verify(tt.name, []byte(tt.password)); got != tt.want {
 			t.Errorf("Verify(%q, %q) = %v, want %v", tt.name, tt.password, got, tt.want)
 		}
 	}
-	for _, bad := range []string{"jo", "jo:", "jo:secret", ":$6$aa$aa", "jo:$7$0$AAAA$AAAA", "jo:$7$99999999$AAAA$AAAA", made + "\n" + made} {
+	if v, ok := p.Verifier("made"); !ok || !v.Matches([]byte("secret")) {
+		t.Error("SCRAM-SHA-256 cannot be done with a line of ours")
+	}
+	for _, name := range []string{"imported", "modern", "nobody"} {
+		if _, ok := p.Verifier(name); ok {
+			t.Errorf("SCRAM-SHA-256 can be done with that of %s", name)
+		}
+	}
+	for _, bad := range []string{"jo", "jo:", "jo:secret", ":$6$aa$aa", "jo:$7$0$AAAA$AAAA", "jo:$7$99999999$AAAA$AAAA",
+		strings.Replace(argonLine, "m=65536", "m=6553600", 1), strings.Replace(argonLine, "t=2", "t=2000", 1), strings.Replace(argonLine, "v=19", "v=16", 1),
+		strings.Replace(argonLine, "argon2id", "argon2i", 1), strings.Replace(argonLine, "p=1", "p=0", 1), strings.Replace(made, "10000", "1", 1), made + "\n" + made} {
 		if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -114,7 +114,7 @@ func Nobody(secret []byte, name string, iterations ...int) Verifier {
 		ServerKey:  sum(secret, "server key of "+name),
 	}
 	if n := len(iterations); n > 0 {
-		v.Iterations = iterations[int(sum(secret, "iterations of " + name)[0])*n/256]
+		v.Iterations = iterations[int(sum(secret, "iterations of "+name)[0])*n/256]
 	}
 	return v
 }
