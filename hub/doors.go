@@ -129,7 +129,7 @@ func (h *Hub) Reload(cfg Config) error {
 			errs = append(errs, fmt.Errorf("listener %d: %w", i+1, err))
 		}
 	}
-	h.broker.SetLimits(cfg.Limits)
+	h.setLimits(cfg.Limits)
 	return errors.Join(errs...)
 }
 

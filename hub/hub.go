@@ -81,6 +81,9 @@ type Hub struct {
 	rights    atomic.Pointer[access]
 	guard     *guard
 	localName atomic.Pointer[string] // ".local" name that is answered for
+
+	limitsMu sync.Mutex  // guards asked, and who sets the broker's limits
+	asked    mqtt.Limits // by the configuration
 }
 
 // New returns a hub that is ready to Run: what the data folder holds has been
@@ -182,13 +185,14 @@ func New(cfg Config) (_ *Hub, err error) {
 		Authenticate: h.authenticate,
 		Enhanced:     h.enhanced,
 		Authorize:    h.authorize,
-		Limits:       cfg.Limits,
+		Limits:       limitsOn(cfg.Limits, h.store.Stats().FreeBytes),
 		Consumers:    []mqtt.Consumer{h.model, h.rules},
 		Log:          h.log,
 	})
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
+	h.asked = cfg.Limits
 	if err := h.people.Save(context.Background()); err != nil {
 		// A disk that is full now will have room again; the house goes on.
 		h.log.Error("people not saved", "err", err)
@@ -211,6 +215,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	beside.Go(func() { h.clock.watch(ctx, h.Do) })
 	beside.Go(func() { h.watchLocalName(ctx) })
 	beside.Go(func() { h.keepsake.watch(ctx) })
+	beside.Go(func() { h.watchLimits(ctx) })
 	if h.mqttLn != nil {
 		go func() {
 			if err := h.broker.Serve(h.mqttLn); err != nil {

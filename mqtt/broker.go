@@ -59,6 +59,7 @@ type Broker struct {
 	limitsNow    atomic.Pointer[Limits]
 
 	durable    atomic.Uint64 // number of the last turn on disk
+	memory     atomic.Int64  // bytes of messages that wait in it, see memory.go
 	generation atomic.Uint64 // of the routes
 
 	mu              sync.Mutex // the house's lock: it guards what follows, down to the blank line
@@ -72,16 +73,18 @@ type Broker struct {
 	sessions        map[string]*session
 	kept            map[uint32]*session
 	keptBy          map[string]int // kept sessions by identity
-	queuedBytes     int            // of all sessions
+	queuedBytes     int            // of all kept sessions, shared bodies once
+	leaving         []*session     // that have in memory what could lie on disk
 	lastSession     uint32
 	subs            topic.Tree[*subscription, struct{}]
 	shares          map[string]*shareGroup
 	groupSubs       map[*shareGroup]*subscription
 	retained        topic.Names[*retainedMessage]
-	retainedBytes   int
+	retainedBytes   int    // in memory
+	retainedLarge   int    // of payloads that lie on disk, or will
 	walking         int    // cursors that have not come to their end
 	liveSeq         uint64 // messages whose topic had a retained one, routed while cursors walked
-	bodies          map[uint64]int
+	bodies          map[uint64]bodyRefs
 	bodiesOfTurn    int
 	spreads         []*spread
 	spreading       bool
@@ -148,7 +151,7 @@ func New(cfg Config) (*Broker, error) {
 		keptBy:       make(map[string]int),
 		shares:       make(map[string]*shareGroup),
 		groupSubs:    make(map[*shareGroup]*subscription),
-		bodies:       make(map[uint64]int),
+		bodies:       make(map[uint64]bodyRefs),
 		conns:        make(map[*Conn]struct{}),
 		connsFrom:    make(map[netip.Addr]int),
 		routes:       make(map[string]*route),
@@ -430,8 +433,8 @@ func (t *Turn) forget(key []byte) { t.alongside(key, nil) }
 // send queues something for the end of the turn.
 func (t *Turn) send(s send) { t.sends = append(t.sends, s) }
 
-// hold lists a connection that waits for a commit. c.mu is held.
-func (b *Broker) hold(c *Conn) {
+// list lists a connection that waits for a commit. c.mu is held.
+func (b *Broker) list(c *Conn) {
 	b.heldMu.Lock()
 	b.held = append(b.held, c)
 	b.heldMu.Unlock()
@@ -475,7 +478,7 @@ func (b *Broker) committed(number uint64) {
 		c.release(number)
 		c.listed = c.msgs.len() > 0 || c.acks.len() > 0
 		if c.listed {
-			b.hold(c)
+			b.list(c)
 		}
 		c.mu.Unlock()
 		c.flush()

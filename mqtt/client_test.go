@@ -96,6 +96,12 @@ func (h *house) stop() {
 	}
 	h.clients = nil
 	h.store.Flush()
+	if h.addr == "" {
+		synctest.Wait()
+		if counted, queued := h.Memory(); counted != queued {
+			h.t.Errorf("%d bytes of messages are counted in memory, %d are there", counted, queued)
+		}
+	}
 }
 
 // restart stops the broker in good order and starts another on its store.

@@ -60,7 +60,8 @@ type Conn struct {
 
 	mu          sync.Mutex // guards what follows; taken after the house's lock, never before
 	out         []byte     // encoded, to be written
-	rest        []byte     // what a short write left
+	parts       ring[part] // that go before out: payloads that are not copied, and what stood before them
+	writing     part       // what a short write left
 	msgs        ring[*held]
 	acks        ring[*held]
 	listed      bool // stands in Broker.held
@@ -76,7 +77,10 @@ type Conn struct {
 	ackRoom     chan struct{} // closed when no more than ackRoomAt acknowledgements wait
 	ackRoomAt   int
 	ackedIn     int           // acknowledgements sent since the connection began
-	unflushed   int           // bytes in out and rest
+	unflushed   int           // bytes in out, parts and writing
+	shared      int           // of these, in payloads that other connections may have too
+	counted     int           // of these, in Broker.memory
+	hungry      bool          // messages wait in the queue for room here
 	written     int64         // bytes the transport has taken
 	writtenThen int64         // when worthWaiting last looked and found more
 	tookAt      time.Duration // Run time of that
@@ -181,7 +185,7 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 	}
 	if !c.listed {
 		c.listed = true
-		c.b.hold(c)
+		c.b.list(c)
 	}
 	// A commit may have ended between the look above and the listing.
 	if now := c.b.durable.Load(); now != durable {
@@ -197,7 +201,7 @@ const maxHeldAcks = 1 << 16
 // congested tells whether so much waits on a connection that messages of QoS 0
 // are dropped. c.mu is held.
 func (c *Conn) congested() bool {
-	return c.unflushed > c.b.limits().QueueBytes || c.msgs.len() >= c.b.limits().QueueMessages
+	return c.unflushed > c.b.limits().QueueBytes || c.msgs.len() >= c.b.limits().QueueMessages || !c.hasRoom()
 }
 
 // touch lists the connection once to be flushed. c.mu is held.
@@ -256,12 +260,17 @@ func (c *Conn) encode(s *send) {
 			}
 		}
 		c.abbreviate(&p, s.m.Topic)
-		c.out = packet.AppendPublish(c.out, c.version, &p)
-		if c.maxPacket > 0 && len(c.out)-before > c.maxPacket {
-			c.out = c.out[:before] // [MQTT-3.1.2-25]; its window slot is freed by tooLarge
-		} else {
-			c.b.stats.sent.Add(1)
+		if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket {
+			break // [MQTT-3.1.2-25]; its window slot is freed by tooLarge
 		}
+		c.b.stats.sent.Add(1)
+		if len(p.Payload) > sharedPayload {
+			c.out = packet.AppendPublishHead(c.out, c.version, &p)
+			c.unflushed += len(c.out) - before
+			c.share(s.m)
+			return
+		}
+		c.out = packet.AppendPublish(c.out, c.version, &p)
 	case s.ack != 0:
 		c.out = packet.AppendAck(c.out, c.version, s.ack, s.id, s.reason)
 		if s.ack == packet.PUBACK || s.ack == packet.PUBCOMP || s.ack == packet.PUBREC && s.reason >= 0x80 {
@@ -277,6 +286,7 @@ func (c *Conn) encode(s *send) {
 		}
 	}
 	c.unflushed += len(c.out) - before
+	c.count()
 }
 
 // shortTopic is the length up to which a topic is not worth an alias.
@@ -363,31 +373,36 @@ func (c *Conn) flush() {
 	c.flushing = true
 	kill, stuck := false, false
 	for !c.dead {
-		buf, fresh := c.rest, false
-		if buf == nil {
-			buf, c.out, fresh = c.out, nil, true
-		}
-		if len(buf) == 0 {
-			if fresh && buf != nil {
-				putBuffer(buf)
-			}
+		p := c.nextPart()
+		if len(p.b) == 0 {
+			p.free(c.b)
 			break
 		}
 		c.mu.Unlock()
-		n, err := c.sink.Write(buf)
+		n, err := c.sink.Write(p.b)
 		c.mu.Lock()
-		c.unflushed -= n
 		c.written += int64(n)
 		if n > 0 {
 			c.stalled = 0
 		}
+		if c.dead { // closed meanwhile
+			p.free(c.b)
+			break
+		}
+		c.unflushed -= n
+		if p.m != nil {
+			c.shared -= n
+		}
 		if err != nil {
-			c.dead, c.out, c.rest, c.unflushed = true, nil, nil, 0
+			p.free(c.b)
+			c.dead = true
+			c.discard()
 			kill = true
 			break
 		}
-		if n < len(buf) {
-			c.rest = buf[n:]
+		if n < len(p.b) {
+			p.b, p.cut = p.b[n:], true
+			c.writing = p
 			c.full = true
 			if c.stalled == 0 {
 				c.stalled = max(1, c.b.clock().Run)
@@ -396,13 +411,15 @@ func (c *Conn) flush() {
 			c.sink.WantWrite()
 			break
 		}
-		c.rest = nil
-		if fresh {
-			putBuffer(buf)
-		}
+		p.free(c.b)
+	}
+	c.count()
+	feed := c.hungry && !c.full && !c.dead
+	if feed {
+		c.hungry = false
 	}
 	c.flushing = false
-	if c.closing && !c.full && len(c.out) == 0 && !c.dead {
+	if c.closing && !c.full && c.unflushed == 0 && !c.dead {
 		c.dead, kill = true, true
 	}
 	c.mu.Unlock()
@@ -413,6 +430,16 @@ func (c *Conn) flush() {
 		c.sink.Kill()
 	} else if stuck {
 		c.b.attend(c)
+	}
+	if feed {
+		c.b.jobs.add(func() { c.b.turnNow(c.pump) })
+	}
+}
+
+// pump sends what waits for room on the connection.
+func (c *Conn) pump(t *Turn) {
+	if c.sess != nil {
+		c.b.pump(t, c.sess)
 	}
 }
 

@@ -235,6 +235,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 	s.version, s.bridge = p.Version, p.Bridge
 	s.expiry = expiry
 	s.conn = c
+	s.visits++
 	if keep && !s.kept() {
 		b.lastSession++
 		s.id = b.lastSession
@@ -272,7 +273,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 	b.watch(c)
 
 	s.again = max(s.again, s.next)
-	s.next, s.inFlight = s.base, 0
+	s.next, s.inFlight, s.flying = s.base, 0, 0
 	if s.kept() {
 		t.durably(sessionKey(s.id), sessionRecord(s))
 		s.lastWrite = t.Number
@@ -331,6 +332,7 @@ func (b *Broker) detach(t *Turn, c *Conn) {
 	s.offline = t.Now.Wall
 	if s.kept() {
 		t.alongside(sessionKey(s.id), sessionRecord(s))
+		b.leaveToDisk(t, s)
 	}
 }
 
@@ -382,9 +384,12 @@ func (b *Broker) removeSession(t *Turn, s *session) {
 	for _, sub := range s.subs {
 		b.removeSubscription(sub)
 	}
-	b.queuedBytes -= s.waitingBytes
+	b.queuedBytes -= s.ownBytes
+	strays := s.strays()
+	b.empty(&s.queue)
+	b.empty(&s.tail)
 	if !s.kept() {
-		b.passStrays(t, s.strays())
+		b.passStrays(t, strays)
 		return
 	}
 	delete(b.kept, s.id)

@@ -6,3 +6,29 @@ func (b *Broker) Deadlines() int {
 	defer b.mu.Unlock()
 	return len(b.deadlines)
 }
+
+// Memory tells what is counted of messages in memory, and what there is: in
+// the queues of sessions, and on connections, which may have some less.
+func (b *Broker) Memory() (counted, queued int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	held := make(map[*Message]bool)
+	for _, s := range b.sessions {
+		for _, q := range []*ring[entry]{&s.queue, &s.tail} {
+			for i := range q.len() {
+				if m := q.at(i).m; m != nil && !held[m] {
+					held[m] = true
+					queued += m.weight()
+				}
+			}
+		}
+	}
+	b.retained.Visit("", func(_ string, kept *retainedMessage) bool {
+		if kept.large && !kept.stored && !held[kept.m] {
+			held[kept.m] = true
+			queued += kept.m.weight()
+		}
+		return true
+	})
+	return b.memory.Load(), queued
+}

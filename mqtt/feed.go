@@ -435,7 +435,7 @@ func (b *Broker) Writable(c *Conn, t *Batch) {
 func (b *Broker) Close(c *Conn, t *Batch) {
 	c.mu.Lock()
 	c.dead = true
-	c.out, c.rest, c.unflushed = nil, nil, 0
+	c.discard()
 	c.msgs.clear()
 	c.acks.clear()
 	c.ackLeft()

@@ -114,21 +114,39 @@ func (b *Broker) Forget(clientID string) (found bool) {
 	return found
 }
 
+// browseBytes is how much of large payloads one call of Retained brings.
+const browseBytes = 8 << 20
+
 // Retained returns retained messages that match a topic filter, in order of
 // their topics, those behind after, and where to go on; more tells that there
 // are more. It looks at some thousand topics at most in a call, and returns
-// limit messages, never more than 1,000. The messages are shared: nobody
-// changes them.
+// limit messages, never more than 1,000, and fewer where they are large. The
+// messages are shared: nobody changes them.
 func (b *Broker) Retained(filter, after string, limit int) (found []*Message, next string, more bool) {
 	limit = bounded(limit)
+	stored := make(map[*Message]bool) // whose payload is on disk
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	now := b.clock().Run
+	room := browseBytes
 	next, done := b.retained.Match(filter, after, 4*maxListed, func(_ string, kept *retainedMessage) bool {
 		if kept.m.Expires == 0 || kept.m.Expires > now {
 			found = append(found, kept.m)
+			if kept.stored {
+				stored[kept.m] = true
+				room -= kept.size
+			}
 		}
-		return len(found) < limit
+		return len(found) < limit && room > 0
 	})
-	return found, next, !done
+	b.mu.Unlock()
+	whole := found[:0]
+	for _, m := range found {
+		if stored[m] {
+			if m, _ = b.readRetained(m.Topic); m == nil {
+				continue // it has gone meanwhile
+			}
+		}
+		whole = append(whole, m)
+	}
+	return whole, next, !done
 }

@@ -11,40 +11,43 @@ import (
 // Limits bound what clients may ask of the broker. A zero field means its
 // default, named in brackets.
 type Limits struct {
-	PacketSize        int           // bytes of a packet, fixed header included [8 MiB]
-	ConnectSize       int           // bytes of a CONNECT [128 KiB]
-	OpenPacketSize    int           // bytes of a packet of a client without a credential, loopback free [256 KiB]
-	ReceiveMaximum    int           // announced to 5.0 clients [20]
-	TopicAliasMaximum int           // announced to 5.0 clients [10]
-	Window            int           // messages in flight towards a client [100]
-	InboundQoS2       int           // open inbound QoS 2 identifiers of a 3.1.1 client [1024]
-	QueueMessages     int           // waiting messages of a session [1000]
-	QueueBytes        int           // waiting bytes of a session, and of a socket's buffer [8 MiB]
-	Subscriptions     int           // of a client [10,000]
-	RetainedTopics    int           // [200,000]
-	RetainedBytes     int           // [64 MiB]
-	Connections       int           // [10,000]
-	PerAddress        int           // connections from one address, loopback free [1024]
-	Unauthenticated   int           // connections that have not sent a CONNECT yet [64]
-	KeptSessions      int           // [10,000]
-	KeptPerIdentity   int           // kept sessions of one credential, loopback free [100]
-	AllQueuesBytes    int           // waiting bytes of all sessions together [512 MiB]
-	LargeBytes        int           // bytes of packets over 64 KiB on their way in at one time; the next waits [24 MiB]
-	ClientIDLength    int           // bytes of a client identifier, 256 at most [256]
-	UsernameLength    int           // bytes of a user name, 256 at most [256]
-	TopicLength       int           // bytes of a topic name or filter, 4096 at most [4096]
-	TopicSeparators   int           // slashes of a topic name or filter, 200 at most [200]
-	TakeOvers         int           // of one session a minute, before the next waits [30]
-	SessionExpiry     time.Duration // of a client with a credential [1 year]
-	OpenSessionExpiry time.Duration // of a client without one [7 days]
-	ConnectTimeout    time.Duration // for CONNECT to come [10 s]
-	PacketTimeout     time.Duration // for a packet to be whole once it has begun, and 1 s for each 10 kB [10 s]
-	WriteStall        time.Duration // for a socket to take something [15 s]
-	KeepAlive         time.Duration // longest; 5.0 clients are told [3600 s]
-	ServerKeepAlive   time.Duration // that every 5.0 client is told to use; 0: its own, if not longer than KeepAlive
-	MaximumQoS        *QoS          // that is served; nil: 2
-	NoRetained        bool          // no message may be retained
-	WillGrace         time.Duration // after a kill, for clients to come back before their will goes out [60 s]
+	PacketSize         int           // bytes of a packet, fixed header included [8 MiB]
+	ConnectSize        int           // bytes of a CONNECT [128 KiB]
+	OpenPacketSize     int           // bytes of a packet of a client without a credential, loopback free [256 KiB]
+	ReceiveMaximum     int           // announced to 5.0 clients [20]
+	TopicAliasMaximum  int           // announced to 5.0 clients [10]
+	Window             int           // messages in flight towards a client [100]
+	InboundQoS2        int           // open inbound QoS 2 identifiers of a 3.1.1 client [1024]
+	QueueMessages      int           // waiting messages of a session [1000]
+	QueueBytes         int           // waiting bytes of a session, and of a socket's buffer [8 MiB]
+	Subscriptions      int           // of a client [10,000]
+	RetainedTopics     int           // [200,000]
+	RetainedBytes      int           // of retained messages and their topics, but for large payloads [64 MiB]
+	RetainedLargeBytes int           // of retained payloads over 64 KiB, which lie on disk [512 MiB]
+	Connections        int           // [10,000]
+	PerAddress         int           // connections from one address, loopback free [1024]
+	Unauthenticated    int           // connections that have not sent a CONNECT yet [64]
+	KeptSessions       int           // [10,000]
+	KeptPerIdentity    int           // kept sessions of one credential, loopback free [100]
+	AllQueuesBytes     int           // waiting bytes of all sessions together [512 MiB]
+	MessageBytes       int           // of messages in memory that wait for clients, each counted once [32 MiB]
+	WindowBytes        int           // of the messages in flight towards a client; one message always may be [2 MiB]
+	LargeBytes         int           // bytes of packets over 64 KiB on their way in at one time; the next waits [24 MiB]
+	ClientIDLength     int           // bytes of a client identifier, 256 at most [256]
+	UsernameLength     int           // bytes of a user name, 256 at most [256]
+	TopicLength        int           // bytes of a topic name or filter, 4096 at most [4096]
+	TopicSeparators    int           // slashes of a topic name or filter, 200 at most [200]
+	TakeOvers          int           // of one session a minute, before the next waits [30]
+	SessionExpiry      time.Duration // of a client with a credential [1 year]
+	OpenSessionExpiry  time.Duration // of a client without one [7 days]
+	ConnectTimeout     time.Duration // for CONNECT to come [10 s]
+	PacketTimeout      time.Duration // for a packet to be whole once it has begun, and 1 s for each 10 kB [10 s]
+	WriteStall         time.Duration // for a socket to take something [15 s]
+	KeepAlive          time.Duration // longest; 5.0 clients are told [3600 s]
+	ServerKeepAlive    time.Duration // that every 5.0 client is told to use; 0: its own, if not longer than KeepAlive
+	MaximumQoS         *QoS          // that is served; nil: 2
+	NoRetained         bool          // no message may be retained
+	WillGrace          time.Duration // after a kill, for clients to come back before their will goes out [60 s]
 }
 
 func or[T comparable](v *T, def T) {
@@ -68,12 +71,15 @@ func (l Limits) withDefaults() Limits {
 	or(&l.Subscriptions, 10_000)
 	or(&l.RetainedTopics, 200_000)
 	or(&l.RetainedBytes, 64<<20)
+	or(&l.RetainedLargeBytes, 512<<20)
 	or(&l.Connections, 10_000)
 	or(&l.PerAddress, 1024)
 	or(&l.Unauthenticated, 64)
 	or(&l.KeptSessions, 10_000)
 	or(&l.KeptPerIdentity, 100)
 	or(&l.AllQueuesBytes, 512<<20)
+	or(&l.MessageBytes, 32<<20)
+	or(&l.WindowBytes, 2<<20)
 	or(&l.LargeBytes, 24<<20)
 	or(&l.ClientIDLength, packet.MaxClientID)
 	or(&l.UsernameLength, packet.MaxUsername)

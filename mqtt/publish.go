@@ -227,7 +227,7 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 		c.out = getBuffer()
 		before = 0
 	}
-	if len(s.subIDs) > 0 || s.dup || pub.p == nil {
+	if len(s.subIDs) > 0 || s.dup || pub.p == nil || len(pub.p.Payload) > sharedPayload {
 		s.m = pub.message()
 		c.encode(&s)
 	} else if c.aliasMax > 0 {
@@ -249,6 +249,7 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 		c.unflushed += len(enc)
 		b.stats.sent.Add(1)
 	}
+	c.count()
 	c.touch(t.batch)
 }
 

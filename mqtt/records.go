@@ -163,6 +163,11 @@ func (b *Broker) appendMessage(dst []byte, m *Message, now Now) []byte {
 	return append(dst, m.Payload...)
 }
 
+// messageSize is room enough for appendMessage.
+func messageSize(m *Message) int {
+	return 32 + len(m.Topic) + len(m.ClientID) + len(m.Properties) + len(m.Payload)
+}
+
 func (r *recordReader) message(now Now) *Message {
 	m := &Message{}
 	flags := r.byte()
@@ -199,11 +204,11 @@ func runOf(wall uint64, now Now) time.Duration {
 
 // appendEntry encodes an entry of a queue, into memory of the turn.
 func (b *Broker) appendEntry(t *Turn, e *entry) []byte {
-	dst := make([]byte, 0, 32+len(e.m.Topic)+len(e.m.Payload)+len(e.m.Properties)+len(e.m.ClientID))
-	kind := byte(entryHere)
-	if e.body != 0 {
-		kind = entryElsewhere
+	size, kind := 32, byte(entryElsewhere)
+	if e.body == 0 {
+		size, kind = 32+messageSize(e.m), entryHere
 	}
+	dst := make([]byte, 0, size)
 	flags := byte(e.qos)
 	if e.retain {
 		flags |= 4
@@ -268,10 +273,25 @@ func (b *Broker) shareBody(t *Turn, pub *publication) uint64 {
 	if pub.body == 0 {
 		b.bodiesOfTurn++
 		pub.body = t.Number<<8 | uint64(b.bodiesOfTurn&0xff)
-		t.durably(bodyKey(pub.body), b.appendMessage(nil, pub.message(), t.Now))
+		m := pub.message()
+		t.durably(bodyKey(pub.body), b.appendMessage(make([]byte, 0, messageSize(m)), m, t.Now))
 	}
-	b.bodies[pub.body]++
+	b.refer(pub.body, pub.weight())
 	return pub.body
+}
+
+// bodyRefs are the sessions that refer to a body, and its bytes.
+type bodyRefs struct{ n, bytes int }
+
+// refer counts a reference to a body.
+func (b *Broker) refer(body uint64, bytes int) {
+	r := b.bodies[body]
+	if r.n == 0 {
+		r.bytes = bytes
+		b.queuedBytes += bytes
+	}
+	r.n++
+	b.bodies[body] = r
 }
 
 // turnOfBody returns the number of the turn that wrote a body.
@@ -282,10 +302,14 @@ func (b *Broker) dropBody(t *Turn, body uint64) {
 	if body == 0 {
 		return
 	}
-	if b.bodies[body]--; b.bodies[body] <= 0 {
+	r := b.bodies[body]
+	if r.n--; r.n <= 0 {
+		b.queuedBytes -= r.bytes
 		delete(b.bodies, body)
 		t.forget(bodyKey(body))
+		return
 	}
+	b.bodies[body] = r
 }
 
 // A storedEntry is an entry of a queue as it was found on disk.
@@ -294,13 +318,17 @@ type storedEntry struct {
 	entry
 }
 
-// readEntries reads up to limit entries of a session's queue, with their
-// messages. It runs outside the lock.
-func (b *Broker) readEntries(session uint32, first, last uint64, limit int) (found []storedEntry, err error) {
+// readEntries reads the next entries of a session's queue, with their messages:
+// up to the one before last, a batch at most, and none beyond so many bytes but
+// one. more says that there are more. It runs outside the lock.
+func (b *Broker) readEntries(session uint32, first, last uint64, bytes int) (found []storedEntry, more bool, err error) {
 	now := b.clock()
 	scanErr := b.store.Scan(key32(kindQueue, session), queueKey(session, first), func(key, value []byte) bool {
 		n := binary.BigEndian.Uint64(key[5:])
 		if n >= last {
+			return false
+		}
+		if more = len(found) == loadBatch || len(found) > 0 && bytes <= 0; more {
 			return false
 		}
 		e, err := readEntry(value, now)
@@ -308,10 +336,11 @@ func (b *Broker) readEntries(session uint32, first, last uint64, limit int) (fou
 			return true // reported by the scan at start; the message is lost
 		}
 		found = append(found, storedEntry{n, e})
-		return len(found) < limit
+		bytes -= int(e.size)
+		return true
 	})
 	if scanErr != nil {
-		return nil, scanErr
+		return nil, false, scanErr
 	}
 	shared := make(map[uint64]*Message)
 	for i := range found {
@@ -322,7 +351,7 @@ func (b *Broker) readEntries(session uint32, first, last uint64, limit int) (fou
 		m := shared[e.body]
 		if m == nil {
 			if m, err = b.readBody(e.body, now); err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			shared[e.body] = m
 		}
@@ -330,7 +359,7 @@ func (b *Broker) readEntries(session uint32, first, last uint64, limit int) (fou
 			e.state = entryDone
 		}
 	}
-	return found, nil
+	return found, more, nil
 }
 
 // readBody reads the message of a shared body; nil if it is gone.
@@ -348,7 +377,7 @@ func (b *Broker) readBody(body uint64, now Now) (m *Message, err error) {
 
 // retainedRecord encodes a retained message.
 func (b *Broker) retainedRecord(t *Turn, m *Message) []byte {
-	return b.appendMessage(nil, m, t.Now)
+	return b.appendMessage(make([]byte, 0, messageSize(m)), m, t.Now)
 }
 
 func subscriptionRecord(s *subscription) []byte {

@@ -12,20 +12,60 @@ type retainedMessage struct {
 	m *Message
 	// shown says which consumers had it, or something newer of its topic.
 	shown   uint8
-	turn    uint64    // that wrote it
 	live    uint64    // liveSeq when a message of its topic was last routed while cursors walked
 	expires *deadline // nil: never
+
+	// Of a large one, see retained_large.go.
+	large    bool
+	stored   bool // m has no payload: it lies on disk
+	size     int  // bytes of the payload
+	spill    *deadline
+	fetched  *Message   // m with its payload, while waiters are served
+	waiters  []*session // whose cursors have come to it
+	unusable bool       // its record cannot be read
 }
 
 // retainRoom tells whether one more retained message fits.
 func (b *Broker) retainRoom(name string, size int) bool {
+	small, large := b.retainedBytes, b.retainedLarge
 	old, _ := b.retained.Get(name)
-	if old != nil {
-		size -= len(old.m.Payload)
-	} else if b.retained.Len() >= b.limits().RetainedTopics {
+	switch {
+	case old == nil && b.retained.Len() >= b.limits().RetainedTopics:
 		return false
+	case old == nil:
+		small += len(name)
+	case old.large:
+		large -= old.size
+	default:
+		small -= old.size
 	}
-	return b.retainedBytes+size <= b.limits().RetainedBytes
+	if size > largePacket {
+		if b.crammed() && b.store.Ready() != nil {
+			return false // it would have to stay in memory
+		}
+		return large+size <= b.limits().RetainedLargeBytes && small <= b.limits().RetainedBytes
+	}
+	return small+size <= b.limits().RetainedBytes
+}
+
+// countRetained counts a retained message that comes, by 1, or goes, by -1.
+func (b *Broker) countRetained(kept *retainedMessage, by int) {
+	b.retainedBytes += by * len(kept.m.Topic)
+	if kept.large {
+		b.retainedLarge += by * kept.size
+	} else {
+		b.retainedBytes += by * kept.size
+	}
+}
+
+// dropRetained is the end of a retained message; the record is the caller's.
+func (b *Broker) dropRetained(kept *retainedMessage) {
+	b.countRetained(kept, -1)
+	b.cancel(kept.expires)
+	b.cancel(kept.spill)
+	if kept.large && !kept.stored {
+		b.letGo(kept.m)
+	}
 }
 
 // retain keeps a message for those who subscribe later, or takes the old one
@@ -34,10 +74,10 @@ func (b *Broker) retainRoom(name string, size int) bool {
 func (b *Broker) retain(t *Turn, pub *publication, qos QoS) {
 	old, _ := b.retained.Get(pub.topic)
 	if old != nil {
-		b.retainedBytes -= len(old.m.Payload) + len(pub.topic)
-		b.cancel(old.expires)
+		b.dropRetained(old)
 	}
 	var record []byte
+	var kept *retainedMessage
 	if pub.empty() {
 		if old == nil {
 			return
@@ -45,20 +85,33 @@ func (b *Broker) retain(t *Turn, pub *publication, qos QoS) {
 		b.retained.Delete(pub.topic)
 	} else {
 		m := pub.message()
-		kept := &retainedMessage{m: m, turn: t.Number}
+		kept = newRetained(m)
 		if old != nil {
 			kept.live = old.live
 		}
 		b.retained.Set(m.Topic, kept)
-		b.retainedBytes += len(m.Payload) + len(m.Topic)
+		b.countRetained(kept, 1)
 		record = b.retainedRecord(t, m)
 		b.expireRetained(kept)
+		if kept.large {
+			b.hold(m)
+		}
 	}
 	if qos == AtMostOnce && !pub.held {
 		t.Lazy(retainedKey(pub.topic), record)
+		if kept != nil && kept.large {
+			b.spillLater(t, kept)
+		}
 		return
 	}
 	t.durably(retainedKey(pub.topic), record)
+	if kept != nil && kept.large {
+		b.spillOnceDurable(t, kept)
+	}
+}
+
+func newRetained(m *Message) *retainedMessage {
+	return &retainedMessage{m: m, size: len(m.Payload), large: len(m.Payload) > largePacket}
 }
 
 func (p *publication) empty() bool {
@@ -76,7 +129,7 @@ func (b *Broker) expireRetained(kept *retainedMessage) {
 	}
 	kept.expires = b.at(m.Expires, func(t *Turn) {
 		b.retained.Delete(m.Topic)
-		b.retainedBytes -= len(m.Payload) + len(m.Topic)
+		b.dropRetained(kept)
 		t.Lazy(retainedKey(m.Topic), nil)
 	})
 }
@@ -116,7 +169,8 @@ func (b *Broker) showFirst(t *Turn, name string, r *route) {
 		s := r.to[i].sess
 		for _, w := range s.cursors {
 			if w.passes(kept) && w.after < name && topic.Match(w.sub.Filter, name) {
-				if s.conn != nil || min(kept.m.QoS, w.sub.QoS) > AtMostOnce {
+				// A large one that lies on disk is superseded, too.
+				if !kept.stored && (s.conn != nil || min(kept.m.QoS, w.sub.QoS) > AtMostOnce) {
 					b.showTo(t, w, kept.m, false)
 				}
 			}
@@ -182,15 +236,29 @@ func (b *Broker) walk(t *Turn, s *session) {
 			})
 			return
 		}
+		var away *retainedMessage // that has to be fetched from the disk first
+		before := w.after
 		next, done := b.retained.Match(w.sub.Filter, w.after, steps, func(name string, kept *retainedMessage) bool {
 			steps--
-			if !w.passes(kept) {
+			if !w.passes(kept) || kept.unusable {
+				before = name
 				return true
 			}
-			b.showTo(t, w, kept.m, true)
-			sent += len(name) + len(kept.m.Payload) + len(kept.m.Properties)
+			m := kept.m
+			if kept.stored {
+				if m = kept.fetched; m == nil {
+					away = kept
+					return false
+				}
+			}
+			before = name
+			b.showTo(t, w, m, true)
+			sent += len(name) + len(m.Payload) + len(m.Properties)
 			return room()
 		})
+		if away != nil {
+			next, done = before, false
+		}
 		if w.after == next && !done {
 			steps = 0
 		}
@@ -206,6 +274,10 @@ func (b *Broker) walk(t *Turn, s *session) {
 			}
 			t.durably(cursorKey(s.id, w.sub.Filter), record)
 			s.lastWrite = t.Number
+		}
+		if away != nil {
+			b.fetchFor(t, s, away)
+			return
 		}
 	}
 }
@@ -236,26 +308,18 @@ func (b *Broker) show() {
 	after := ""
 	for more := true; more; {
 		more = false
+		var away *retainedMessage
 		b.turnNow(func(t *Turn) {
 			next, done := b.retained.Match("#", after, slice, func(name string, kept *retainedMessage) bool {
-				wants := b.wanted(name)
-				news := wants &^ kept.shown
-				kept.shown = wants // who has come not to want it is shown it again
-				if news == 0 {
-					return true
+				if kept.stored && b.wanted(name)&^kept.shown != 0 {
+					away = kept
+					return false
 				}
-				m := *kept.m
-				m.Retained = true
-				m.hop = 0
-				for i, c := range b.consumers {
-					if news&(1<<i) != 0 {
-						b.accept(t, c, &m, nil)
-					}
-				}
+				b.showConsumers(t, kept, kept.m)
 				return true
 			})
-			after, more = next, !done
-			if done {
+			after, more = next, !done || away != nil
+			if !more {
 				if b.showAgain {
 					b.showAgain = false
 					after, more = "", true
@@ -264,6 +328,38 @@ func (b *Broker) show() {
 				}
 			}
 		})
+		if away == nil {
+			continue
+		}
+		m, err := b.readRetained(away.m.Topic)
+		if m == nil {
+			b.log.Error("retained message not read", "topic", away.m.Topic, "err", err)
+			continue
+		}
+		b.turnNow(func(t *Turn) {
+			if kept, _ := b.retained.Get(m.Topic); kept == away {
+				b.showConsumers(t, kept, m)
+			}
+		})
+	}
+}
+
+// showConsumers brings a retained message to those who want it and have not
+// had it.
+func (b *Broker) showConsumers(t *Turn, kept *retainedMessage, msg *Message) {
+	wants := b.wanted(msg.Topic)
+	news := wants &^ kept.shown
+	kept.shown = wants // who has come not to want it is shown it again
+	if news == 0 {
+		return
+	}
+	m := *msg
+	m.Retained = true
+	m.hop, m.holders = 0, 0
+	for i, c := range b.consumers {
+		if news&(1<<i) != 0 {
+			b.accept(t, c, &m, nil)
+		}
 	}
 }
 

@@ -116,7 +116,11 @@ type stream struct {
 	wanted bool   // WantWrite was called
 }
 
-// Write takes all, unless the last one is still being written.
+// streamChunk is what a stream takes at a time: what waits for a client that
+// is slow stands in its connection, where it is not copied.
+const streamChunk = 64 << 10
+
+// Write takes some, unless the last it took is still being written.
 func (s *stream) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,6 +130,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	if len(s.buf) > 0 {
 		return 0, nil
 	}
+	p = p[:min(len(p), streamChunk)]
 	s.buf = append(s.buf, p...)
 	s.wake.Signal()
 	return len(p), nil

@@ -34,16 +34,24 @@ type session struct {
 	queue    ring[entry]
 	next     uint64 // number of the first entry not sent on this connection
 	inFlight int
+	flying   int         // bytes of these
 	tail     ring[entry] // not empty only behind a gap
 	seq      uint64      // number of the next message to join
 	loading  bool
 	again    uint64 // entries below it were sent on an earlier connection
 
+	forgot  uint64 // number of the last turn that took an entry off the disk
+	leaving bool   // stands in Broker.leaving
+	passing bool   // passOn is at work
+	visits  int    // how often a client has connected
+
 	waiting      int // messages queued and not done
 	waitingBytes int
+	ownBytes     int // of these, in records of its own
 	dropped      uint64
 	takeOverCount
-	shared int // of those waiting, came by a shared subscription
+	shared int    // of those waiting, came by a shared subscription
+	passed uint64 // number of the last turn in which one on disk went to another member
 
 	granted   map[string]struct{} // topics it may publish to, under the rights grantedAt
 	grantedAt uint32
@@ -125,8 +133,12 @@ const memoryAhead = 256
 // once. pub lends the message; a copy is made only if it has to wait.
 func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain bool, subIDs []uint32, share *shareGroup) {
 	e := entry{qos: qos, retain: retain, subIDs: subIDs, share: share, size: int32(pub.weight()), rights: b.rights}
-	if !pub.fromCursor && b.queueFull(s, int(e.size)) {
-		if !b.makeRoom(t, s, int(e.size)) {
+	disk := 0 // bytes it takes in addition
+	if s.kept() && pub.body == 0 {
+		disk = int(e.size)
+	}
+	if !pub.fromCursor && b.queueFull(s, int(e.size), disk) {
+		if !b.makeRoom(t, s, int(e.size), disk) {
 			s.dropped++
 			b.stats.dropped.Add(1)
 			return
@@ -136,13 +148,9 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 	contiguous := s.tail.len() == 0 && !s.gap()
 	s.seq++
 	s.waiting++
-	b.weigh(s, int(e.size))
 	if share != nil {
 		s.shared++
 		e.m = pub.message() // should it have to go to another member
-	}
-	if s.conn != nil && b.crowded(s) {
-		t.batch.crowd(s.conn)
 	}
 	if s.kept() {
 		e.m = pub.message()
@@ -153,40 +161,70 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 		}
 		t.durably(queueKey(s.id, n), b.appendEntry(t, &e))
 	}
-	if contiguous && (!s.kept() || s.conn != nil && s.end()-s.next < memoryAhead) {
-		direct := s.conn != nil && s.next == n && s.inFlight < s.conn.window && n-s.base < 65535
+	b.weigh(s, &e, 1)
+	if s.conn != nil && b.crowded(s) {
+		t.batch.crowd(s.conn)
+	}
+	direct := contiguous && s.conn != nil && s.next == n && n-s.base < 65535 && b.mayFly(s, int(e.size))
+	if contiguous && (!s.kept() || direct || s.conn != nil && s.end()-s.next < memoryAhead && !b.crammed()) {
 		if e.m == nil && !direct {
 			e.m = pub.message()
 		}
-		s.queue.push(e)
+		b.enter(&s.queue, e)
 		if direct {
 			b.transmit(t, s, pub, s.queue.at(s.queue.len()-1))
 		}
 		return
 	}
-	s.tail.push(e)
+	b.enter(&s.tail, e)
 	b.trim(s)
+	b.leaveToDisk(t, s)
 }
 
-// weigh counts bytes that a session has waiting.
-func (b *Broker) weigh(s *session, bytes int) {
+// enter puts an entry into a queue in memory.
+func (b *Broker) enter(q *ring[entry], e entry) {
+	if e.m != nil {
+		b.hold(e.m)
+	}
+	q.push(e)
+}
+
+// mayFly tells whether a message of some size may go out on the session's
+// connection now.
+func (b *Broker) mayFly(s *session, size int) bool {
+	c := s.conn
+	if s.inFlight >= c.window || s.inFlight > 0 && s.flying+size > b.limits().WindowBytes {
+		return false // an acknowledgement makes room
+	}
+	if !b.crammed() {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hasRoom() {
+		return true
+	}
+	c.hungry = true // flush comes back
+	return false
+}
+
+// weigh counts the bytes of an entry that comes to wait, by 1, or goes, by -1.
+// A body that several sessions queue counts in all queues together once.
+func (b *Broker) weigh(s *session, e *entry, by int) {
+	bytes := by * int(e.size)
 	s.waitingBytes += bytes
-	b.queuedBytes += bytes
+	if s.kept() && e.body == 0 {
+		s.ownBytes += bytes
+		b.queuedBytes += bytes
+	}
 }
 
 // queueFull tells whether a message has no room in a session's queue, or in
-// all of them together.
-func (b *Broker) queueFull(s *session, size int) bool {
+// all of them together, of which it takes disk bytes.
+func (b *Broker) queueFull(s *session, size, disk int) bool {
 	l := b.limits()
-	return s.waiting >= l.QueueMessages || s.waitingBytes+size > l.QueueBytes || b.queuedBytes+size > l.AllQueuesBytes
-}
-
-// trim leaves to the disk what is there, of a session that cannot take it now.
-func (b *Broker) trim(s *session) {
-	durable := b.durable.Load()
-	for s.tail.len() > 0 && s.tail.at(0).turn <= durable && (s.conn == nil || s.tail.len() > memoryAhead) {
-		s.tail.pop()
-	}
+	return s.waiting >= l.QueueMessages || s.waitingBytes+size > l.QueueBytes || disk > 0 && b.queuedBytes+disk > l.AllQueuesBytes ||
+		!s.kept() && s.waitingBytes+size > ownRoom && b.crammed()
 }
 
 // transmit sends entry e, the one with number s.next. pub is nil when the
@@ -195,7 +233,7 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 	n := s.next
 	s.next++
 	if e.state == entryReleased {
-		s.inFlight++
+		s.inFlight++ // and no bytes
 		t.send(send{c: s.conn, lanes: ackLane, after: e.turn, ack: packet.PUBREL, id: packetID(n)})
 		return
 	}
@@ -216,6 +254,7 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 		return
 	}
 	s.inFlight++
+	s.flying += int(e.size)
 	sd := send{c: s.conn, lanes: messageLane, qos: e.qos, dup: n < s.again, retain: e.retain, id: packetID(n), subIDs: e.subIDs}
 	if pub.q2() {
 		sd.after = e.turn // every copy of a QoS 2 publish waits for its turn
@@ -223,6 +262,7 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 	}
 	b.sendPublish(t, pub, sd)
 	if !s.kept() && pub.p != nil && e.share == nil {
+		b.letGo(e.m)
 		e.m = nil // never sent again: the session ends with the connection
 	}
 }
@@ -230,11 +270,14 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 // pump sends what may go now on the session's connection.
 func (b *Broker) pump(t *Turn, s *session) {
 	for s.conn != nil {
-		for s.next < s.end() && s.inFlight < s.conn.window && s.next-s.base < 65535 {
+		for s.next < s.end() && s.next-s.base < 65535 {
 			e := s.queue.at(int(s.next - s.base))
 			if e.state == entryDone {
 				s.next++
 				continue
+			}
+			if !b.mayFly(s, int(e.size)) {
+				break
 			}
 			b.transmit(t, s, nil, e)
 		}
@@ -270,25 +313,27 @@ func (s *session) advance() {
 func (b *Broker) done(t *Turn, s *session, n uint64, e *entry) {
 	if s.kept() {
 		t.forget(queueKey(s.id, n)) // no promise: nobody waits for it, later acknowledgements neither
+		s.forgot = t.Number
 		b.dropBody(t, e.body)
 	}
 	s.waiting--
-	b.weigh(s, -int(e.size))
+	b.weigh(s, e, -1)
 	if e.share != nil {
 		s.shared--
 	}
+	b.letGo(e.m)
 	*e = entry{state: entryDone, turn: t.Number}
 }
 
 // makeRoom drops what the policy of a full queue gives up first: what has
 // expired, then the oldest that is not in flight. It tells whether there is
 // room now.
-func (b *Broker) makeRoom(t *Turn, s *session, size int) bool {
+func (b *Broker) makeRoom(t *Turn, s *session, size, disk int) bool {
 	if size > b.limits().QueueBytes {
 		return false
 	}
 	full := func() bool {
-		return b.queueFull(s, size)
+		return b.queueFull(s, size, disk)
 	}
 	for n := max(s.next, s.base); n < s.end() && full(); n++ {
 		if e := s.queue.at(int(n - s.base)); e.state == entryWaiting && e.m != nil && e.m.Expires != 0 && e.m.Expires <= t.Now.Run {
@@ -307,7 +352,7 @@ func (b *Broker) makeRoom(t *Turn, s *session, size int) bool {
 		// The oldest are on disk only: a worker brings them, and they are
 		// dropped as they come. Until then the queue is a little too long.
 		b.load(t, s)
-		return b.queuedBytes+size <= b.limits().AllQueuesBytes && s.waiting < 2*b.limits().QueueMessages && s.waitingBytes+size <= 2*b.limits().QueueBytes
+		return b.queuedBytes+disk <= b.limits().AllQueuesBytes && s.waiting < 2*b.limits().QueueMessages && s.waitingBytes+size <= 2*b.limits().QueueBytes
 	}
 	if full() && !s.gap() {
 		for i := 0; i < s.tail.len() && full(); i++ {
@@ -335,8 +380,9 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 	case kind == packet.PUBACK && e.qos == AtLeastOnce,
 		kind == packet.PUBCOMP && e.state == entryReleased,
 		kind == packet.PUBREC && e.qos == ExactlyOnce && e.state == entryWaiting && reason >= 0x80: // [MQTT-4.4.0-2]
-		b.done(t, s, n, e)
 		s.inFlight--
+		s.flying -= int(e.size)
+		b.done(t, s, n, e)
 	case kind == packet.PUBREC && e.qos == ExactlyOnce:
 		if e.state == entryWaiting {
 			if s.kept() {
@@ -345,7 +391,9 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 				b.dropBody(t, e.body)
 				e.turn = t.Number
 			}
-			b.weigh(s, -int(e.size))
+			b.weigh(s, e, -1)
+			s.flying -= int(e.size)
+			b.letGo(e.m)
 			if e.share != nil {
 				s.shared--
 				e.share = nil
@@ -361,8 +409,12 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 	return nil
 }
 
-// loadBatch is how many entries of a backlog are read from disk at a time.
-const loadBatch = 256
+// How much of a backlog is read from disk at a time: so many entries, and no
+// more once they have so many bytes.
+const (
+	loadBatch = 256
+	loadBytes = 1 << 20
+)
 
 // load has a worker read the next entries that are on disk only. What it finds
 // it hands in as a turn.
@@ -372,8 +424,13 @@ func (b *Broker) load(t *Turn, s *session) {
 	}
 	s.loading = true
 	first, last := s.end(), s.tailFirst()
-	t.Later(func() {
-		found, err := b.readEntries(s.id, first, last, loadBatch)
+	// What was given to another member of a shared subscription is gone first.
+	b.laterThan(t, s.passed, func() {
+		bytes := loadBytes
+		if b.crammed() {
+			bytes = ownRoom
+		}
+		found, more, err := b.readEntries(s.id, first, last, bytes)
 		b.turnNow(func(t *Turn) {
 			s.loading = false
 			if b.kept[s.id] != s || s.end() != first {
@@ -383,18 +440,17 @@ func (b *Broker) load(t *Turn, s *session) {
 				b.log.Error("backlog not read", "client", s.clientID, "err", err)
 				return
 			}
-			b.handIn(t, s, found, first, last)
+			if more {
+				last = found[len(found)-1].n + 1
+			}
+			b.handIn(t, s, found, last)
 		})
 	})
 }
 
-// handIn puts entries read from disk into the queue. Numbers that are missing
-// were acknowledged before.
-func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, first, last uint64) {
-	end := last
-	if len(found) == loadBatch {
-		end = found[len(found)-1].n + 1
-	}
+// handIn puts entries read from disk, up to the one before end, into the
+// queue. Numbers that are missing were acknowledged before.
+func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, end uint64) {
 	for _, f := range found {
 		if f.n < s.end() {
 			continue
@@ -406,7 +462,7 @@ func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, first, last ui
 		for s.end() < f.n {
 			s.queue.push(entry{state: entryDone})
 		}
-		s.queue.push(f.entry)
+		b.enter(&s.queue, f.entry)
 	}
 	if s.queue.len() == 0 {
 		s.base, s.next = end, end
@@ -415,7 +471,7 @@ func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, first, last ui
 		s.queue.push(entry{state: entryDone})
 	}
 	if s.waiting > b.limits().QueueMessages || s.waitingBytes > b.limits().QueueBytes {
-		b.makeRoom(t, s, 0)
+		b.makeRoom(t, s, 0, 0)
 	}
 	b.pump(t, s)
 }

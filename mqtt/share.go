@@ -82,42 +82,83 @@ func (b *Broker) pass(t *Turn, m stray, leaves *session, connected bool) bool {
 }
 
 // passOn has what waits for a client that has gone, and was not sent, go to
-// members that are there, in slices. What is on disk only waits for the client.
+// members that are there, in slices.
 func (b *Broker) passOn(t *Turn, s *session) {
-	if s.shared == 0 {
+	if s.shared == 0 || s.passing {
 		return
 	}
+	s.passing = true
 	t.Later(func() {
-		n := uint64(0)
-		for more := true; more; {
+		var found []storedEntry // on disk only, from number n on
+		var visits int
+		var dropped uint64
+		for n, more := uint64(0), true; more; {
+			ask := uint64(0)
 			b.turnNow(func(t *Turn) {
-				more = false
-				if s.conn != nil || b.sessions[s.clientID] != s || b.closed {
-					return
+				if visits != s.visits || dropped != s.dropped {
+					found = nil // what was read may not be there any more
 				}
-				n = max(n, s.base)
-				for ; s.shared > 0 && n < s.seq; n++ {
-					if t.heavy() {
-						more = true
-						return
-					}
-					var e *entry
-					switch {
-					case n < s.end():
-						e = s.queue.at(int(n - s.base))
-					case n < s.tailFirst():
-						n = s.tailFirst() - 1
-						continue
-					default:
-						e = s.tail.at(int(n - s.tailFirst()))
-					}
-					if e.movable(n, s.sent(), false) && e.m != nil && b.pass(t, stray{e.m, e.share}, s, true) {
-						b.done(t, s, n, e)
-					}
-				}
+				visits, dropped = s.visits, s.dropped
+				n, ask, more = b.passSlice(t, s, n, found)
 			})
+			if found = nil; ask == 0 {
+				continue
+			}
+			var err error
+			if found, _, err = b.readEntries(s.id, n, ask, loadBytes); err != nil {
+				b.log.Error("backlog not read", "client", s.clientID, "err", err)
+			}
+			if len(found) == 0 {
+				n = ask
+			}
 		}
 	})
+}
+
+// passSlice passes on what has number n or above. It returns where to go on,
+// and if that is on disk only, up to where, to be called again with what was
+// read there.
+func (b *Broker) passSlice(t *Turn, s *session, n uint64, found []storedEntry) (next, ask uint64, more bool) {
+	if s.conn != nil || b.sessions[s.clientID] != s || b.closed || s.loading {
+		s.passing = false
+		return n, 0, false
+	}
+	give := func(n uint64, e *entry) bool {
+		return e.movable(n, s.sent(), false) && e.m != nil && b.pass(t, stray{e.m, e.share}, s, true)
+	}
+	for _, f := range found {
+		if f.n < s.end() || f.n >= s.tailFirst() {
+			break
+		}
+		if t.heavy() {
+			return f.n, s.tailFirst(), true
+		}
+		if n = f.n + 1; give(f.n, &f.entry) {
+			f.m = nil // it was not counted
+			b.done(t, s, f.n, &f.entry)
+			s.passed = t.Number
+		}
+	}
+	for n = max(n, s.base); s.shared > 0 && n < s.seq; n++ {
+		if t.heavy() {
+			return n, 0, true
+		}
+		var e *entry
+		switch {
+		case n < s.end():
+			e = s.queue.at(int(n - s.base))
+		case n < s.tailFirst():
+			return n, s.tailFirst(), true
+		default:
+			e = s.tail.at(int(n - s.tailFirst()))
+		}
+		if give(n, e) {
+			b.done(t, s, n, e)
+		}
+	}
+	s.passing = false
+	b.leaveToDisk(t, s)
+	return n, 0, false
 }
 
 // strays returns what a session that ends has in memory for other members.

@@ -126,6 +126,43 @@ func TestShareBacklogMoves(t *testing.T) {
 	})
 }
 
+// TestShareBacklogMovesFromDisk has a member leave, but not its session, with
+// more than the broker holds in memory: all that was not sent goes to one who
+// is there, and comes back to nobody.
+func TestShareBacklogMovesFromDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		const messages, sent = 900, 2
+		member := h.connect(v5, "member", expiry(1000), receiveMaximum(sent))
+		member.subscribe(packet.ExactlyOnce, "$share/g/a")
+		p := h.connect(v5, "p", clean)
+		for i := range messages {
+			p.publish(packet.QoS(1+i%2), "a", fmt.Sprint(i))
+		}
+		time.Sleep(2 * time.Second)
+		other := h.connect(v5, "other", clean)
+		other.subscribe(packet.ExactlyOnce, "$share/g/a")
+		member.cut()
+		time.Sleep(5 * time.Second)
+		got := other.take()
+		if len(got) != messages-sent || got[0] != fmt.Sprint(sent) || !slices.IsSortedFunc(got, byNumber) {
+			t.Errorf("the other got %d messages, want the last %d in their order: %q", len(got), messages-sent, got[:min(10, len(got))])
+		}
+		other.disconnect()
+		h.kill(true)
+		member = h.connect(v5, "member", expiry(1000))
+		if got := member.take(); !slices.Equal(got, []string{"0", "1"}) {
+			t.Errorf("the member got %q, want the two it had been sent", got)
+		}
+	})
+}
+
+func byNumber(a, b string) int {
+	var x, y int
+	fmt.Sscan(a, &x)
+	fmt.Sscan(b, &y)
+	return x - y
+}
+
 // TestCutWhileShareMoves cuts the power around the moves: no message with QoS 1
 // is lost, none with QoS 2 comes twice.
 func TestCutWhileShareMoves(t *testing.T) {

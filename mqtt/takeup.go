@@ -86,9 +86,12 @@ func (b *Broker) takeUp() error {
 			if m.Expires != 0 && m.Expires <= now.Run {
 				return nil // overwritten or swept with the next of its topic
 			}
-			kept := &retainedMessage{m: m}
+			kept := newRetained(m)
+			if kept.large {
+				kept.m, kept.stored = withoutPayload(m), true
+			}
 			b.retained.Set(m.Topic, kept)
-			b.retainedBytes += len(m.Payload) + len(m.Topic)
+			b.countRetained(kept, 1)
 			b.expireRetained(kept)
 			return nil
 		}},
@@ -106,13 +109,13 @@ func (b *Broker) takeUp() error {
 				s.base, s.next = n, n
 			}
 			s.waiting++
-			b.weigh(s, int(e.size))
+			b.weigh(s, &e, 1)
 			if e.share != nil {
 				s.shared++
 			}
 			s.seq = max(s.seq, n+1)
 			if e.body != 0 {
-				b.bodies[e.body]++
+				b.refer(e.body, int(e.size))
 				b.number = max(b.number, turnOfBody(e.body))
 			}
 			return nil

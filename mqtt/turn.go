@@ -196,7 +196,8 @@ type Message struct {
 	// restart: session, packet identifier. Zero for QoS 0 and for the hub.
 	Origin Origin
 
-	hop int
+	hop     int
+	holders int32 // places where it waits in memory; atomic
 }
 
 // An Origin names a QoS 1 or 2 publish of a kept session.

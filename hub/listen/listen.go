@@ -100,6 +100,8 @@ type Listener struct {
 	slots chan struct{}               // one for each connection; nil: no limit
 	last  atomic.Int64                // when a refusal was logged, Unix seconds
 
+	stopping chan struct{} // closed by Close
+
 	mu     sync.Mutex // guards early and closed
 	early  map[net.Conn]struct{}
 	closed bool
@@ -114,7 +116,7 @@ const (
 
 // Open opens a listener.
 func Open(cfg Config, opts Options) (*Listener, error) {
-	l := &Listener{cfg: cfg, opts: opts, early: make(map[net.Conn]struct{})}
+	l := &Listener{cfg: cfg, opts: opts, stopping: make(chan struct{}), early: make(map[net.Conn]struct{})}
 	if cfg.Connections > 0 {
 		l.slots = make(chan struct{}, cfg.Connections)
 	}
@@ -181,6 +183,9 @@ func (l *Listener) Reload(cfg Config) error {
 // Close ends listening, and connections that have not come through yet.
 func (l *Listener) Close() error {
 	l.mu.Lock()
+	if !l.closed {
+		close(l.stopping)
+	}
 	l.closed = true
 	for nc := range l.early {
 		nc.Close()
@@ -217,7 +222,11 @@ func (l *Listener) accept(next func(nc net.Conn, peer mqtt.Peer)) error {
 			}
 			// Out of descriptors, most likely: clients go, and so it goes on.
 			l.opts.Log.Warn("connection not accepted", "listener", l.cfg.Address, "err", err)
-			time.Sleep(wait)
+			select {
+			case <-l.stopping:
+				return nil
+			case <-time.After(wait):
+			}
 			wait = min(2*wait, time.Second)
 			continue
 		}

@@ -89,6 +89,12 @@ func (p *Publish) properties(d *decoder, fromClient bool) {
 // AppendPublish adds a PUBLISH to dst. It allocates nothing beyond the growth
 // of dst.
 func AppendPublish(dst []byte, v Version, p *Publish) []byte {
+	return append(AppendPublishHead(dst, v, p), p.Payload...)
+}
+
+// AppendPublishHead adds what stands before the payload of a PUBLISH, so that
+// a large payload need not be copied for each client that gets it.
+func AppendPublishHead(dst []byte, v Version, p *Publish) []byte {
 	remaining, props := publishLen(v, p)
 	dst = append(dst, byte(PUBLISH)<<4|p.flags())
 	dst = appendVarint(dst, uint32(remaining))
@@ -109,7 +115,7 @@ func AppendPublish(dst []byte, v Version, p *Publish) []byte {
 		}
 		dst = append(dst, p.Properties...)
 	}
-	return append(dst, p.Payload...)
+	return dst
 }
 
 // PublishSize returns how many bytes AppendPublish adds, to be held against a
