@@ -170,19 +170,19 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 		if e.m == nil && !direct {
 			e.m = pub.message()
 		}
-		b.enter(&s.queue, e)
+		b.put(&s.queue, e)
 		if direct {
 			b.transmit(t, s, pub, s.queue.at(s.queue.len()-1))
 		}
 		return
 	}
-	b.enter(&s.tail, e)
+	b.put(&s.tail, e)
 	b.trim(s)
 	b.leaveToDisk(t, s)
 }
 
-// enter puts an entry into a queue in memory.
-func (b *Broker) enter(q *ring[entry], e entry) {
+// put puts an entry into a queue in memory.
+func (b *Broker) put(q *ring[entry], e entry) {
 	if e.m != nil {
 		b.hold(e.m)
 	}
@@ -462,7 +462,7 @@ func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, end uint64) {
 		for s.end() < f.n {
 			s.queue.push(entry{state: entryDone})
 		}
-		b.enter(&s.queue, f.entry)
+		b.put(&s.queue, f.entry)
 	}
 	if s.queue.len() == 0 {
 		s.base, s.next = end, end
