@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,26 @@ type Options struct {
 	Watchers []Watcher
 	// Log is told what cannot be used, at a bounded rate; nil for nobody.
 	Log *slog.Logger
+}
+
+// Check says what of the options cannot be used.
+func (o Options) Check() error {
+	if p := topicProblem(o.Prefix); p != "" && o.Prefix != "" {
+		return fmt.Errorf("the discovery prefix %q %s", cut(o.Prefix, 80), p)
+	}
+	if len(o.Zigbee2MQTT) > MaxGateways {
+		return fmt.Errorf("the house has at most %d Zigbee2MQTTs, not %d", MaxGateways, len(o.Zigbee2MQTT))
+	}
+	for _, base := range o.Zigbee2MQTT {
+		p := topicProblem(base)
+		if p == "" && (strings.HasPrefix(base, "/") || strings.HasSuffix(base, "/") || strings.HasPrefix(base, "$")) {
+			p = "begins or ends with a slash, or begins with $"
+		}
+		if p != "" {
+			return fmt.Errorf("the base topic %q of Zigbee2MQTT %s", cut(base, 80), p)
+		}
+	}
+	return nil
 }
 
 // A Model is the house as its devices describe it. It is a mqtt.Consumer: all
@@ -161,8 +182,8 @@ func New(o Options) (*Model, error) {
 	if m.prefix == "" {
 		m.prefix = "homeassistant"
 	}
-	if p := topicProblem(m.prefix); p != "" {
-		return nil, fmt.Errorf("discovery prefix %q %s", m.prefix, p)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)

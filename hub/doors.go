@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 
+	"lar.home/devices"
 	"lar.home/hub/config"
 	"lar.home/hub/identity"
 	"lar.home/hub/listen"
@@ -83,6 +84,9 @@ func (h *Hub) Listeners() (list []string) {
 func Check(cfg Config) error {
 	_, err := readRights(cfg.Rights)
 	errs := []error{err}
+	if err := (devices.Options{Prefix: cfg.Devices.Prefix, Zigbee2MQTT: cfg.Devices.Zigbee2MQTT}).Check(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := placeOf(cfg.Home); err != nil {
 		errs = append(errs, err)
 	}

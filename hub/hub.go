@@ -55,6 +55,7 @@ type Config struct {
 	Home           config.Home
 	Rights         config.Rights
 	Limits         mqtt.Limits
+	Devices        config.Devices
 	Version        string
 	Log            *slog.Logger
 }
@@ -152,7 +153,9 @@ func New(cfg Config) (_ *Hub, err error) {
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
-	if h.model, err = devices.New(devices.Options{Scan: h.store.Scan, Log: h.log}); err != nil {
+	if h.model, err = devices.New(devices.Options{
+		Scan: h.store.Scan, Log: h.log, Prefix: cfg.Devices.Prefix, Zigbee2MQTT: cfg.Devices.Zigbee2MQTT,
+	}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
 	if h.rules, err = automations.New(automations.Config{

@@ -201,6 +201,7 @@ func (f *flags) load() error {
 		Home:           effective.Home,
 		Rights:         effective.Rights,
 		Limits:         effective.Limits,
+		Devices:        effective.Devices,
 		Version:        f.hub.Version,
 		Log:            f.hub.Log,
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	LogLevel       string
 	Sync           string
 	Home           Home
+	Devices        Devices
 	Rights         Rights
 	Limits         mqtt.Limits
 	Listeners      []listen.Config
@@ -36,6 +37,12 @@ const Off = "off"
 // Home says where the home stands, in degrees as text, and which time its
 // walls show; empty is what the pages say.
 type Home struct{ Latitude, Longitude, Zone string }
+
+// Devices says where devices are listened for.
+type Devices struct {
+	Prefix      string   // of discovery topics
+	Zigbee2MQTT []string // base topics with a slash in them
+}
 
 // Rights says who may connect, and what clients may do, beside the people and
 // credentials of the home.
@@ -107,6 +114,12 @@ var settings = append([]setting{
 	define(textKind, "home.zone", "", func(c *Config) *string { return &c.Home.Zone },
 		"The time zone of automations and pages, like \"Europe/Berlin\". \"\": as set on\nthe pages, or else that of this machine."),
 
+	define(textKind, "devices.discovery_prefix", "", func(c *Config) *string { return &c.Devices.Prefix },
+		"The first part of the topics by which devices announce themselves in the way of\nHome Assistant, and of the topic on which the hub says that it is here."),
+	define(listKind, "devices.zigbee2mqtt", "", func(c *Config) *[]string { return &c.Devices.Zigbee2MQTT },
+		`Base topics of Zigbee2MQTT that have a slash, as "house/zigbee2mqtt". Others are
+found by themselves, also several.`),
+
 	define(textKind, "rights.password_file", "", func(c *Config) *string { return &c.Rights.PasswordFile },
 		"A file of users and passwords, a line each: a name, a colon and a hash as lar\npasswd makes it, which SCRAM-SHA-256 can be done with, or mosquitto_passwd. Once it is named, everybody needs a user\nname. Empty: none.").aPath().reloaded(),
 	define(textKind, "rights.acl_file", "", func(c *Config) *string { return &c.Rights.ACLFile },
@@ -128,7 +141,8 @@ denied. With no line at all, here and in acl_file, everything is allowed.`).relo
 func Defaults() *Config {
 	return &Config{
 		Data: "lar-data", MQTT: ":1883", HTTP: ":8080", MDNS: true, LogLevel: "info", Sync: "always",
-		Rights: Rights{ACL: []string{}, SubscribeRights: "strict", FailedLogins: 3},
-		Limits: mqtt.DefaultLimits(),
+		Devices: Devices{Prefix: "homeassistant", Zigbee2MQTT: []string{}},
+		Rights:  Rights{ACL: []string{}, SubscribeRights: "strict", FailedLogins: 3},
+		Limits:  mqtt.DefaultLimits(),
 	}
 }
