@@ -46,6 +46,13 @@ type Options struct {
 	Zigbee2MQTT []string
 	// Watchers are told of changes, in this order.
 	Watchers []Watcher
+	// Identity tells as whom a client came; nil if nobody knows.
+	Identity func(clientID string) string
+	// Forgotten is told, in a turn, of a device that was forgotten when what is
+	// left of it is swept, and calls done in a turn once it has ended what it
+	// keeps itself. It is told again if that takes long, and after a restart.
+	// nil: nobody keeps anything.
+	Forgotten func(t *mqtt.Turn, f Forgotten, done func(t *mqtt.Turn))
 	// Log is told what cannot be used, at a bounded rate; nil for nobody.
 	Log *slog.Logger
 }
@@ -77,6 +84,8 @@ type Model struct {
 	bases     []string
 	watchers  []Watcher
 	log       *slog.Logger
+	identity  func(clientID string) string
+	forgotten func(t *mqtt.Turn, f Forgotten, done func(t *mqtt.Turn))
 	templates *templates
 
 	// Read from anywhere:
@@ -142,6 +151,7 @@ type availBound struct {
 // A lastPayload is what a topic brought last.
 type lastPayload struct {
 	payload []byte
+	retain  bool // it is retained
 	long    bool // longer than maxKept: only the message itself was used
 	births  int  // of ours when it came
 }
@@ -166,6 +176,8 @@ func New(o Options) (*Model, error) {
 		bases:     o.Zigbee2MQTT,
 		watchers:  o.Watchers,
 		log:       o.Log,
+		identity:  o.Identity,
+		forgotten: o.Forgotten,
 		templates: &templates{},
 		nodes:     map[string]*node{},
 		slots:     map[string]*node{},
@@ -240,6 +252,7 @@ type discovery struct {
 
 	base, address string // of a Zigbee device
 	live          bool   // the device itself speaks, now
+	client        string // that said it
 }
 
 // Prepare decodes a message, evaluates the templates of all entities that
@@ -295,7 +308,7 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 		p, _ = m.Prepare(msg.Topic, msg.Payload).(*prepared)
 	}
 	if p.found != nil {
-		p.found.live = !msg.Retained
+		p.found.live, p.found.client = !msg.Retained, msg.ClientID
 		m.announce(t, msg.Topic, p.found)
 	}
 	if p.bridge != nil {
@@ -339,6 +352,9 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 		start = p.ends[i]
 		if !msg.Retained {
 			b.node.device.health.heard(t)
+			if b.node.device.client == "" && msg.ClientID != "" {
+				m.spokenBy(t, b.node.device, msg.ClientID)
+			}
 		}
 	}
 	for i, a := range p.route.avail {
@@ -347,7 +363,7 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 		}
 	}
 	m.c.old, m.c.message = false, nil
-	if !msg.Retained {
+	if !msg.Retained && len(msg.Payload) > 0 { // a device does not speak by saying nothing: that is a sweep
 		for _, tomb := range p.route.tombs {
 			m.revive(t, tomb)
 		}
@@ -367,6 +383,7 @@ func (m *Model) keep(msg *mqtt.Message) {
 		m.last[msg.Topic] = last
 	}
 	last.births = m.births
+	last.retain = msg.Retain || msg.Retained
 	last.long = len(msg.Payload) > maxKept
 	last.payload = append(last.payload[:0], msg.Payload[:min(len(msg.Payload), maxKept)]...)
 }

@@ -16,6 +16,7 @@ type device struct {
 	public *Device
 	nodes  []*node // by ID
 	health *health
+	client string // that speaks for it, if known
 
 	// native tells that a Zigbee2MQTT has it; base and address are those.
 	native        bool
@@ -69,6 +70,11 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 		for _, s := range d.specs {
 			if n := m.place(t, dr, topic, s); n != nil {
 				nodes = append(nodes, n)
+			}
+		}
+		if d.live && d.client != "" {
+			for _, n := range nodes {
+				m.spokenBy(t, n.device, d.client)
 			}
 		}
 		a := &announcement{hash: msg.Hash, nodes: nodes, base: d.base, address: d.address}
@@ -243,7 +249,7 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 		id = deviceID(identifiers[0])
 	}
 	m.memory.identify(t, id, identifiers)
-	d := &device{id: id, health: m.memory.health(t, id)}
+	d := &device{id: id, health: m.memory.health(t, id), client: m.memory.devices[id].Client}
 	m.devices[id] = d
 	for _, ident := range identifiers { // those that hang on it know it now
 		m.stale = append(m.stale, m.memory.takeWaiting(ident)...)

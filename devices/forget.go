@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +17,8 @@ const UndoWithin = 30 * time.Second
 const (
 	// buryTopics is how many retained messages are cleared in one turn.
 	buryTopics = 64
+	// tellAgain is when who keeps something of a forgotten device is told again.
+	tellAgain = time.Minute
 	// buryPause is the time between two such turns.
 	buryPause = 20 * time.Millisecond
 	// maxTombs is how many forgotten devices are remembered.
@@ -31,15 +34,102 @@ type tomb struct {
 	at     time.Duration // when what was kept of it is swept
 	topics []string      // on which it would speak
 
+	Forgotten
+	Retained []string `json:"retained,omitempty"` // its retained messages besides those that announce it
+	Released bool     `json:"released,omitempty"` // others have ended what they kept of it
+
 	Native bool `json:"native"` // a gateway has it in its list
 	Buried bool `json:"buried"` // swept
 }
 
+// A Forgotten is a device that was forgotten, for who keeps something of it.
+type Forgotten struct {
+	Device   string   `json:"-"`
+	Entities []string `json:"entities,omitempty"`
+	// Client is the client that spoke for this device and for no other, and
+	// Identity as whom it came; empty if there is none.
+	Client   string `json:"client,omitempty"`
+	Identity string `json:"who,omitempty"`
+}
+
+// spokenBy notes which client speaks for a device.
+func (m *Model) spokenBy(t *mqtt.Turn, d *device, client string) {
+	r := m.memory.devices[d.id]
+	if r == nil || r.Client == client {
+		return
+	}
+	r.Client, r.Identity = cut(client, maxName), ""
+	if m.identity != nil {
+		r.Identity = m.identity(client)
+	}
+	d.client = r.Client
+	if value, err := json.Marshal(r); err == nil {
+		t.Lazy(recordKey('d', d.id), value)
+	}
+}
+
+// alone tells whether a device is the only one for which its client speaks.
+func (m *Model) alone(d *device) bool {
+	for _, other := range m.devices {
+		if other != d && other.client == d.client {
+			return false
+		}
+	}
+	return d.client != "" && !d.native
+}
+
+// ownRetained returns topics with retained messages that only this device's
+// entities read.
+func (m *Model) ownRetained(d *device) []string {
+	var topics []string
+	bytes, w := 0, m.wiring.Load()
+	add := func(name string) {
+		last, r := m.last[name], w.routes.get(name)
+		if last == nil || !last.retain || r == nil || strings.Contains(name, "/bridge/") ||
+			len(topics) >= maxOwnRetained || bytes+len(name) > maxOwnBytes || slices.Contains(topics, name) {
+			return
+		}
+		for _, b := range r.reads {
+			if b.node.device != d {
+				return
+			}
+		}
+		for _, a := range r.avail {
+			if slices.ContainsFunc(a.group.nodes, func(n *node) bool { return n.device != d }) {
+				return
+			}
+		}
+		if _, found := w.at(name); !found { // another may read it by a filter
+			topics = append(topics, name)
+			bytes += len(name)
+		}
+	}
+	for _, n := range d.nodes {
+		for i := range n.spec.reads {
+			add(n.spec.reads[i].topic)
+		}
+		if n.group != nil {
+			for i := range n.group.spec.sources {
+				add(n.group.spec.sources[i].topic)
+			}
+		}
+	}
+	return topics
+}
+
+// maxOwnRetained is how many retained messages of a device, besides those that
+// announce it, are cleared with it, and maxOwnBytes how long their topics are.
+const (
+	maxOwnRetained = 1000
+	maxOwnBytes    = 64 << 10
+)
+
 // Forget takes a device out of the house as of this turn. For UndoWithin, Undo
-// takes it back. Then the retained messages that announce it are cleared, for
-// every hub that listens, and what was set and learned of it is dropped. It
-// stays gone, whatever is retained or in a gateway's list, until it speaks
-// live itself.
+// takes it back. Then its retained messages are cleared, for every hub that
+// listens: those that announce it and those that only it was read from. What
+// was set and learned of it is dropped, and Options.Forgotten is told. It stays
+// gone, whatever is retained or in a gateway's list, until it speaks live
+// itself.
 func (m *Model) Forget(t *mqtt.Turn, deviceID string) error {
 	d := m.devices[deviceID]
 	switch {
@@ -48,7 +138,13 @@ func (m *Model) Forget(t *mqtt.Turn, deviceID string) error {
 	case len(m.tombs) >= maxTombs:
 		return errors.New("too many devices were forgotten")
 	}
-	tb := &tomb{id: d.id, at: t.Now.Run + UndoWithin, Native: d.native}
+	tb := &tomb{id: d.id, at: t.Now.Run + UndoWithin, Native: d.native, Retained: m.ownRetained(d)}
+	for _, n := range d.nodes {
+		tb.Entities = append(tb.Entities, n.id)
+	}
+	if r := m.memory.devices[d.id]; r != nil && m.alone(d) {
+		tb.Client, tb.Identity = r.Client, r.Identity
+	}
 	m.tombs[d.id] = tb
 	m.open = append(m.open, tb)
 	write(t, 't', d.id, tb)
@@ -136,12 +232,30 @@ func (m *Model) bury(t *mqtt.Turn) {
 				topics = append(topics, topic)
 			}
 		}
+		for len(tb.Retained) > 0 && len(topics) < buryTopics {
+			topics = append(topics, tb.Retained[0])
+			tb.Retained = tb.Retained[1:]
+		}
 		for _, topic := range topics {
 			// It comes back to us and ends what was announced by it.
 			t.Publish(&mqtt.Message{Topic: topic, Retain: true})
 		}
 		if len(topics) == buryTopics {
 			tb.at = t.Now.Run + buryPause
+			continue
+		}
+		if m.forgotten != nil && !tb.Released {
+			tb.at = t.Now.Run + tellAgain
+			f := tb.Forgotten
+			f.Device = id
+			m.forgotten(t, f, func(t *mqtt.Turn) {
+				if m.tombs[id] == tb && !tb.Released {
+					tb.Released, tb.at = true, t.Now.Run
+					write(t, 't', id, tb)
+					m.bury(t)
+					m.finish(t)
+				}
+			})
 			continue
 		}
 		m.open = slices.DeleteFunc(m.open, func(x *tomb) bool { return x == tb })
@@ -156,7 +270,7 @@ func (m *Model) bury(t *mqtt.Turn) {
 			}
 			continue
 		}
-		tb.Buried = true
+		tb.Buried, tb.Entities, tb.Client, tb.Identity = true, nil, "", ""
 		write(t, 't', id, tb)
 	}
 }

@@ -50,6 +50,8 @@ type identity struct {
 
 type deviceRecord struct {
 	Identifiers []string `json:"ids"`
+	Client      string   `json:"client,omitempty"` // that speaks for it
+	Identity    string   `json:"who,omitempty"`    // as whom that came
 	Gone        int64    `json:"gone,omitempty"`
 }
 

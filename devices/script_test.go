@@ -31,6 +31,12 @@ type bench struct {
 	wake     time.Duration
 	out      strings.Builder
 	quiet    bool
+	client   string // that publishes
+	tell     bool   // Options.Forgotten is set
+	told     []Forgotten
+	later    []func(*mqtt.Turn) // what is to be done in a turn of its own
+	depth    int
+	atTurn   func() // called after each turn
 
 	forgotten string // ID of the device last forgotten
 }
@@ -44,7 +50,14 @@ func newBench(t testing.TB) *bench {
 
 // start makes a model from the records and brings it the retained messages.
 func (b *bench) start() {
-	m, err := New(Options{Scan: b.scan, Watchers: []Watcher{b}})
+	o := Options{Scan: b.scan, Watchers: []Watcher{b}, Identity: func(client string) string { return "credential:" + client }}
+	if b.tell {
+		o.Forgotten = func(t *mqtt.Turn, f Forgotten, done func(*mqtt.Turn)) {
+			b.told = append(b.told, f)
+			b.later = append(b.later, done)
+		}
+	}
+	m, err := New(o)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -68,6 +81,7 @@ func (b *bench) scan(prefix, from []byte, fn func(k, v []byte) bool) error {
 // turn runs fn as a turn and what follows from it.
 func (b *bench) turn(fn func(t *mqtt.Turn)) {
 	b.number++
+	b.depth++
 	t := &mqtt.Turn{Number: b.number, Now: b.now}
 	before := map[string]bool{}
 	for topic := range b.retained {
@@ -93,8 +107,22 @@ func (b *bench) turn(fn func(t *mqtt.Turn)) {
 		b.wake = at
 	}
 	defer func() {
+		client := b.client
+		b.client = ""
 		for _, msg := range t.Published() { // they come back as any message
 			b.publish(msg.Topic, string(msg.Payload), msg.Retain)
+		}
+		b.client = client
+		if b.depth--; b.depth > 0 {
+			return // the messages of a turn are part of it
+		}
+		if b.atTurn != nil {
+			b.atTurn()
+		}
+		later := b.later
+		b.later = nil
+		for _, done := range later {
+			b.turn(done)
 		}
 	}()
 	for _, msg := range t.Published() {
@@ -115,7 +143,7 @@ func (b *bench) publish(topic, payload string, retain bool) {
 		}
 	}
 	if b.model.Wants(topic) {
-		b.accept(&mqtt.Message{Topic: topic, Payload: []byte(payload), Retain: retain})
+		b.accept(&mqtt.Message{Topic: topic, Payload: []byte(payload), Retain: retain, ClientID: b.client})
 	}
 }
 

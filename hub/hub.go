@@ -81,6 +81,7 @@ type Hub struct {
 	listeners []*listen.Listener
 	rights    atomic.Pointer[access]
 	guard     *guard
+	logins    logins
 	localName atomic.Pointer[string] // ".local" name that is answered for
 
 	limitsMu sync.Mutex  // guards asked, and who sets the broker's limits
@@ -155,6 +156,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	}
 	if h.model, err = devices.New(devices.Options{
 		Scan: h.store.Scan, Log: h.log, Prefix: cfg.Devices.Prefix, Zigbee2MQTT: cfg.Devices.Zigbee2MQTT,
+		Identity: h.logins.of, Forgotten: h.forgotten,
 	}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
@@ -185,7 +187,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	h.broker, err = mqtt.New(mqtt.Config{
 		Store:        h.keepsake,
 		Clock:        h.clock.now,
-		Authenticate: h.authenticate,
+		Authenticate: h.logIn,
 		Enhanced:     h.enhanced,
 		Authorize:    h.authorize,
 		Limits:       limitsOn(cfg.Limits, h.store.Stats().FreeBytes),

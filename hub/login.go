@@ -112,6 +112,7 @@ func (s *scramLogin) Next(data []byte) (answer []byte, done bool, who string, re
 			return nil, false, "", packet.NotAuthorized
 		}
 		s.h.people.Seen(name)
+		s.h.logins.note(s.login.ClientID, identity.OfUser(name))
 		return answer, true, identity.OfUser(name), packet.Success
 	case errors.Is(err, scram.ErrProof):
 		s.h.guard.left(name, from(s.login), false)
