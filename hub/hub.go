@@ -192,6 +192,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Authorize:    h.authorize,
 		Limits:       limitsOn(cfg.Limits, h.store.Stats().FreeBytes),
 		Consumers:    []mqtt.Consumer{h.model, h.rules},
+		Version:      cfg.Version,
 		Log:          h.log,
 	})
 	if err != nil {

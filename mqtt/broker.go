@@ -43,6 +43,8 @@ type Config struct {
 	Consumers []Consumer
 	Limits    Limits
 	Log       *slog.Logger
+	// Version is what the broker says of itself in $SYS/broker/version.
+	Version string
 }
 
 // A Broker serves MQTT clients.
@@ -55,6 +57,7 @@ type Broker struct {
 	authorize    func(identity, clientID string, a Access, topic string) bool
 	consumers    []Consumer
 	log          *slog.Logger
+	version      string
 	stats        counters
 	limitsNow    atomic.Pointer[Limits]
 
@@ -92,7 +95,9 @@ type Broker struct {
 	wakes           [maxConsumers]*deadline
 	conns           map[*Conn]struct{}
 	connsFrom       map[netip.Addr]int // per address, loopback aside
-	rights          uint32             // counts changes of what Authorize answers
+	connected       int                // clients
+	sys             sys
+	rights          uint32 // counts changes of what Authorize answers
 	unauthenticated int
 	showing         bool
 	showAgain       bool
@@ -127,7 +132,22 @@ type afterTurn struct {
 
 // counters are what the broker counts, since it started.
 type counters struct {
-	received, sent, dropped, refused, connects, panics atomic.Uint64
+	received, sent, dropped, refused, connects, panics atomic.Uint64 // messages, but for the last three
+
+	packetsIn         atomic.Uint64
+	otherOut          atomic.Uint64 // packets sent that carry no message
+	payloadIn         atomic.Uint64 // bytes of messages received, and so on
+	payloadOut        atomic.Uint64
+	bytesIn, bytesOut atomic.Uint64
+	sockets           atomic.Uint64 // connections opened
+}
+
+func (s *counters) packetsOut() uint64 { return s.sent.Load() + s.otherOut.Load() }
+
+// sentOne counts a message that goes out.
+func (s *counters) sentOne(payload int) {
+	s.sent.Add(1)
+	s.payloadOut.Add(uint64(payload))
 }
 
 // New returns a broker that has taken up what the store holds. It serves
@@ -146,6 +166,7 @@ func New(cfg Config) (*Broker, error) {
 		rights:       1,
 		consumers:    cfg.Consumers,
 		log:          cfg.Log,
+		version:      cfg.Version,
 		sessions:     make(map[string]*session),
 		kept:         make(map[uint32]*session),
 		keptBy:       make(map[string]int),
@@ -293,6 +314,11 @@ func (b *Broker) finish(t *Turn) uint64 {
 		}
 		if err := topic.ValidName(m.Topic); err != nil {
 			b.log.Warn("message with a bad topic dropped", "topic", m.Topic, "err", err)
+			continue
+		}
+		if reserved(m.Topic) { // to everybody alike (SEC-27)
+			b.log.Warn("message to a topic of the broker's own dropped", "topic", m.Topic)
+			b.stats.refused.Add(1)
 			continue
 		}
 		t.hop = m.hop

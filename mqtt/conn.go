@@ -263,7 +263,7 @@ func (c *Conn) encode(s *send) {
 		if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket {
 			break // [MQTT-3.1.2-25]; its window slot is freed by tooLarge
 		}
-		c.b.stats.sent.Add(1)
+		c.b.stats.sentOne(len(p.Payload))
 		if len(p.Payload) > sharedPayload {
 			c.out = packet.AppendPublishHead(c.out, c.version, &p)
 			c.unflushed += len(c.out) - before
@@ -272,11 +272,13 @@ func (c *Conn) encode(s *send) {
 		}
 		c.out = packet.AppendPublish(c.out, c.version, &p)
 	case s.ack != 0:
+		c.b.stats.otherOut.Add(1)
 		c.out = packet.AppendAck(c.out, c.version, s.ack, s.id, s.reason)
 		if s.ack == packet.PUBACK || s.ack == packet.PUBCOMP || s.ack == packet.PUBREC && s.reason >= 0x80 {
 			c.ackedIn++
 		}
 	default:
+		c.b.stats.otherOut.Add(1)
 		c.out = packet.Append(c.out, c.version, s.p)
 		c.greeted = c.greeted || s.p.Type() == packet.CONNACK
 		if c.maxPacket > 0 && len(c.out)-before > c.maxPacket {
@@ -382,6 +384,7 @@ func (c *Conn) flush() {
 		n, err := c.sink.Write(p.b)
 		c.mu.Lock()
 		c.written += int64(n)
+		c.b.stats.bytesOut.Add(uint64(n))
 		if n > 0 {
 			c.stalled = 0
 		}

@@ -235,6 +235,8 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 	s.version, s.bridge = p.Version, p.Bridge
 	s.expiry = expiry
 	s.conn = c
+	b.connected++
+	b.sys.peak = max(b.sys.peak, b.connected)
 	s.visits++
 	if keep && !s.kept() {
 		b.lastSession++
@@ -298,6 +300,9 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 	b.stats.connects.Add(1)
 	b.log.Debug("client connected", "client", clientID, "remote", c.remote, "version", int(p.Version), "resumed", present)
 	b.pump(t, s)
+	if len(b.sys.subs) > 0 && b.toldTo() {
+		b.tellFrom(t)
+	}
 	return nil
 }
 
@@ -329,6 +334,7 @@ func (b *Broker) detach(t *Turn, c *Conn) {
 	b.cancel(c.check)
 	c.check = nil
 	s.conn = nil
+	b.connected--
 	s.offline = t.Now.Wall
 	if s.kept() {
 		t.alongside(sessionKey(s.id), sessionRecord(s))
@@ -369,6 +375,7 @@ func (b *Broker) expireLater(t *Turn, s *session) {
 	s.expires = b.at(max(at, t.Now.Run), func(t *Turn) {
 		if s.conn == nil && b.sessions[s.clientID] == s {
 			b.log.Info("session expired", "client", s.clientID)
+			b.sys.expired++
 			b.removeSession(t, s)
 		}
 	})

@@ -116,6 +116,12 @@ func (b *Broker) keepTime() {
 		batch := batches.Get().(*Batch)
 		b.mu.Lock()
 		b.noticeClock(batch)
+		b.averageLoad(b.clock().Run)
+		if b.sys.tick == nil && b.toldTo() { // the setting has changed
+			t := b.begin(batch)
+			b.tellFrom(t)
+			b.finish(t)
+		}
 		b.watchUnattended()
 		for len(b.deadlines) > 0 {
 			if wait = min(clockCheck, b.deadlines[0].at-b.clock().Run); wait > 0 {

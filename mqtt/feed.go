@@ -47,6 +47,7 @@ func (b *Broker) Open(sink Sink) (*Conn, error) {
 		b.connsFrom[c.from]++
 	}
 	b.unauthenticated++
+	b.stats.sockets.Add(1)
 	c.seen.set(b.clock().Run)
 	b.watch(c)
 	return c, nil
@@ -66,6 +67,7 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 			b.fail(c, err, t)
 		}
 	}()
+	b.stats.bytesIn.Add(uint64(len(p)))
 	borrowed, taken := true, false
 	if len(c.partial) > 0 {
 		c.partial = append(c.partial, p...)
@@ -149,6 +151,7 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 				return nil, &packet.Error{Packet: kind.String(), Field: "before CONNECT", Reason: packet.ProtocolError}
 			}
 			c.seen.set(b.clock().Run)
+			b.stats.packetsIn.Add(1)
 			return p[n:], b.takeConnect(c, body, t)
 		}
 		if kind == packet.AUTH {
@@ -172,6 +175,7 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 	if len(t.in) == 0 {
 		return p, fault
 	}
+	b.stats.packetsIn.Add(uint64(len(t.in)))
 	b.mu.Lock()
 	err := b.decide(c, t)
 	b.mu.Unlock()

@@ -47,6 +47,7 @@ type Limits struct {
 	ServerKeepAlive    time.Duration // that every 5.0 client is told to use; 0: its own, if not longer than KeepAlive
 	MaximumQoS         *QoS          // that is served; nil: 2
 	NoRetained         bool          // no message may be retained
+	SysInterval        time.Duration // between two values under $SYS/broker; negative: nothing is told there [10 s]
 	WillGrace          time.Duration // after a kill, for clients to come back before their will goes out [60 s]
 }
 
@@ -92,6 +93,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.PacketTimeout, 10*time.Second)
 	or(&l.WriteStall, 15*time.Second)
 	or(&l.KeepAlive, time.Hour)
+	or(&l.SysInterval, 10*time.Second)
 	or(&l.WillGrace, time.Minute)
 	return l
 }

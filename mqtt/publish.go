@@ -239,7 +239,7 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 		c.abbreviate(&q, pub.topic)
 		c.out = packet.AppendPublish(c.out, c.version, &q)
 		c.unflushed += len(c.out) - before
-		b.stats.sent.Add(1)
+		b.stats.sentOne(len(pub.p.Payload))
 	} else {
 		enc := pub.encode(t.batch, c.version, s.qos, s.retain)
 		c.out = append(c.out, enc...)
@@ -247,7 +247,7 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 			packet.Readdress(c.out[before:], s.id, false)
 		}
 		c.unflushed += len(enc)
-		b.stats.sent.Add(1)
+		b.stats.sentOne(len(pub.p.Payload))
 	}
 	c.count()
 	c.touch(t.batch)
@@ -280,6 +280,7 @@ func (p *publication) encode(t *Batch, v packet.Version, qos QoS, retain bool) [
 func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	s, p := c.sess, &in.pub
 	b.stats.received.Add(1)
+	b.stats.payloadIn.Add(uint64(len(p.Payload)))
 	if l := b.limits(); p.QoS > l.qos() {
 		return &packet.Error{Packet: "PUBLISH", Field: "QoS", Reason: packet.QoSNotSupported} // [MQTT-3.2.2-11]
 	} else if p.Retain && l.NoRetained {

@@ -30,7 +30,7 @@ func (b *Broker) retainRoom(name string, size int) bool {
 	small, large := b.retainedBytes, b.retainedLarge
 	old, _ := b.retained.Get(name)
 	switch {
-	case old == nil && b.retained.Len() >= b.limits().RetainedTopics:
+	case old == nil && b.retainedCount() >= b.limits().RetainedTopics:
 		return false
 	case old == nil:
 		small += len(name)

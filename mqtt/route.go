@@ -170,16 +170,16 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 			ack.Reasons = append(ack.Reasons, packet.QuotaExceeded)
 			continue
 		}
-		if _, rest, _, _ := topic.Share(f.Filter); b.authorize != nil && !b.authorize(s.owner, s.clientID, MaySubscribe, rest) {
+		_, rest, shared, _ := topic.Share(f.Filter)
+		if b.authorize != nil && !b.authorize(s.owner, s.clientID, MaySubscribe, rest) {
 			b.denied(s.clientID, MaySubscribe, f.Filter)
 			ack.Reasons = append(ack.Reasons, packet.NotAuthorized)
 			continue
 		}
-		if f.Filter == "$SYS" || len(f.Filter) > 4 && f.Filter[:5] == "$SYS/" {
-			// Nothing is published there: granted, and silent.
-			f.QoS = min(f.QoS, AtMostOnce)
+		if isSys(rest) {
+			b.tellFrom(t)
 		}
-		if _, _, shared, _ := topic.Share(f.Filter); s.bridge && !shared {
+		if s.bridge && !shared {
 			f.NoLocal, f.RetainAsPublished = true, true // what level 0x83 and 0x84 ask for
 		}
 		sub := &subscription{Subscription: f, id: p.SubscriptionID, sess: s}
@@ -216,6 +216,12 @@ func (b *Broker) addSubscription(sub *subscription) {
 	s.subs[sub.Filter] = sub
 	b.generation.Add(1)
 	name, rest, shared, _ := topic.Share(sub.Filter)
+	if isSys(rest) {
+		if b.sys.subs == nil {
+			b.sys.subs = make(map[*subscription]struct{})
+		}
+		b.sys.subs[sub] = struct{}{}
+	}
 	if !shared {
 		b.subs.Set(sub.Filter, sub, struct{}{})
 		return
@@ -239,6 +245,7 @@ func (b *Broker) addSubscription(sub *subscription) {
 func (b *Broker) removeSubscription(sub *subscription) {
 	s := sub.sess
 	delete(s.subs, sub.Filter)
+	delete(b.sys.subs, sub)
 	b.generation.Add(1)
 	g := sub.group
 	if g == nil {

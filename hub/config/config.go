@@ -11,6 +11,7 @@ package config
 import (
 	"log/slog"
 	"strings"
+	"time"
 
 	"lar.home/hub/listen"
 	"lar.home/mqtt"
@@ -85,8 +86,22 @@ func define[T any](k kind, key, flag string, field func(c *Config) *T, comment s
 	}
 }
 
-func (s setting) aPath() setting        { s.path = true; return s }
-func (s setting) reloaded() setting     { s.reload = true; return s }
+func (s setting) aPath() setting    { s.path = true; return s }
+func (s setting) reloaded() setting { s.reload = true; return s }
+
+// zeroIsOff has a setting of time keep 0 as -1: to the broker, 0 says nothing.
+func (s setting) zeroIsOff() setting {
+	get, set := s.get, s.set
+	s.get = func(c *Config) any { return max(0, get(c).(time.Duration)) }
+	s.set = func(c *Config, v any) {
+		if v.(time.Duration) == 0 {
+			v = time.Duration(-1)
+		}
+		set(c, v)
+	}
+	return s
+}
+
 func (s setting) of(i int) setting      { s.key = listenerKey(i, s.key); return s }
 func (s setting) text(c *Config) string { return s.kind.write(s.get(c)) }
 
@@ -129,7 +144,8 @@ found by themselves, also several.`),
 user name, "*" for everybody, "-" for who has none; "publish", "subscribe" or
 "both"; and a topic filter, in which %u stands for the user name and %c for
 the client identifier. The first line that fits counts, and what fits none is
-denied. With no line at all, here and in acl_file, everything is allowed.`).reloaded(),
+denied. With no line at all, here and in acl_file, everything is allowed but
+what the broker tells of itself: $SYS/# wants a line that names it.`).reloaded(),
 	define(choice("strict", "filter"), "rights.subscribe_rights", "", func(c *Config) *string { return &c.Rights.SubscribeRights },
 		`"strict": a subscription is refused unless all its topics are allowed.
 "filter": only if all are denied; what comes of it is checked message by message.`).reloaded(),

@@ -243,3 +243,26 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestSysIntervalOff sets to 0 what 0 has a meaning for.
+func TestSysIntervalOff(t *testing.T) {
+	for _, tt := range []struct {
+		text    string
+		want    time.Duration
+		printed string
+	}{{"0s", -1, `sys_interval = "0s"`}, {"1m", time.Minute, `sys_interval = "1m"`}, {"", 10 * time.Second, `sys_interval = "10s"`}} {
+		var environ []string
+		if tt.text != "" {
+			environ = []string{"LAR_LIMITS_SYS_INTERVAL=" + tt.text}
+		}
+		e, err := Load("", environ, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		e.Print(&b)
+		if e.Limits.SysInterval != tt.want || !strings.Contains(b.String(), tt.printed) {
+			t.Errorf("%q: %v", tt.text, e.Limits.SysInterval)
+		}
+	}
+}

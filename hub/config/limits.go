@@ -47,6 +47,7 @@ var aboutLimits = map[string]string{
 	"PacketTimeout":      "How long a packet may take, and 1 s for each 10 kB.",
 	"WriteStall":         "How long a connection may take nothing of what waits for it.",
 	"KeepAlive":          "The longest keep alive of a 5.0 client.",
+	"SysInterval":        "How often what the broker tells of itself under $SYS/broker is brought up to date,\nwhile somebody has subscribed to it, which wants a line of acl: see rights.acl.\n0s: nothing is told.",
 	"WillGrace":          "After a power cut: how long clients have to come back before their will is published.",
 }
 
@@ -75,6 +76,11 @@ func limitSettings() (list []setting) {
 			continue // the test of this table says so
 		}
 		about := aboutLimits[f.Name]
+		if f.Name == "SysInterval" { // whose zero is a value
+			list = append(list, define(durationKind, "limits."+snake(f.Name), "", func(c *Config) *time.Duration { return &c.Limits.SysInterval }, about).
+				reloaded().zeroIsOff())
+			continue
+		}
 		if about == "" {
 			about = strings.ReplaceAll(snake(f.Name), "_", " ") + "."
 		}

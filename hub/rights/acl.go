@@ -123,10 +123,14 @@ func (a *ACL) add(line string) error {
 }
 
 // Allows tells whether a client may do what it asks for. It allocates nothing.
+// What the broker tells of itself is nobody's without a line that names it,
+// whatever else is allowed (SEC-18).
 func (a *ACL) Allows(user, clientID string, access mqtt.Access, name string) bool {
+	sys := name == "$SYS" || strings.HasPrefix(name, "$SYS/")
 	if a == nil {
-		return true
+		return !sys
 	}
+	loose := a.filter && !sys
 	for i := range a.rules {
 		r := &a.rules[i]
 		if !r.everybody && r.user != user || access == mqtt.MayPublish && !r.publish || access != mqtt.MayPublish && !r.subscribe {
@@ -141,12 +145,12 @@ func (a *ACL) Allows(user, clientID string, access mqtt.Access, name string) boo
 		switch how := r.relate(user, clientID, name); {
 		case how == covers:
 			return r.allow
-		case how == overlaps && !r.allow && !a.filter:
+		case how == overlaps && !r.allow && !loose:
 			return false // some of its topics are denied
 		}
 	}
 	// In the loose way a filter is refused only where it is denied as a whole.
-	return access == mqtt.MaySubscribe && a.filter
+	return access == mqtt.MaySubscribe && loose
 }
 
 // A relation is that of a line's topics to those of a filter.

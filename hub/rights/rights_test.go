@@ -9,6 +9,15 @@ import (
 	"lar.home/mqtt"
 )
 
+func must(t *testing.T, way string, lines ...string) *ACL {
+	t.Helper()
+	a, err := ParseACL(lines, "", way)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 func TestACL(t *testing.T) {
 	const pub, sub, recv = mqtt.MayPublish, mqtt.MaySubscribe, mqtt.MayReceive
 	lines := []string{
@@ -63,6 +72,18 @@ func TestACL(t *testing.T) {
 	strict, err := ParseACL(lines, "", "strict")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, a := range []*ACL{nil, must(t, "strict", "allow * both #"), must(t, "filter", "allow * both #"), must(t, "filter", "allow ann subscribe $SYS/#")} {
+		for _, access := range []mqtt.Access{sub, recv} {
+			for _, name := range []string{"$SYS/#", "$SYS", "$SYS/broker/uptime"} {
+				if a.Allows("jo", "c", access, name) {
+					t.Errorf("%v of %q is allowed by %+v", access, name, a)
+				}
+			}
+		}
+	}
+	if a := must(t, "strict", "allow ann subscribe $SYS/#"); !a.Allows("ann", "c", sub, "$SYS/#") || !a.Allows("ann", "c", recv, "$SYS/broker/uptime") {
+		t.Error("$SYS is denied though a line names it")
 	}
 	loose, err := ParseACL(lines, "", "filter")
 	if err != nil {
