@@ -1,6 +1,6 @@
 # make test   the whole suite, in minutes; what CI runs first
 # make check  slower checks: format, linters, generated files, fuzzing, races
-# make soak   many kills and power cuts of the real binary, as root; takes long
+# make soak   many kills, power cuts and attacks, as root; takes long
 # make        a binary in bin/lar
 # make run    the hub, with its data in ./lar-data
 # make bench        our own benchmarks, in some minutes
@@ -31,6 +31,7 @@ check:
 soak:
 	.ci/install test
 	LAR_KILLS=1000 LAR_CUTS=50 go test -v -count=1 -timeout 60m -run '^(TestKill|TestPowerCut|TestPowerCutUnsynced)$$' ./cmd/lar
+	LAR_HOSTILE=15s go test -v -count=1 -timeout 20m -run '^TestHostileClients$$' ./mqtt
 	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 5x ./hub
 
 bench:

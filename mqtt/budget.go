@@ -17,6 +17,7 @@ type budget struct {
 	mu      sync.Mutex // guards the rest
 	used    int
 	waiting []*waiter
+	holders map[*Conn]struct{} // that have begun a packet with the bytes they took
 }
 
 type waiter struct {
@@ -85,13 +86,20 @@ func (b *Broker) reserve(c *Conn, size int, t *Batch) error {
 		c.waits.Store(true)
 		timeout := time.NewTimer(b.limits().PacketTimeout)
 		defer timeout.Stop()
-		got := true
-		select {
-		case <-w.room:
-		case <-timeout.C:
-			got = b.large.leave(w, b.limits().LargeBytes)
-		case <-b.stopping:
-			got = b.large.leave(w, b.limits().LargeBytes)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		got, waits := true, true
+		for waits {
+			select {
+			case <-w.room:
+				waits = false
+			case <-tick.C:
+				b.hurry()
+			case <-timeout.C:
+				got, waits = b.large.leave(w, b.limits().LargeBytes), false
+			case <-b.stopping:
+				got, waits = b.large.leave(w, b.limits().LargeBytes), false
+			}
 		}
 		c.seen.set(b.clock().Run)
 		c.waits.Store(false)
@@ -100,12 +108,57 @@ func (b *Broker) reserve(c *Conn, size int, t *Batch) error {
 		}
 	}
 	c.reserved = size
+	c.largeSince.set(b.clock().Run)
+	b.large.mu.Lock()
+	if b.large.holders == nil {
+		b.large.holders = make(map[*Conn]struct{})
+	}
+	b.large.holders[c] = struct{}{}
+	b.large.mu.Unlock()
 	return nil
+}
+
+// While others wait, a large packet has to come at this pace, in bytes a
+// second, once it has had some time.
+const (
+	largePace  = 64 << 10
+	largeGrace = 6 * time.Second
+)
+
+// hurry drops the slowest of those whose large packets trickle in while others
+// wait for the room they hold.
+func (b *Broker) hurry() {
+	now := b.clock().Run
+	var slowest *Conn
+	pace := float64(largePace)
+	b.large.mu.Lock()
+	for c := range b.large.holders {
+		took := now - c.largeSince.get()
+		if took < largeGrace || c.waits.Load() {
+			continue
+		}
+		if p := float64(c.largeCame.Load()) / took.Seconds(); p < pace {
+			slowest, pace = c, p
+		}
+	}
+	b.large.mu.Unlock()
+	if slowest == nil {
+		return
+	}
+	b.turnNow(func(t *Turn) {
+		if !slowest.ended && !b.closed {
+			b.drop(t, slowest, largeBusy)
+		}
+	})
 }
 
 // unreserve gives back what a large packet had taken.
 func (b *Broker) unreserve(c *Conn) {
 	if c.reserved > 0 {
+		b.large.mu.Lock()
+		delete(b.large.holders, c)
+		b.large.mu.Unlock()
+		c.largeCame.Store(0)
 		b.large.give(c.reserved, b.limits().LargeBytes)
 		c.reserved = 0
 	}

@@ -53,10 +53,12 @@ type Conn struct {
 	keepAlive time.Duration
 	check     *deadline
 
-	seen      clockMark   // when the last whole packet came
-	packetDue clockMark   // when the partial one has to be whole; 0: none is under way
-	waits     atomic.Bool // the reader waits, not the client: what it sends is not read
-	attended  atomic.Bool // the keeper of deadlines knows of packetDue or stalled
+	seen       clockMark    // when the last whole packet came
+	packetDue  clockMark    // when the partial one has to be whole; 0: none is under way
+	waits      atomic.Bool  // the reader waits, not the client: what it sends is not read
+	largeSince clockMark    // when it was given room for a large packet
+	largeCame  atomic.Int64 // bytes of that one so far
+	attended   atomic.Bool  // the keeper of deadlines knows of packetDue or stalled
 
 	mu          sync.Mutex // guards what follows; taken after the house's lock, never before
 	out         []byte     // encoded, to be written

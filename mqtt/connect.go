@@ -182,7 +182,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 			return refused(packet.QuotaExceeded)
 		}
 	}
-	if keep && !wasKept && (len(b.kept) >= b.limits().KeptSessions ||
+	if keep && !wasKept && (len(b.kept) >= b.limits().KeptSessions && !b.evict(t) ||
 		!open && !loopback(c.remote) && b.keptBy[identity] >= b.limits().KeptPerIdentity) {
 		return refused(packet.QuotaExceeded)
 	}
@@ -403,6 +403,30 @@ func (b *Broker) removeSession(t *Turn, s *session) {
 	b.countKept(s.owner, -1)
 	t.durably(sessionKey(s.id), nil)
 	b.sweep(t, s.id, s.sent())
+}
+
+// What a flood of random client identifiers leaves behind may give way to
+// somebody who comes: a kept session of nobody's, which holds nothing, and
+// whose client has been away for some time.
+const (
+	evictAfter = time.Minute
+	evictTries = 500 // sessions looked at
+)
+
+// evict ends such a session, and tells whether there was one.
+func (b *Broker) evict(t *Turn) bool {
+	tries := evictTries
+	for _, s := range b.kept { // in an order of chance
+		if s.owner == "" && s.conn == nil && len(s.subs) == 0 && s.waiting == 0 && len(s.received) == 0 && s.will == nil &&
+			t.Now.Wall.Sub(s.offline) >= evictAfter {
+			b.removeSession(t, s)
+			return true
+		}
+		if tries--; tries == 0 {
+			break
+		}
+	}
+	return false
 }
 
 // countKept counts the kept sessions of an identity.

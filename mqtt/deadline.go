@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"container/heap"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -123,6 +124,7 @@ func (b *Broker) keepTime() {
 			b.finish(t)
 		}
 		b.watchUnattended()
+		since := b.clock().Run
 		for len(b.deadlines) > 0 {
 			if wait = min(clockCheck, b.deadlines[0].at-b.clock().Run); wait > 0 {
 				break
@@ -131,6 +133,13 @@ func (b *Broker) keepTime() {
 			t := b.begin(batch)
 			d.fn(t)
 			b.finish(t)
+			if b.clock().Run-since >= lockTime { // thousands may be due at once
+				b.mu.Unlock()
+				b.Flush(batch)
+				runtime.Gosched()
+				b.mu.Lock()
+				since = b.clock().Run
+			}
 		}
 		b.mu.Unlock()
 		b.Flush(batch)

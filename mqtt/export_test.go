@@ -32,3 +32,6 @@ func (b *Broker) Memory() (counted, queued int64) {
 	})
 	return b.memory.Load(), queued
 }
+
+// Panics tells how many panics were caught.
+func (b *Broker) Panics() uint64 { return b.stats.panics.Load() }

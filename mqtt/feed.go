@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"lar.home/mqtt/packet"
@@ -53,8 +54,13 @@ func (b *Broker) Open(sink Sink) (*Conn, error) {
 	return c, nil
 }
 
-// lockSlice is after how many packets the house's lock is given up for others.
-const lockSlice = 128
+// lockSlice is after how many packets the house's lock is given up for others,
+// lockTime after how long; it is looked at with every lockLook-th packet.
+const (
+	lockSlice = 128
+	lockTime  = time.Millisecond
+	lockLook  = 4
+)
 
 // Feed takes what a connection has read, cut anywhere. Replies and deliveries
 // go to the connections' buffers; Flush writes them. An error ends the
@@ -113,6 +119,9 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 		c.partial = nil
 		b.fail(c, err, t)
 		return err
+	}
+	if c.reserved > 0 {
+		c.largeCame.Store(int64(len(p)))
 	}
 	if borrowed || taken {
 		c.begun = b.clock().Run
@@ -284,6 +293,12 @@ func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
 	now := b.clock() // one instant for what one read brought
 	c.seen.set(now.Run)
 	for i := range batch.in {
+		if i%lockLook == lockLook-1 && b.clock().Run-now.Run >= lockTime {
+			b.mu.Unlock() // a read that sets off much keeps nobody waiting
+			runtime.Gosched()
+			b.mu.Lock()
+			now = b.clock()
+		}
 		if c.ended {
 			return errGoodbye // taken over or dropped meanwhile
 		}

@@ -171,13 +171,31 @@ func TestLargePackets(t *testing.T) {
 		go c.nc.Write(large[:1000])
 		synctest.Wait()
 		go a.nc.Write(large[:1000])
-		time.Sleep(9 * time.Second)
-		a.expectNothing()
 		w.publish(packet.AtMostOnce, "small", "x") // nobody else is disturbed
 		w.expectPublish("small", "x")
 		time.Sleep(2 * time.Second)
-		a.expectClosed(packet.QuotaExceeded)
+		b.expectClosed(packet.QuotaExceeded) // it has held room for long, and sent next to nothing
+		a.sendRaw(large[1000:])
+		if n := len(w.drain()); n != 1 {
+			t.Fatalf("%d messages came, want that of a, which has room now", n)
+		}
 	}, limits(mqtt.Limits{LargeBytes: 200_000}))
+}
+
+// TestLargePacketsWait refuses a large packet that finds no room in time.
+func TestLargePacketsWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		large := packet.Append(nil, v5, &packet.Publish{Topic: []byte("t"), Payload: make([]byte, 99_000)})
+		a, b := h.connect(v5, "a", clean), h.connect(v5, "b", clean)
+		a.sendRaw(large[:1000])
+		go b.nc.Write(large[:1000])
+		time.Sleep(3 * time.Second)
+		b.expectNothing()
+		time.Sleep(2 * time.Second)
+		b.expectClosed(packet.QuotaExceeded)
+		a.sendRaw(large[1000:])
+		a.expectNothing()
+	}, limits(mqtt.Limits{LargeBytes: 150_000, PacketTimeout: 4 * time.Second}))
 }
 
 // TestPingPong has two clients with one client identifier that throw each

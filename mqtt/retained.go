@@ -207,7 +207,7 @@ func (b *Broker) startWalk(t *Turn, w *cursor) {
 // A slice of a walk: what one turn sends at most, and how full the socket's
 // buffer may be.
 const (
-	walkSlice   = 256
+	walkSlice   = 64
 	walkBacklog = 256 << 10
 )
 

@@ -64,8 +64,12 @@ func (d *delivery) add(sub *subscription) {
 	}
 }
 
-// cachedRoutes bounds the route cache. A home has few topics.
-const cachedRoutes = 4096
+// cachedRoutes and cachedLength, of a topic, bound the route cache. A home has
+// few topics, and its topics are short.
+const (
+	cachedRoutes = 4096
+	cachedLength = 512
+)
 
 // cachedRoute looks a topic up without the house's lock; nil if it is not
 // cached.
@@ -138,6 +142,9 @@ func (b *Broker) route(name string) *route {
 				r.kept++
 			}
 		}
+	}
+	if len(name) > cachedLength {
+		return r
 	}
 	b.routesMu.Lock()
 	if len(b.routes) >= cachedRoutes || b.routesOf != generation {

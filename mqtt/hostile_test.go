@@ -1,0 +1,463 @@
+package mqtt_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"lar.home/mqtt/packet"
+)
+
+// A raw is a connection of somebody who keeps to no rules.
+type raw struct{ net.Conn }
+
+func dialRaw(h *house) *raw {
+	nc, err := net.DialTimeout("tcp", h.addr, 10*time.Second)
+	if err != nil {
+		return nil
+	}
+	return &raw{nc}
+}
+
+// hello connects and returns the connection, nil if it is not welcome.
+func hello(h *house, v packet.Version, id string, more ...option) *raw {
+	r := dialRaw(h)
+	if r == nil {
+		return nil
+	}
+	p := &packet.Connect{Version: v, ClientID: id, CleanStart: true}
+	for _, fn := range more {
+		fn(p)
+	}
+	r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	r.Write(packet.Append(nil, v, p))
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(r, head); err != nil || head[0] != 0x20 || head[3] != 0 {
+		r.Close()
+		return nil
+	}
+	if n := int(head[1]) - 2; n > 0 {
+		io.ReadFull(r, make([]byte, n))
+	}
+	r.SetReadDeadline(time.Time{})
+	return r
+}
+
+// eat reads and forgets what comes.
+func (r *raw) eat() { go io.Copy(io.Discard, r) }
+
+// pace lets the machine breathe: what is measured is the hub, not what an
+// attacker in the same process takes of two processors.
+func pace(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// An attack goes on until ctx ends; ready is called once it is under way.
+type attack struct {
+	name string
+	run  func(ctx context.Context, h *house, ready func())
+}
+
+// many runs fn on n goroutines until all have returned.
+func many(n int, fn func(i int)) {
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() { fn(i) })
+	}
+	wait.Wait()
+}
+
+var attacks = []attack{
+	{"CONNECT that never ends", func(ctx context.Context, h *house, ready func()) {
+		body := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "slow", Username: strings.Repeat("u", 250), HasUsername: true})
+		var all []*raw
+		for range 300 {
+			if r := dialRaw(h); r != nil {
+				all = append(all, r)
+				defer r.Close()
+			}
+		}
+		ready()
+		for i := 0; i < len(body)-1 && pace(ctx, 5*time.Millisecond); i++ {
+			for _, r := range all {
+				r.Write(body[i : i+1])
+			}
+		}
+		<-ctx.Done()
+	}},
+	{"packets that never end", func(ctx context.Context, h *house, ready func()) {
+		// Each says that 8 MB come, and sends them byte by byte; who sends a
+		// large packet in earnest meanwhile gets room.
+		head := []byte{0x30, 0xff, 0xff, 0xff, 0x03, 0, 1, 't'}
+		head[1], head[2], head[3], head[4] = 0x80, 0x92, 0xf4, 0x03
+		var all []*raw
+		for i := range 100 {
+			if r := hello(h, v5, fmt.Sprint("slow", i)); r != nil {
+				all = append(all, r)
+				defer r.Close()
+				r.Write(head)
+			}
+		}
+		ready()
+		for pace(ctx, 10*time.Millisecond) {
+			for _, r := range all {
+				r.Write([]byte("x"))
+			}
+		}
+	}},
+	{"clients that read nothing", func(ctx context.Context, h *house, ready func()) {
+		for i := range 40 {
+			if r := hello(h, v311, fmt.Sprint("deaf", i), func(p *packet.Connect) { p.CleanStart = i%2 == 0 }); r != nil {
+				defer r.Close()
+				r.Write(packet.Append(nil, v311, identified(filters(packet.QoS(i%3), "flood/#"), 1)))
+			}
+		}
+		p := hello(h, v311, "flood")
+		defer p.Close()
+		p.eat()
+		ready()
+		for i := 0; pace(ctx, 2*time.Millisecond); i++ {
+			p.Write(packet.Append(nil, v311, &packet.Publish{QoS: packet.QoS(i % 2), PacketID: uint16(i%60000 + 1), Topic: []byte("flood/a"), Payload: make([]byte, 30_000)}))
+		}
+	}},
+	{"bombs of properties", func(ctx context.Context, h *house, ready func()) {
+		var f packet.Forwarded
+		for range 4000 {
+			f.UserProperties = append(f.UserProperties, packet.UserProperty{Key: "k", Value: "v"})
+		}
+		publish := packet.Append(nil, v5, &packet.Publish{Topic: []byte("t"), Properties: f.Append(nil)})
+		connect := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "bomb", CleanStart: true,
+			Will: &packet.Will{Topic: "t", Properties: f.Append(nil)}})
+		ready()
+		for i := 0; pace(ctx, time.Millisecond); i++ {
+			if i%2 == 0 {
+				if r := hello(h, v5, fmt.Sprint("bomb", i)); r != nil {
+					r.Write(publish)
+					r.Close()
+				}
+			} else if r := dialRaw(h); r != nil {
+				r.Write(connect)
+				r.Close()
+			}
+		}
+	}},
+	{"aliases", func(ctx context.Context, h *house, ready func()) {
+		ready()
+		for i := 0; pace(ctx, time.Millisecond); i++ {
+			r := hello(h, v5, fmt.Sprint("alias", i%10))
+			if r == nil {
+				continue
+			}
+			r.eat()
+			for j := range 200 {
+				topic := fmt.Sprint(strings.Repeat("a", 4000), i, j)
+				alias := uint16(j%10 + 1)
+				if j == 199 {
+					alias = 65_535
+				}
+				r.Write(packet.Append(nil, v5, &packet.Publish{Topic: []byte(topic), Alias: alias}))
+			}
+			r.Close()
+		}
+	}},
+	{"wills", func(ctx context.Context, h *house, ready func()) {
+		eye := hello(h, v5, "eye")
+		defer eye.Close()
+		eye.Write(packet.Append(nil, v5, identified(filters(1, "will/#"), 1)))
+		eye.eat()
+		ready()
+		for round := 0; pace(ctx, 10*time.Millisecond); round++ {
+			var all []*raw
+			for i := range 100 {
+				if r := hello(h, v5, fmt.Sprint("will", i), will(packet.Will{Topic: fmt.Sprint("will/", i), Payload: make([]byte, 1000), QoS: 1, Retain: true})); r != nil {
+					all = append(all, r)
+				}
+			}
+			for _, r := range all {
+				r.Close()
+			}
+		}
+	}},
+	{"65,535 slashes", func(ctx context.Context, h *house, ready func()) {
+		slashes := strings.Repeat("/", 65_535)
+		packets := [][]byte{
+			packet.Append(nil, v5, identified(filters(1, slashes), 1)),
+			packet.Append(nil, v5, identified(filters(1, strings.Repeat("+/", 32_000)+"#"), 2)),
+			packet.Append(nil, v5, identified(filters(1, "$share/g/"+slashes[:65_000]), 3)),
+			packet.Append(nil, v5, &packet.Unsubscribe{PacketID: 4, Filters: []string{slashes}}),
+			packet.Append(nil, v5, &packet.Publish{Topic: []byte(slashes)}),
+		}
+		ready()
+		for i := 0; pace(ctx, time.Millisecond); i++ {
+			if r := hello(h, v5, fmt.Sprint("slash", i%10)); r != nil {
+				r.Write(packets[i%len(packets)])
+				r.Write(packets[(i+1)%len(packets)])
+				r.Close()
+			}
+		}
+	}},
+	{"10,000 subscriptions", func(ctx context.Context, h *house, ready func()) {
+		r := hello(h, v5, "subscriber", expiry(1000))
+		defer r.Close()
+		r.eat()
+		for i := range 100 {
+			s := &packet.Subscribe{PacketID: uint16(i + 1), SubscriptionID: uint32(i + 1)}
+			for j := range 100 {
+				s.Filters = append(s.Filters, packet.Subscription{Filter: fmt.Sprintf("%s/%d/%d/#", []string{"s", "+"}[j%2], i, j), QoS: 1})
+			}
+			r.Write(packet.Append(nil, v5, s))
+		}
+		p := hello(h, v5, "publisher")
+		defer p.Close()
+		p.eat()
+		ready()
+		for i := 0; pace(ctx, time.Millisecond); i++ {
+			p.Write(packet.Append(nil, v5, &packet.Publish{Topic: fmt.Appendf(nil, "s/%d/%d/x", i%100, i%97)}))
+			r.Write(packet.Append(nil, v5, identified(filters(0, fmt.Sprint("more/", i)), 1)))
+		}
+	}},
+	{"everything retained", func(ctx context.Context, h *house, ready func()) {
+		p := hello(h, v311, "retainer")
+		defer p.Close()
+		p.eat()
+		var b []byte
+		for i := range retainedTopics {
+			if b = packet.Append(b, v311, &packet.Publish{Retain: true, Topic: fmt.Appendf(nil, "r/%d/%d", i%100, i), Payload: []byte("value")}); len(b) > 8<<10 {
+				p.Write(b)
+				b = b[:0]
+				if ctx.Err() != nil {
+					return
+				}
+			}
+		}
+		var all []*raw
+		for i := range 4 {
+			if r := hello(h, v5, fmt.Sprint("greedy", i)); r != nil {
+				defer r.Close()
+				r.eat()
+				all = append(all, r)
+			}
+		}
+		ready()
+		for i := 0; pace(ctx, 20*time.Millisecond); i++ {
+			all[i%len(all)].Write(packet.Append(nil, v5, identified(filters(packet.QoS(i%2), "#"), 1)))
+		}
+	}},
+	{"storms of connections", func(ctx context.Context, h *house, ready func()) {
+		ready()
+		many(4, func(i int) {
+			for n := 0; pace(ctx, 500*time.Microsecond); n++ {
+				if n%3 == 0 {
+					if r := dialRaw(h); r != nil {
+						r.Close()
+					}
+				} else if r := hello(h, []packet.Version{v311, v5}[n%2], fmt.Sprint("storm", i*10+n%7)); r != nil {
+					r.Close()
+				}
+			}
+		})
+	}},
+	{"sessions by chance", func(ctx context.Context, h *house, ready func()) {
+		ready()
+		many(4, func(int) {
+			for pace(ctx, time.Millisecond) {
+				if r := hello(h, v311, fmt.Sprintf("%x", rand.Uint64()), func(p *packet.Connect) { p.CleanStart = false }); r != nil {
+					r.Write(packet.Append(nil, v311, identified(filters(2, "nobody"), 1)))
+					r.Close()
+				}
+			}
+		})
+	}},
+	{"packet identifiers used up", func(ctx context.Context, h *house, ready func()) {
+		sub := hello(h, v311, "hoarder", func(p *packet.Connect) { p.CleanStart = false })
+		defer sub.Close()
+		sub.Write(packet.Append(nil, v311, identified(filters(2, "ids"), 1)))
+		sub.eat() // and never acknowledges
+		ready()
+		for ctx.Err() == nil {
+			p := hello(h, v311, "spender", func(p *packet.Connect) { p.CleanStart = false })
+			if p == nil {
+				return
+			}
+			p.eat()
+			for id := 1; id < 65_536 && pace(ctx, 100*time.Microsecond); id += 20 {
+				var b []byte
+				for j := range 20 {
+					b = packet.Append(b, v311, &packet.Publish{QoS: packet.QoS(1 + j%2), PacketID: uint16(min(id+j, 65_535)), Topic: []byte("ids"), Payload: []byte("x")})
+				}
+				if _, err := p.Write(b); err != nil {
+					break // its open identifiers were too many
+				}
+			}
+			p.Close()
+		}
+	}},
+	{"noise", func(ctx context.Context, h *house, ready func()) {
+		random := rand.New(rand.NewPCG(1, 2))
+		ready()
+		for i := 0; pace(ctx, 500*time.Microsecond); i++ {
+			b := make([]byte, random.IntN(300))
+			for j := range b {
+				b[j] = byte(random.Uint32())
+			}
+			if i%2 == 0 {
+				if r := dialRaw(h); r != nil {
+					r.Write(b)
+					r.Close()
+				}
+			} else if r := hello(h, v5, fmt.Sprint("noise", i%20)); r != nil {
+				r.Write(b)
+				r.Close()
+			}
+		}
+	}},
+}
+
+// retainedTopics is how many topics "everything retained" fills.
+const retainedTopics = 100_000
+
+// A probe measures the round trip of a client whom all of this does not
+// concern: QoS 1 to itself, over TCP.
+type probe struct {
+	nc   net.Conn
+	took []time.Duration
+	n    int
+}
+
+func newProbe(t *testing.T, h *house) *probe {
+	t.Helper()
+	r := hello(h, v311, "probe")
+	if r == nil {
+		t.Fatal("the probe does not come in")
+	}
+	t.Cleanup(func() { r.Close() })
+	r.Write(packet.Append(nil, v311, identified(filters(0, "probe"), 1)))
+	if _, err := io.ReadFull(r, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	return &probe{nc: r}
+}
+
+// once makes a round trip.
+func (p *probe) once() error {
+	p.nc.SetDeadline(time.Now().Add(20 * time.Second))
+	p.n++
+	begun := time.Now()
+	if _, err := p.nc.Write(packet.Append(nil, v311, &packet.Publish{QoS: 1, PacketID: uint16(p.n%60_000 + 1), Topic: []byte("probe"), Payload: []byte("x")})); err != nil {
+		return err
+	}
+	// The message and the PUBACK, in either order.
+	if _, err := io.ReadFull(p.nc, make([]byte, 2+2+5+1+4)); err != nil {
+		return err
+	}
+	p.took = append(p.took, time.Since(begun))
+	return nil
+}
+
+// median makes round trips for some time and returns the median of them.
+func (p *probe) median(t *testing.T, span time.Duration) time.Duration {
+	t.Helper()
+	p.took = p.took[:0]
+	for end := time.Now().Add(span); len(p.took) < 20 || time.Now().Before(end); {
+		if err := p.once(); err != nil {
+			t.Fatalf("no round trip within 20 s, or none at all: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	slices.Sort(p.took)
+	return p.took[len(p.took)/2]
+}
+
+// hostileMemory is what an attack may add to the heap, the attackers' own part
+// in the same process included.
+const hostileMemory = 128 << 20
+
+// TestHostileClients has each attack go on beside a client that wants nothing
+// but its own messages. Nothing stops the broker, nothing takes more memory
+// than there is to be had, and the round trip of that client is not ten times
+// what it was before. LAR_HOSTILE is how long each is to go on (make soak).
+func TestHostileClients(t *testing.T) {
+	span := 250 * time.Millisecond
+	if s := os.Getenv("LAR_HOSTILE"); s != "" {
+		var err error
+		if span, err = time.ParseDuration(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, a := range attacks {
+		t.Run(a.name, func(t *testing.T) {
+			h := newTCPHouse(t)
+			p := newProbe(t, h)
+			p.median(t, 20*time.Millisecond)
+			quiet := p.median(t, 150*time.Millisecond)
+			before := heap()
+			goroutines := runtime.NumGoroutine()
+			ctx, cancel := context.WithCancel(t.Context())
+			under, over := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			go func() {
+				defer close(over)
+				ready := func() { once.Do(func() { close(under) }) }
+				a.run(ctx, h, ready)
+				ready()
+			}()
+			var worst atomic.Int64
+			watched := make(chan struct{})
+			go func() { // the heap, as it is while the attack goes on
+				defer close(watched)
+				for pace(ctx, 100*time.Millisecond) {
+					var m runtime.MemStats
+					runtime.ReadMemStats(&m)
+					worst.Store(max(worst.Load(), int64(m.HeapAlloc)-before))
+				}
+			}()
+			<-under
+			busy := p.median(t, span)
+			slowest := p.took[len(p.took)-1]
+			grown := heap() - before
+			cancel()
+			<-over
+			<-watched
+			// What a loaded machine does by itself is not the broker's doing.
+			if most := max(10*quiet, 200*time.Millisecond); busy > most {
+				t.Errorf("a round trip takes %v, %v when it is quiet", busy, quiet)
+			}
+			if grown > hostileMemory {
+				t.Errorf("the heap has grown by %d MiB", grown>>20)
+			}
+			if err := p.once(); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+			// Whoever has gone leaves nothing running.
+			patience := time.Now().Add(30 * time.Second)
+			for runtime.NumGoroutine() > goroutines+20 && time.Now().Before(patience) {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if n := runtime.NumGoroutine(); n > goroutines+20 {
+				t.Errorf("%d goroutines, %d before", n, goroutines)
+			}
+			if info := h.Panics(); info > 0 {
+				t.Errorf("%d panics", info)
+			}
+			t.Logf("round trip %v, quiet %v (worst %v); heap +%d MiB, at its worst +%d MiB before collection",
+				busy, quiet, slowest, grown>>20, worst.Load()>>20)
+		})
+	}
+}
