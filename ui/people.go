@@ -20,15 +20,22 @@ const cookie = "lar"
 const stays = 400 * 24 * time.Hour
 
 func (s *Server) visitor(r *http.Request) visitor {
-	c, err := r.Cookie(cookie)
-	if err != nil || c.Value == "" {
+	token, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !given || !isAPI(r) {
+		c, err := r.Cookie(cookie)
+		if err != nil {
+			return visitor{}
+		}
+		token = c.Value
+	}
+	if token == "" {
 		return visitor{}
 	}
-	p, ok := s.People.Who(c.Value)
+	p, ok := s.People.Who(token)
 	if !ok {
 		return visitor{}
 	}
-	return visitor{p, c.Value}
+	return visitor{p, token}
 }
 
 func setCookie(w http.ResponseWriter, r *http.Request, token string) {

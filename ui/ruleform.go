@@ -15,42 +15,67 @@ import (
 	"lar.home/ui/view"
 )
 
-// kinds are the kinds of blocks, by the letter of their list.
+// kinds are the kinds of blocks, by the letter of their list. A block of kind
+// text is one that the form has no fields for: it is the YAML of that part.
 var kinds = map[string][]string{
-	"t": {"state", "message"},
-	"c": {"state", "time", "payload", "kept"},
-	"a": {"command", "publish", "wait"},
+	"t": {"state", "time", "sun", "every", "message", "silent", "cron", "start", "hand", "text"},
+	"c": {"state", "time", "sun", "payload", "text"},
+	"a": {"command", "publish", "wait", "text"},
 }
 
 // formOf fills a form with a rule.
 func formOf(r *automations.Rule, h *devices.House) view.RuleForm {
-	f := view.RuleForm{ID: r.ID, Base: r.Version, Name: r.Name, Mode: cmp.Or(string(r.Mode), "restart"), House: h}
-	f.Trigger = view.Block{Kind: "state", Fields: url.Values{}}
-	if !r.FormEditable() {
-		f.Text = r.YAML()
-		return f
+	f := view.RuleForm{ID: r.ID, Base: r.Version, From: r.Version, Name: r.Name, Mode: cmp.Or(string(r.Mode), "restart"), House: h}
+	if r.Max > 0 {
+		f.Max = strconv.Itoa(r.Max)
 	}
-	if len(r.Triggers) > 0 {
-		f.Trigger = triggerForm(r.Triggers[0])
+	rd := reader{house: h}
+	for _, t := range r.Triggers {
+		f.Triggers = append(f.Triggers, whole(triggerForm(t), t, rd.trigger))
+	}
+	if len(f.Triggers) == 0 {
+		f.Triggers = []view.Block{{Kind: "state", Fields: url.Values{}}}
 	}
 	for _, c := range r.Conditions {
-		f.Conditions = append(f.Conditions, conditionForm(c, h))
+		f.Conditions = append(f.Conditions, whole(conditionForm(c), c, rd.condition))
 	}
 	for _, a := range r.Actions {
-		f.Actions = append(f.Actions, actionForm(a))
+		f.Actions = append(f.Actions, whole(actionForm(a), a, rd.action))
 	}
 	number(&f)
 	return f
 }
 
-// number says of each block where it stands.
-func number(f *view.RuleForm) {
-	f.Trigger.Prefix, f.Trigger.House = "t", f.House
-	for letter, list := range map[string][]view.Block{"c": f.Conditions, "a": f.Actions} {
-		for i := range list {
-			list[i].Prefix, list[i].House = letter+strconv.Itoa(i), f.House
+// whole returns a block if the same part comes back of it, and otherwise one
+// that holds the part as text: nothing is lost on its way through the form.
+func whole[P automations.Trigger | automations.Condition | automations.Action](b view.Block, part P, read func(*view.Block) P) view.Block {
+	b.Errors = map[string]string{}
+	if b.Kind != "" {
+		again, err := json.Marshal(read(&b))
+		want, wrong := json.Marshal(part)
+		if err == nil && wrong == nil && len(b.Errors) == 0 && string(again) == string(want) {
+			b.Errors = nil
+			return b
 		}
 	}
+	return view.Block{Kind: "text", Fields: set("yaml", automations.PartYAML(part))}
+}
+
+// number says of each block where it stands.
+func number(f *view.RuleForm) {
+	for letter, list := range map[string][]view.Block{"t": f.Triggers, "c": f.Conditions, "a": f.Actions} {
+		for i := range list {
+			list[i].Prefix, list[i].House, list[i].Channels = prefix(letter, i), f.House, f.Channels
+		}
+	}
+}
+
+// prefix names the block of a list: the first trigger is plainly t.
+func prefix(letter string, i int) string {
+	if letter == "t" && i == 0 {
+		return letter
+	}
+	return letter + strconv.Itoa(i)
 }
 
 func set(pairs ...string) url.Values {
@@ -63,20 +88,62 @@ func set(pairs ...string) url.Values {
 	return v
 }
 
-func triggerForm(t automations.Trigger) view.Block {
-	if m := t.Message; m != nil {
-		v := set("filter", m.Filter)
-		if m.Payload != nil {
-			v.Set("path", m.Payload.Path)
-			v.Set("op", string(m.Payload.Op))
-			v.Set("value", m.Payload.Value.String())
+// triggerForm, conditionForm and actionForm fill a block as well as there are
+// fields for it: see whole.
+func triggerForm(t automations.Trigger) (b view.Block) {
+	switch {
+	case t.Message != nil:
+		b = view.Block{Kind: "message", Fields: set("filter", t.Message.Filter)}
+		if p := t.Message.Payload; p != nil {
+			b.Fields.Set("path", p.Path)
+			b.Fields.Set("op", string(p.Op))
+			b.Fields.Set("value", p.Value.String())
 		}
-		return view.Block{Kind: "message", Fields: v}
+	case t.State != nil:
+		b = stateTriggerForm(t.State)
+	case t.Time != nil:
+		var at []string
+		for _, c := range t.Time.At {
+			at = append(at, c.String())
+		}
+		b = view.Block{Kind: "time", Fields: set("at", strings.Join(at, ", "))}
+		setDays(b.Fields, t.Time.Days)
+	case t.Cron != nil:
+		b = view.Block{Kind: "cron", Fields: set("at", t.Cron.At)}
+	case t.Every != nil:
+		b = view.Block{Kind: "every", Fields: url.Values{}}
+		setSpan(b.Fields, "period", time.Duration(t.Every.Period))
+	case t.Sun != nil:
+		b = view.Block{Kind: "sun", Fields: set("event", t.Sun.Event, "side", "after")}
+		offset := time.Duration(t.Sun.Offset)
+		if offset < 0 {
+			b.Fields.Set("side", "before")
+		}
+		setSpan(b.Fields, "offset", offset.Abs())
+		for field, at := range map[string]*automations.TimeOfDay{"notbefore": t.Sun.NotBefore, "notafter": t.Sun.NotAfter} {
+			if at != nil {
+				b.Fields.Set(field, at.String())
+			}
+		}
+		setDays(b.Fields, t.Sun.Days)
+	case t.Silent != nil:
+		b = view.Block{Kind: "silent", Fields: set("entity", t.Silent.Entity, "filter", t.Silent.Filter)}
+		setSpan(b.Fields, "for", time.Duration(t.Silent.For))
+	case t.Start != nil:
+		b = view.Block{Kind: "start", Fields: url.Values{}}
+		setSpan(b.Fields, "after", time.Duration(t.Start.After))
+	case t.Hand != nil:
+		b = view.Block{Kind: "hand", Fields: url.Values{}}
+	default:
+		return b
 	}
-	s := t.State
-	if s == nil {
-		return view.Block{Kind: "state", Fields: url.Values{}}
+	if t.ID != "" {
+		b.Fields.Set("id", t.ID)
 	}
+	return b
+}
+
+func stateTriggerForm(s *automations.StateTrigger) view.Block {
 	v := set("what", s.Entity+"|"+s.Aspect)
 	switch {
 	case s.To != nil:
@@ -95,48 +162,64 @@ func triggerForm(t automations.Trigger) view.Block {
 	default:
 		v.Set("test", "change")
 	}
+	if s.Hysteresis != 0 {
+		v.Set("hysteresis", automations.Number(s.Hysteresis).String())
+	}
 	setSpan(v, "for", time.Duration(s.For))
 	return view.Block{Kind: "state", Fields: v}
 }
 
-func conditionForm(c automations.Condition, h *devices.House) view.Block {
-	switch {
-	case c.State != nil:
-		return view.Block{Kind: "state", Fields: set("what", c.State.Entity+"|"+c.State.Aspect, "op", string(c.State.Op), "value", c.State.Value.String())}
-	case c.Time != nil:
-		v := set("from", c.Time.From.String(), "to", c.Time.To.String())
-		for _, d := range c.Time.Days {
-			v.Add("day", d.String())
-		}
-		return view.Block{Kind: "time", Fields: v}
-	case c.Payload != nil:
-		return view.Block{Kind: "payload", Fields: set("path", c.Payload.Path, "op", string(c.Payload.Op), "value", c.Payload.Value.String())}
+func setDays(v url.Values, days []automations.Weekday) {
+	for _, d := range days {
+		v.Add("day", d.String())
 	}
-	text, _ := json.Marshal(c) // it was read from JSON
-	return view.Block{Kind: "kept", Fields: set("json", string(text), "words", view.ConditionWords(h, c))}
 }
 
-func actionForm(a automations.Action) view.Block {
+// sides are the parts of the day that a form knows, by what stands for them.
+var sides = map[string]automations.SunCondition{
+	"day":   {After: automations.Sunrise, Before: automations.Sunset},
+	"night": {After: automations.Sunset, Before: automations.Sunrise},
+	"light": {After: automations.Dawn, Before: automations.Dusk},
+	"dark":  {After: automations.Dusk, Before: automations.Dawn},
+}
+
+func conditionForm(c automations.Condition) (b view.Block) {
+	switch {
+	case c.State != nil:
+		b = view.Block{Kind: "state", Fields: set("what", c.State.Entity+"|"+c.State.Aspect, "op", string(c.State.Op), "value", c.State.Value.String())}
+		setSpan(b.Fields, "for", time.Duration(c.State.For))
+	case c.Time != nil:
+		b = view.Block{Kind: "time", Fields: set("from", c.Time.From.String(), "to", c.Time.To.String())}
+		setDays(b.Fields, c.Time.Days)
+	case c.Payload != nil:
+		b = view.Block{Kind: "payload", Fields: set("path", c.Payload.Path, "op", string(c.Payload.Op), "value", c.Payload.Value.String())}
+	case c.Sun != nil:
+		for side, sun := range sides {
+			if *c.Sun == sun {
+				b = view.Block{Kind: "sun", Fields: set("side", side)}
+			}
+		}
+	}
+	return b
+}
+
+func actionForm(a automations.Action) (b view.Block) {
 	switch {
 	case a.Publish != nil:
-		v := set("topic", a.Publish.Topic, "payload", a.Publish.Payload, "qos", strconv.Itoa(int(a.Publish.QoS)))
+		b = view.Block{Kind: "publish", Fields: set("topic", a.Publish.Topic, "payload", a.Publish.Payload, "qos", strconv.Itoa(int(a.Publish.QoS)))}
 		if a.Publish.Retain {
-			v.Set("retain", "on")
+			b.Fields.Set("retain", "on")
 		}
-		return view.Block{Kind: "publish", Fields: v}
 	case a.Wait != nil:
-		v := url.Values{}
-		setSpan(v, "for", time.Duration(a.Wait.For))
-		return view.Block{Kind: "wait", Fields: v}
-	}
-	v := url.Values{}
-	if c := a.Command; c != nil {
-		v.Set("what", c.Entity+"|"+c.Command)
-		for name, value := range c.Args {
-			v.Set("arg."+name, value.String())
+		b = view.Block{Kind: "wait", Fields: url.Values{}}
+		setSpan(b.Fields, "for", time.Duration(a.Wait.For))
+	case a.Command != nil:
+		b = view.Block{Kind: "command", Fields: set("what", a.Command.Entity+"|"+a.Command.Command)}
+		for name, value := range a.Command.Args {
+			b.Fields.Set("arg."+name, value.String())
 		}
 	}
-	return view.Block{Kind: "command", Fields: v}
+	return b
 }
 
 // setSpan writes a length of time as a number and the largest unit that suits.
@@ -159,8 +242,9 @@ func setSpan(v url.Values, name string, d time.Duration) {
 // readForm takes what somebody sent apart into blocks. It takes anything; what
 // is wrong with it is found when a rule is made of it.
 func readForm(posted url.Values, h *devices.House) view.RuleForm {
-	f := view.RuleForm{Name: clean(posted.Get("name")), Mode: posted.Get("mode"), House: h, Changed: true}
+	f := view.RuleForm{Name: clean(posted.Get("name")), Mode: posted.Get("mode"), Max: strings.TrimSpace(posted.Get("max")), Fate: posted.Get("runs"), House: h, Changed: true}
 	f.Base, _ = strconv.Atoi(posted.Get("base"))
+	f.From, _ = strconv.Atoi(posted.Get("from"))
 	blocks := map[string]*view.Block{}
 	for key, values := range posted {
 		prefix, name, ok := strings.Cut(key, ".")
@@ -177,7 +261,7 @@ func readForm(posted url.Values, h *devices.House) view.RuleForm {
 	take := func(letter string, limit int) []view.Block {
 		var list []view.Block
 		for i := range limit {
-			b := blocks[letter+strconv.Itoa(i)]
+			b := blocks[prefix(letter, i)]
 			if b == nil || !slices.Contains(kinds[letter], b.Get("kind")) {
 				continue
 			}
@@ -186,22 +270,9 @@ func readForm(posted url.Values, h *devices.House) view.RuleForm {
 		}
 		return list
 	}
-	f.Conditions, f.Actions = take("c", automations.MaxConditions+1), take("a", automations.MaxActions+1)
-	f.Trigger = view.Block{Kind: "state", Fields: url.Values{}}
-	if b := blocks["t"]; b != nil {
-		f.Trigger = *b
-		f.Trigger.Kind = b.Get("kind")
-		if !slices.Contains(kinds["t"], f.Trigger.Kind) {
-			f.Trigger.Kind = "state"
-		}
-	}
-	for i := range f.Conditions {
-		if b := &f.Conditions[i]; b.Kind == "kept" {
-			var c automations.Condition
-			if json.Unmarshal([]byte(b.Get("json")), &c) == nil {
-				b.Fields.Set("words", view.ConditionWords(h, c))
-			}
-		}
+	f.Triggers, f.Conditions, f.Actions = take("t", automations.MaxTriggers+1), take("c", automations.MaxConditions+1), take("a", automations.MaxActions+1)
+	if len(f.Triggers) == 0 {
+		f.Triggers = []view.Block{{Kind: "state", Fields: url.Values{}}}
 	}
 	number(&f)
 	return f
@@ -210,64 +281,67 @@ func readForm(posted url.Values, h *devices.House) view.RuleForm {
 // arrange carries out what a button of the form asks for: "add a wait",
 // "remove c1", "up a2". Anything else only draws the form anew.
 func arrange(f *view.RuleForm, op string) {
+	defer number(f)
+	lists := map[string]*[]view.Block{"t": &f.Triggers, "c": &f.Conditions, "a": &f.Actions}
+	limits := map[string]int{"t": automations.MaxTriggers, "c": automations.MaxConditions, "a": automations.MaxActions}
 	verb, rest, _ := strings.Cut(op, " ")
 	if verb == "add" {
 		letter, kind, _ := strings.Cut(rest, " ")
-		if !slices.Contains(kinds[letter], kind) || kind == "kept" {
-			return
+		if list := lists[letter]; list != nil && slices.Contains(kinds[letter], kind) && len(*list) < limits[letter] {
+			*list = append(*list, view.Block{Kind: kind, Fields: url.Values{}})
 		}
-		b := view.Block{Kind: kind, Fields: url.Values{}}
-		switch {
-		case letter == "c" && len(f.Conditions) < automations.MaxConditions:
-			f.Conditions = append(f.Conditions, b)
-		case letter == "a" && len(f.Actions) < automations.MaxActions:
-			f.Actions = append(f.Actions, b)
-		}
-		number(f)
 		return
 	}
-	if len(rest) < 2 {
+	if rest == "" || lists[rest[:1]] == nil {
 		return
 	}
-	list := &f.Actions
-	if rest[0] == 'c' {
-		list = &f.Conditions
-	}
-	i, err := strconv.Atoi(rest[1:])
-	if err != nil || i < 0 || i >= len(*list) {
+	list := lists[rest[:1]]
+	i := slices.IndexFunc(*list, func(b view.Block) bool { return b.Prefix == rest })
+	if i < 0 {
 		return
 	}
 	l := *list
 	switch {
-	case verb == "remove":
+	case verb == "remove" && (rest[0] != 't' || len(l) > 1):
 		*list = slices.Delete(l, i, i+1)
 	case verb == "up" && i > 0:
 		l[i-1], l[i] = l[i], l[i-1]
 	case verb == "down" && i+1 < len(l):
 		l[i], l[i+1] = l[i+1], l[i]
 	}
-	number(f)
 }
 
 // A reader makes a rule of a form and notes what is wrong at its field.
-type reader struct {
-	f     *view.RuleForm
-	house *devices.House
-}
+type reader struct{ house *devices.House }
 
-// ruleOf makes a rule of a form. Whatever cannot be read is noted at its
-// field; the rule is then not to be saved.
-func ruleOf(f *view.RuleForm) (r automations.Rule, ok bool) {
+// ruleOf makes a rule of a form; what the form does not show is as in base.
+// Whatever cannot be read is noted at its field; the rule is then not to be
+// saved.
+func ruleOf(f *view.RuleForm, base *automations.Rule) (r automations.Rule, ok bool) {
 	f.Errors = map[string]string{}
-	rd := reader{f, f.House}
-	r = automations.Rule{ID: f.ID, Name: f.Name, Mode: automations.Mode(cmp.Or(f.Mode, "restart"))}
-	if r.Mode == automations.Parallel {
-		r.Max = automations.MaxParallel
+	rd := reader{f.House}
+	if base != nil {
+		r = *base
 	}
+	r.ID, r.Name, r.Mode = f.ID, f.Name, automations.Mode(cmp.Or(f.Mode, "restart"))
+	if base != nil && base.Mode == "" && r.Mode == automations.Restart {
+		r.Mode = "" // it goes without saying
+	}
+	r.Max, r.Triggers, r.Conditions, r.Actions = 0, nil, nil, nil
 	ok = true
-	f.Trigger.Errors = map[string]string{}
-	r.Triggers = []automations.Trigger{rd.trigger(&f.Trigger)}
-	ok = ok && len(f.Trigger.Errors) == 0
+	if r.Mode == automations.Parallel || r.Mode == automations.Queued {
+		n, err := strconv.Atoi(cmp.Or(f.Max, strconv.Itoa(automations.MaxParallel)))
+		if err != nil {
+			f.Errors["max"], ok = "Give a number.", false
+		}
+		r.Max = n
+	}
+	for i := range f.Triggers {
+		b := &f.Triggers[i]
+		b.Errors = map[string]string{}
+		r.Triggers = append(r.Triggers, rd.trigger(b))
+		ok = ok && len(b.Errors) == 0
+	}
 	for i := range f.Conditions {
 		b := &f.Conditions[i]
 		b.Errors = map[string]string{}
@@ -280,10 +354,21 @@ func ruleOf(f *view.RuleForm) (r automations.Rule, ok bool) {
 		r.Actions = append(r.Actions, rd.action(b))
 		ok = ok && len(b.Errors) == 0
 	}
-	if !ok {
+	if !ok && len(f.Errors) == 0 {
 		f.Errors["form"] = "blocks"
 	}
 	return r, ok
+}
+
+// textPart reads a block that holds the text of its part.
+func textPart[P automations.Trigger | automations.Condition | automations.Action](b *view.Block) P {
+	part, problems := automations.ReadPart[P](strings.ReplaceAll(b.Get("yaml"), "\r\n", "\n"))
+	for _, p := range problems {
+		if !p.Warning {
+			note(b.Errors, "yaml", "Line "+strconv.Itoa(p.Line)+", column "+strconv.Itoa(p.Column)+": "+p.Text)
+		}
+	}
+	return part
 }
 
 // what splits the choice of an entity with one of its aspects or commands.
@@ -377,24 +462,86 @@ func (rd reader) compare(b *view.Block) *automations.Compare {
 	}
 }
 
-func (rd reader) trigger(b *view.Block) automations.Trigger {
-	if b.Kind == "message" {
+func (rd reader) trigger(b *view.Block) (t automations.Trigger) {
+	switch b.Kind {
+	case "text":
+		return textPart[automations.Trigger](b)
+	case "message":
 		m := &automations.MessageTrigger{Filter: strings.TrimSpace(b.Get("filter"))}
 		if b.Get("value") != "" {
 			m.Payload = rd.compare(b)
 		} else if strings.TrimSpace(b.Get("path")) != "" {
 			b.Errors["value"] = "Say which value."
 		}
-		return automations.Trigger{Message: m}
+		t.Message = m
+	case "time":
+		t.Time = &automations.TimeTrigger{Days: rd.days(b)}
+		for text := range strings.FieldsFuncSeq(b.Get("at"), func(r rune) bool { return r == ',' || r == ' ' || r == ';' }) {
+			var at automations.TimeOfDay
+			if at.UnmarshalText([]byte(text)) != nil {
+				b.Errors["at"] = "Say times of day, like 7:00 or 7:00, 19:30."
+			}
+			t.Time.At = append(t.Time.At, at)
+		}
+		if len(t.Time.At) == 0 {
+			b.Errors["at"] = "Say at what time, like 7:00."
+		}
+	case "cron":
+		t.Cron = &automations.CronTrigger{At: strings.TrimSpace(b.Get("at"))}
+	case "every":
+		t.Every = &automations.EveryTrigger{Period: rd.span(b, "period")}
+		if t.Every.Period == 0 && b.Errors["period"] == "" {
+			b.Errors["period"] = "Say how often."
+		}
+	case "sun":
+		t.Sun = rd.sun(b)
+	case "silent":
+		t.Silent = &automations.SilentTrigger{Entity: b.Get("entity"), For: rd.span(b, "for")}
+		if t.Silent.Entity == "" {
+			t.Silent.Filter = strings.TrimSpace(b.Get("filter"))
+		}
+		if t.Silent.Entity == "" && t.Silent.Filter == "" {
+			b.Errors["entity"] = "Choose a device, or give a topic."
+		}
+		if t.Silent.For == 0 && b.Errors["for"] == "" {
+			b.Errors["for"] = "Say how long."
+		}
+	case "start":
+		t.Start = &automations.StartTrigger{After: rd.span(b, "after")}
+	case "hand":
+		t.Hand = &automations.HandTrigger{}
+	default:
+		t.State = rd.stateTrigger(b)
 	}
+	t.ID = b.Get("id")
+	return t
+}
+
+func (rd reader) sun(b *view.Block) *automations.SunTrigger {
+	s := &automations.SunTrigger{Event: cmp.Or(b.Get("event"), automations.Sunset), Offset: rd.span(b, "offset"), Days: rd.days(b)}
+	if b.Get("side") == "before" {
+		s.Offset = -s.Offset
+	}
+	for field, at := range map[string]**automations.TimeOfDay{"notbefore": &s.NotBefore, "notafter": &s.NotAfter} {
+		if text := b.Get(field); text != "" {
+			*at = new(automations.TimeOfDay)
+			if (*at).UnmarshalText([]byte(text)) != nil {
+				b.Errors[field] = "Say a time of day, like 22:30."
+			}
+		}
+	}
+	return s
+}
+
+func (rd reader) stateTrigger(b *view.Block) *automations.StateTrigger {
 	s := &automations.StateTrigger{}
 	s.Entity, s.Aspect = rd.what(b)
 	if s.Entity == "" {
-		return automations.Trigger{State: s}
+		return s
 	}
 	switch b.Get("test") {
 	case "change":
-		return automations.Trigger{State: s}
+		return s
 	case "above":
 		s.Above = rd.limit(b, "value", s.Entity, s.Aspect)
 	case "below":
@@ -406,8 +553,24 @@ func (rd reader) trigger(b *view.Block) automations.Trigger {
 		v := rd.value(b, "value", s.Entity, s.Aspect)
 		s.To = &v
 	}
+	if s.To == nil && strings.TrimSpace(b.Get("hysteresis")) != "" {
+		if h := rd.limit(b, "hysteresis", s.Entity, s.Aspect); h != nil {
+			s.Hysteresis = *h
+		}
+	}
 	s.For = rd.span(b, "for")
-	return automations.Trigger{State: s}
+	return s
+}
+
+// days reads the days of the week that are ticked.
+func (rd reader) days(b *view.Block) (days []automations.Weekday) {
+	for _, text := range b.Fields["day"] {
+		var d automations.Weekday
+		if d.UnmarshalText([]byte(text)) == nil && !slices.Contains(days, d) {
+			days = append(days, d)
+		}
+	}
+	return days
 }
 
 func (rd reader) condition(b *view.Block) automations.Condition {
@@ -419,34 +582,32 @@ func (rd reader) condition(b *view.Block) automations.Condition {
 				b.Errors[field] = "Say a time of day, like 22:30."
 			}
 		}
-		for _, text := range b.Fields["day"] {
-			var d automations.Weekday
-			if d.UnmarshalText([]byte(text)) == nil && !slices.Contains(c.Days, d) {
-				c.Days = append(c.Days, d)
-			}
-		}
+		c.Days = rd.days(b)
 		return automations.Condition{Time: c}
 	case "payload":
 		return automations.Condition{Payload: rd.compare(b)}
-	case "kept":
-		var c automations.Condition
-		d := json.NewDecoder(strings.NewReader(b.Get("json")))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&c); err != nil {
-			b.Errors[""] = "This condition cannot be read. Remove it."
+	case "sun":
+		sun, ok := sides[b.Get("side")]
+		if !ok {
+			b.Errors["side"] = "Choose a part of the day."
 		}
-		return c
+		return automations.Condition{Sun: &sun}
+	case "text":
+		return textPart[automations.Condition](b)
 	}
 	s := &automations.StateCondition{Op: automations.Op(cmp.Or(b.Get("op"), "=="))}
 	s.Entity, s.Aspect = rd.what(b)
 	if s.Entity != "" {
 		s.Value = rd.value(b, "value", s.Entity, s.Aspect)
 	}
+	s.For = rd.span(b, "for")
 	return automations.Condition{State: s}
 }
 
 func (rd reader) action(b *view.Block) automations.Action {
 	switch b.Kind {
+	case "text":
+		return textPart[automations.Action](b)
 	case "publish":
 		qos, _ := strconv.Atoi(b.Get("qos"))
 		return automations.Action{Publish: &automations.PublishAction{
@@ -503,7 +664,7 @@ func place(f *view.RuleForm, problems []automations.Problem) {
 			case "name", "triggers", "conditions", "actions":
 				note(f.Errors, p.Path, p.Text)
 			case "mode", "max":
-				note(f.Errors, "mode", p.Text)
+				note(f.Errors, p.Path, p.Text)
 			default:
 				note(f.Errors, "", p.Text)
 			}
@@ -533,8 +694,8 @@ func blockAt(f *view.RuleForm, path string) (b *view.Block, rest string) {
 		return nil, path
 	}
 	switch {
-	case list == "triggers" && i == 0:
-		b = &f.Trigger
+	case list == "triggers" && i < len(f.Triggers):
+		b = &f.Triggers[i]
 	case list == "conditions" && i < len(f.Conditions):
 		b = &f.Conditions[i]
 	case list == "actions" && i < len(f.Actions):
@@ -545,12 +706,16 @@ func blockAt(f *view.RuleForm, path string) (b *view.Block, rest string) {
 
 // fieldAt names the field of a block that the rest of a path is about.
 func fieldAt(b *view.Block, rest string) string {
-	if b.Kind == "kept" {
-		return ""
+	if b.Kind == "text" {
+		return "yaml"
 	}
 	names := strings.Split(rest, ".")
-	switch last := names[len(names)-1]; last {
+	last, _, _ := strings.Cut(names[len(names)-1], "[")
+	switch last {
 	case "entity", "aspect", "command":
+		if b.Kind == "silent" {
+			return "entity"
+		}
 		if last == "command" && len(names) == 1 {
 			return ""
 		}
@@ -565,7 +730,9 @@ func fieldAt(b *view.Block, rest string) string {
 			return "below"
 		}
 		return "value"
-	case "filter", "topic", "payload", "qos", "for", "from", "op", "value", "path":
+	case "not_before", "not_after":
+		return strings.ReplaceAll(last, "_", "")
+	case "filter", "topic", "payload", "qos", "for", "from", "op", "value", "path", "at", "period", "offset", "event", "after", "hysteresis", "title", "text":
 		if last == "payload" && b.Kind != "publish" {
 			return "value"
 		}

@@ -12,15 +12,14 @@ import (
 )
 
 var (
-	errNoRule   = &failure{http.StatusNotFound, "There is no such automation", "It may have been deleted."}
-	errTextOnly = &failure{http.StatusConflict, "This automation is written as text", "It says more than a form can show, and saving the form would take that away."}
-	errNoRun    = &failure{http.StatusNotFound, "There is nothing known of that run", "What automations did is kept for a while only."}
+	errNoRule = &failure{http.StatusNotFound, "There is no such automation", "It may have been deleted."}
+	errNoRun  = &failure{http.StatusNotFound, "There is nothing known of that run", "What automations did is kept for a while only."}
 )
 
 func (s *Server) showRules(w http.ResponseWriter, r *http.Request) error {
 	p := s.page(r, "Automations", "automations")
 	s.follow(&p, "automations")
-	return s.render(w, r, http.StatusOK, view.AutomationsPage(p, s.Rules.Rules(), s.Model.House()))
+	return s.render(w, r, http.StatusOK, view.AutomationsPage(p, s.Rules.Rules(), s.Rules.Deleted(), s.Model.House()))
 }
 
 // rule returns the automation that a request is about.
@@ -34,6 +33,9 @@ func (s *Server) rule(r *http.Request) (*automations.Rule, error) {
 
 func (s *Server) showNewRule(w http.ResponseWriter, r *http.Request) error {
 	f := formOf(&automations.Rule{Mode: automations.Restart}, s.Model.House())
+	if r.URL.Query().Get("as") == "text" {
+		f.AsText, f.Text = true, newText
+	}
 	return s.editor(w, r, http.StatusOK, f, nil)
 }
 
@@ -42,14 +44,16 @@ func (s *Server) showRule(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := formOf(rule, s.Model.House())
+	shown := rule
 	if n, err := strconv.Atoi(r.URL.Query().Get("version")); err == nil && n != rule.Version {
-		old := s.version(rule.ID, n)
-		if old == nil {
+		if shown = s.version(rule.ID, n); shown == nil {
 			return errNoRule
 		}
-		f = formOf(old, s.Model.House())
-		f.Base, f.Changed = rule.Version, true
+	}
+	f := formOf(shown, s.Model.House())
+	f.Base, f.Changed = rule.Version, shown != rule
+	if r.URL.Query().Get("as") == "text" {
+		f.AsText, f.Text = true, shown.YAML()
 	}
 	return s.editor(w, r, http.StatusOK, f, rule)
 }
@@ -68,7 +72,12 @@ func (s *Server) editor(w http.ResponseWriter, r *http.Request, status int, f vi
 	p := s.page(r, "New automation", "automations")
 	var versions []*automations.Rule
 	var runs []*automations.Run
+	for _, c := range s.Settings.Channels() {
+		f.Channels = append(f.Channels, c.Name)
+	}
+	number(&f)
 	if rule != nil {
+		f.ID, f.Waiting = rule.ID, rule.Status.Waiting
 		s.follow(&p, "automation:"+rule.ID)
 		p.Title = rule.Name
 		versions, runs = s.Rules.Versions(rule.ID), s.Rules.Runs(rule.ID)
@@ -89,39 +98,46 @@ func (s *Server) editRule(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if rule != nil && !rule.FormEditable() {
-		return errTextOnly
+	if r.PostForm.Get("as") == "text" {
+		return s.editText(w, r, rule)
 	}
 	f := readForm(r.PostForm, s.Model.House())
-	if op := r.PostForm.Get("op"); op != "save" {
+	base := rule
+	if rule != nil {
+		f.ID = rule.ID
+		if f.From != 0 && f.From != rule.Version {
+			if base = s.version(rule.ID, f.From); base == nil {
+				base = rule
+			}
+		}
+	}
+	op := r.PostForm.Get("op")
+	if op == "text" { // as far as the form can be read
+		given, _ := ruleOf(&f, base)
+		f.Errors, f.AsText, f.Text = nil, true, given.YAML()
+		return s.editor(w, r, http.StatusOK, f, rule)
+	}
+	if op != "save" {
 		arrange(&f, op)
 		return s.editor(w, r, http.StatusOK, f, rule)
 	}
-	given, ok := ruleOf(&f)
+	given, ok := ruleOf(&f, base)
 	given.Enabled = true
 	if rule != nil {
-		given.ID, given.Enabled, given.Description = rule.ID, rule.Enabled, rule.Description
-		if given.Mode == automations.Parallel && rule.Mode == automations.Parallel {
-			given.Max = rule.Max
-		}
+		given.ID, given.Enabled = rule.ID, rule.Enabled
 	}
 	if !ok {
 		// The rest is looked at as well, so that everything is said at once.
 		place(&f, given.Validate(s.Model.House()))
 		return s.editor(w, r, http.StatusUnprocessableEntity, f, rule)
 	}
-	var saved *automations.Rule
-	err := s.House.Do(r.Context(), func(t *mqtt.Turn) (err error) {
-		saved, err = s.Rules.Save(t, given, who(r).Name, f.Base)
-		return err
-	})
+	saved, err := s.save(r, given, f.Base, automations.Fate(f.Fate))
 	if invalid, ok := errors.AsType[*automations.InvalidError](err); ok {
 		place(&f, invalid.Problems)
 		return s.editor(w, r, http.StatusUnprocessableEntity, f, rule)
 	}
 	if stale, ok := errors.AsType[*automations.StaleError](err); ok {
-		f.Errors[""] = stale.Current.Saved.By + " has changed this automation in the meantime. Look at it in another tab; saving again replaces their version with yours. Theirs stays under Versions."
-		f.Base = stale.Current.Version
+		s.staleForm(&f, stale)
 		return s.editor(w, r, http.StatusConflict, f, stale.Current)
 	}
 	if errors.Is(err, automations.ErrTooMany) {
@@ -132,6 +148,37 @@ func (s *Server) editRule(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.done(w, r, "/automations/"+url.PathEscape(saved.ID), "Saved as version "+strconv.Itoa(saved.Version)+".", false)
+}
+
+// save stores an automation for the person who asks.
+func (s *Server) save(r *http.Request, given automations.Rule, base int, fate automations.Fate) (saved *automations.Rule, err error) {
+	if fate != automations.Move && fate != automations.Cancel {
+		fate = automations.Finish
+	}
+	err = s.House.Do(r.Context(), func(t *mqtt.Turn) (err error) {
+		saved, err = s.Rules.SaveAnd(t, given, who(r).Name, base, fate)
+		return err
+	})
+	return saved, err
+}
+
+// staleForm says in a form what somebody else has changed since it was begun.
+func (s *Server) staleForm(f *view.RuleForm, stale *automations.StaleError) {
+	if f.Errors == nil {
+		f.Errors = map[string]string{}
+	}
+	f.Errors[""] = stale.Current.Saved.By + " has changed this automation in the meantime. Saving again replaces their version with yours. Theirs stays under Versions."
+	f.Since = s.since(stale.Current, f.Base)
+	f.Base = stale.Current.Version
+}
+
+// since says what has changed from a version of a rule to the one it has now.
+func (s *Server) since(now *automations.Rule, base int) []automations.Line {
+	old := s.version(now.ID, base)
+	if old == nil {
+		return nil
+	}
+	return automations.Difference(old.YAML(), now.YAML())
 }
 
 // change carries out a change of an automation that exists.
@@ -151,15 +198,21 @@ func (s *Server) change(r *http.Request, fn func(t *mqtt.Turn, id, by string) er
 }
 
 func (s *Server) enableRule(w http.ResponseWriter, r *http.Request) error {
-	on := false
+	on, stopped := false, 0
 	rule, err := s.change(r, func(t *mqtt.Turn, id, by string) error {
 		on = r.PostForm.Get("enabled") == "true"
+		if is := s.Rules.Rule(id); is != nil && !on {
+			stopped = is.Status.Waiting
+		}
 		return s.Rules.SetEnabled(t, id, on, by)
 	})
 	if err != nil {
 		return err
 	}
 	text := rule.Name + " is off."
+	if stopped > 0 {
+		text += " " + view.Stopped(stopped)
+	}
 	if on {
 		text = rule.Name + " is on."
 	}

@@ -53,7 +53,9 @@ type Rules interface {
 	Versions(id string) []*automations.Rule
 	Runs(id string) []*automations.Run
 	Run(id, run string) *automations.Run
+	Deleted() []*automations.Rule
 	Save(t *mqtt.Turn, r automations.Rule, by string, basedOn int) (*automations.Rule, error)
+	SaveAnd(t *mqtt.Turn, r automations.Rule, by string, basedOn int, fate automations.Fate) (*automations.Rule, error)
 	SetEnabled(t *mqtt.Turn, id string, on bool, by string) error
 	Delete(t *mqtt.Turn, id, by string) error
 	Restore(t *mqtt.Turn, id, by string) error
@@ -169,13 +171,19 @@ func (s *Server) routes() http.Handler {
 	handle("GET /automations", see, s.showRules)
 	handle("GET /automations/new", edit, s.showNewRule)
 	handle("POST /automations/new", edit, s.editRule)
+	handle("GET /automations/import", edit, s.showImport)
+	handle("POST /automations/import", edit, s.importRules)
 	handle("GET /automations/{id}", see, s.showRule)
+	handle("GET /automations/{id}/versions/{version}", see, s.showVersion)
+	handle("POST /automations/{id}/versions/{version}", edit, s.restoreVersion)
 	handle("POST /automations/{id}", edit, s.editRule)
 	handle("POST /automations/{id}/enabled", edit, s.enableRule)
 	handle("POST /automations/{id}/delete", edit, s.deleteRule)
 	handle("POST /automations/{id}/restore", edit, s.restoreRule)
 	handle("POST /automations/{id}/run", edit, s.runRule)
 	handle("GET /automations/{id}/runs/{run}", see, s.showRun)
+
+	s.apiRoutes(handle)
 
 	handle("GET /settings", see, s.showSettings)
 	handle("GET /settings/place", administer, s.showPlace)
@@ -204,7 +212,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 	h.Set("Cache-Control", "private, no-cache")
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 	s.handler.ServeHTTP(w, r)
 }
 
@@ -300,7 +308,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.Log.Log(r.Context(), level, "request failed", "id", id, "method", r.Method, "path", r.URL.Path, "status", f.status, "err", err)
 	}
 	if wantsJSON(r) {
-		s.answer(w, f.status, map[string]any{"ok": false, "why": f.what, "id": id})
+		s.answer(w, f.status, map[string]any{"ok": false, "why": f.what, "error": f.what, "id": id})
 		return
 	}
 	p := s.page(r, f.what, "")
@@ -316,7 +324,7 @@ func newID() string {
 }
 
 func wantsJSON(r *http.Request) bool {
-	return strings.HasPrefix(r.Header.Get("Accept"), "application/json")
+	return isAPI(r) || strings.HasPrefix(r.Header.Get("Accept"), "application/json")
 }
 
 func (s *Server) answer(w http.ResponseWriter, status int, v any) {

@@ -16,15 +16,27 @@ import (
 type RuleForm struct {
 	ID         string // empty for a new one
 	Base       int    // the version it began from
+	From       int    // the version that the form was filled with: what it does not show is as there
 	Name       string
 	Mode       string
-	Trigger    Block
+	Max        string
+	Triggers   []Block
 	Conditions []Block
 	Actions    []Block
 	Errors     map[string]string // by field; "" for the automation as a whole
 	Changed    bool              // what is shown is not saved
-	Text       string            // of an automation that says more than a form can show
 	House      *devices.House
+	Channels   []string // by which automations notify
+
+	// Text is shown instead of the blocks, when AsText.
+	AsText   bool
+	Text     string
+	Problems []automations.TextProblem // of the text
+	// Fate is what becomes of the runs that wait, Waiting of them.
+	Fate    string
+	Waiting int
+	// Since is what somebody else has changed since the version it began from.
+	Since []automations.Line
 }
 
 // Error returns what is wrong with a field, or nothing.
@@ -33,11 +45,12 @@ func (f RuleForm) Error(name string) string { return f.Errors[name] }
 // A Block is one trigger, condition or action of a RuleForm. Its fields are
 // named by the prefix that says where it stands: "a2.topic".
 type Block struct {
-	Prefix string // "t", "c0", "a2"
-	Kind   string // "state", "message"; "state", "time", "payload", "kept"; "command", "publish", "wait"
-	Fields url.Values
-	Errors map[string]string // by field, without prefix; "" for the block as a whole
-	House  *devices.House
+	Prefix   string // "t", "t1", "c0", "a2"
+	Kind     string // one of those that package ui lists
+	Fields   url.Values
+	Errors   map[string]string // by field, without prefix; "" for the block as a whole
+	House    *devices.House
+	Channels []string
 }
 
 // Get returns what is in a field.
@@ -179,6 +192,55 @@ var modeOptions = []option{
 	{"restart", "stop and begin again"},
 	{"single", "finish first, and not begin again"},
 	{"parallel", "begin again beside it"},
+	{"queued", "begin again when it has ended"},
+}
+
+var fateOptions = []option{
+	{"finish", "they end as they began"},
+	{"move", "they go on in what is saved now"},
+	{"cancel", "they are stopped"},
+}
+
+var triggerKinds = []option{
+	{"state", "A device changes"},
+	{"time", "A time of day"},
+	{"sun", "The sun rises or sets"},
+	{"every", "Again and again"},
+	{"message", "A message arrives"},
+	{"silent", "Nothing is heard for a time"},
+	{"start", "The hub starts"},
+	{"hand", "Only somebody who starts it"},
+	{"cron", "A cron schedule"},
+	{"text", "Something else, as text"},
+}
+
+var sunEvents = []option{{"sunrise", "sunrise"}, {"sunset", "sunset"}, {"dawn", "first light (dawn)"}, {"dusk", "last light (dusk)"}}
+
+var sunSides = []option{{"after", "after it"}, {"before", "before it"}}
+
+var sunParts = []option{
+	{"day", "the sun is up"}, {"night", "the sun is down"}, {"light", "it is light, twilight too"}, {"dark", "it is dark, after twilight"},
+}
+
+// entities lists those that a block may name as a whole.
+func (b Block) entities() []group {
+	var groups []group
+	chosen := b.Get("entity")
+	found := chosen == ""
+	for _, d := range b.House.Devices {
+		g := group{title: d.Name}
+		for _, e := range d.Entities {
+			g.options = append(g.options, option{e.ID, Name(e)})
+			found = found || e.ID == chosen
+		}
+		if len(g.options) > 0 {
+			groups = append(groups, g)
+		}
+	}
+	if !found {
+		groups = append(groups, group{"Not here now", []option{{chosen, chosen}}})
+	}
+	return groups
 }
 
 // Words for rules. They name devices as people do, and fall back to
@@ -287,12 +349,58 @@ func TriggerWords(h *devices.House, t automations.Trigger) string {
 		default:
 			s += " changes"
 		}
+		if len(st.From) > 0 || st.ToAny != nil {
+			return t.String()
+		}
 		if st.For != 0 {
 			s += " and stays so for " + Span(time.Duration(st.For))
 		}
 		return s
+	case t.Time != nil:
+		var at []string
+		for _, c := range t.Time.At {
+			at = append(at, c.String())
+		}
+		return "it is " + strings.Join(at, " or ") + dayWords(t.Time.Days)
+	case t.Every != nil && t.Every.Offset == 0:
+		return "another " + Span(time.Duration(t.Every.Period)) + " have passed, by the clock"
+	case t.Sun != nil && t.Sun.Event != "":
+		s := ""
+		if d := time.Duration(t.Sun.Offset); d > 0 {
+			s = Span(d) + " after "
+		} else if d < 0 {
+			s = Span(-d) + " before "
+		}
+		s = "it is " + s + t.Sun.Event
+		if t.Sun.NotBefore != nil {
+			s += ", not before " + t.Sun.NotBefore.String()
+		}
+		if t.Sun.NotAfter != nil {
+			s += ", not after " + t.Sun.NotAfter.String()
+		}
+		return s + dayWords(t.Sun.Days)
+	case t.Silent != nil:
+		return "nothing is heard of " + cmp.Or(t.Silent.Filter, entityWords(h, t.Silent.Entity)) + " for " + Span(time.Duration(t.Silent.For))
+	case t.Start != nil && t.Start.After != 0:
+		return "the hub has run for " + Span(time.Duration(t.Start.After))
+	case t.Hand != nil:
+		return "somebody starts it"
 	}
 	return t.String()
+}
+
+// dayWords says on which days of the week, or nothing for all.
+func dayWords(list []automations.Weekday) string {
+	var days []string
+	for _, d := range weekdayOptions {
+		if slices.ContainsFunc(list, func(w automations.Weekday) bool { return w.String() == d.value }) {
+			days = append(days, d.text)
+		}
+	}
+	if len(days) == 0 {
+		return ""
+	}
+	return " on " + strings.Join(days, ", ")
 }
 
 // ConditionWords says what must hold for a rule to run.
@@ -307,27 +415,33 @@ func ConditionWords(h *devices.House, c automations.Condition) string {
 	switch {
 	case c.State != nil:
 		s := c.State
-		if opWords[s.Op] == "" || s.And != nil || s.For != 0 {
+		if opWords[s.Op] == "" || s.And != nil {
 			return c.String()
 		}
-		return aspectWords(h, s.Entity, s.Aspect) + " " + opWords[s.Op] + " " + valueWords(h, s.Entity, s.Aspect, s.Value)
+		words := aspectWords(h, s.Entity, s.Aspect) + " " + opWords[s.Op] + " " + valueWords(h, s.Entity, s.Aspect, s.Value)
+		if s.For != 0 {
+			words += " for " + Span(time.Duration(s.For)) + " or longer"
+		}
+		return words
+	case c.Sun != nil && c.Sun.Above == nil && c.Sun.Below == nil && c.Sun.AfterOffset == 0 && c.Sun.BeforeOffset == 0:
+		switch {
+		case c.Sun.After == automations.Sunrise && c.Sun.Before == automations.Sunset:
+			return "the sun is up"
+		case c.Sun.After == automations.Sunset && c.Sun.Before == automations.Sunrise:
+			return "the sun is down"
+		case c.Sun.After == automations.Dawn && c.Sun.Before == automations.Dusk:
+			return "it is light"
+		case c.Sun.After == automations.Dusk && c.Sun.Before == automations.Dawn:
+			return "it is dark"
+		}
 	case c.Time != nil:
 		s := "it is between " + c.Time.From.String() + " and " + c.Time.To.String()
 		if c.Time.From == c.Time.To {
 			s = "it is"
 		}
-		var days []string
-		for _, d := range weekdayOptions {
-			if slices.ContainsFunc(c.Time.Days, func(w automations.Weekday) bool { return w.String() == d.value }) {
-				days = append(days, d.text)
-			}
-		}
-		switch {
-		case len(days) > 0 && c.Time.From == c.Time.To:
-			s += " " + strings.Join(days, ", ")
-		case len(days) > 0:
-			s += " on " + strings.Join(days, ", ")
-		case c.Time.From == c.Time.To:
+		if days := dayWords(c.Time.Days); days != "" {
+			s += days
+		} else if c.Time.From == c.Time.To {
 			s += " any time"
 		}
 		return s
@@ -517,10 +631,21 @@ func seenWords(h *devices.House, def *automations.Rule, run *automations.Run, i 
 }
 
 func stepWords(h *devices.House, def *automations.Rule, run *automations.Run, i int) string {
-	if def == nil || i >= len(def.Actions) || !def.FormEditable() {
+	if def == nil || i >= len(def.Actions) || run.Began != 0 || !plainSteps(def.Actions) {
 		return run.Actions[i].Text
 	}
 	return ActionWords(h, def.Actions[i])
+}
+
+// plainSteps tells whether the steps of a run are the actions of its rule, one
+// for one.
+func plainSteps(list []automations.Action) bool {
+	for _, a := range list {
+		if a.Publish == nil && a.Command == nil && (a.Wait == nil || len(a.Wait.Until) > 0) {
+			return false
+		}
+	}
+	return true
 }
 
 func upper(s string) string {
@@ -547,13 +672,15 @@ func problemsOf(r *automations.Rule) []string {
 }
 
 var conditionTitles = map[string]string{
-	"state": "a device's state", "time": "the time of day", "payload": "what the message says", "kept": "several things together",
+	"state": "a device's state", "time": "the time of day", "payload": "what the message says", "sun": "the sun", "text": "something else",
 }
 
-var actionTitles = map[string]string{"command": "Tell a device", "wait": "Wait", "publish": "Send a message"}
+var actionTitles = map[string]string{
+	"command": "Tell a device", "wait": "Wait", "publish": "Send a message", "text": "Something else",
+}
 
 // addPlaces are where the page comes to rest after something was added.
-var addPlaces = map[string]string{"c": "if", "a": "then"}
+var addPlaces = map[string]string{"t": "when", "c": "if", "a": "then"}
 
 // args returns the arguments of the command that a block names: those that
 // are asked for at once, and the others.
