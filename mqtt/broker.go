@@ -284,12 +284,15 @@ func (b *Broker) turnNow(fn func(t *Turn)) uint64 {
 }
 
 // begin starts a turn. The house's lock is held until finish.
-func (b *Broker) begin(batch *Batch) *Turn { return b.beginAt(batch, b.clock()) }
+func (b *Broker) begin(batch *Batch) *Turn {
+	b.turn.Now = b.clock()
+	return b.beginHere(batch)
+}
 
-func (b *Broker) beginAt(batch *Batch, now Now) *Turn {
+// beginHere starts a turn at the instant of the one before.
+func (b *Broker) beginHere(batch *Batch) *Turn {
 	t := &b.turn
 	t.Number = b.number
-	t.Now = now
 	t.batch = batch
 	b.bodiesOfTurn = 0
 	return t
@@ -322,8 +325,7 @@ func (b *Broker) finish(t *Turn) uint64 {
 			continue
 		}
 		t.hop = m.hop
-		pub := &publication{m: m, topic: m.Topic, gathered: true, held: true}
-		b.publish(t, pub, nil, nil)
+		b.publishMade(t, m)
 	}
 	t.hop = 0
 	number := uint64(0)
@@ -348,10 +350,11 @@ func (b *Broker) finish(t *Turn) uint64 {
 		if s.own {
 			after = max(after, number)
 		}
-		s.c.push(*s, after, t.batch)
+		s.c.push(s, after, t.batch)
 		*s = send{}
 	}
 	t.sends = t.sends[:0]
+	t.copy.m = nil
 	if number != 0 {
 		b.store.Submit(number, t.writes, t.soon)
 		t.writes, t.bytes = nil, 0
@@ -456,8 +459,51 @@ func (t *Turn) alongside(key, value []byte) {
 // forget deletes a record; it rides along within a second.
 func (t *Turn) forget(key []byte) { t.alongside(key, nil) }
 
+// publishMade decides a message that was made in the turn. It stands alone so
+// that its variables do not lie on the stacks of all connections.
+//
+//go:noinline
+func (b *Broker) publishMade(t *Turn, m *Message) {
+	b.publish(t, &publication{m: m, topic: m.Topic, gathered: true, held: true}, nil, nil)
+}
+
+// toSend adds an empty send for the end of the turn, to be filled in: a send is
+// large, and the stacks of the connections, on which it would lie on its way,
+// are most of what a connection takes.
+func (t *Turn) toSend() *send {
+	if n := len(t.sends); n < cap(t.sends) {
+		t.sends = t.sends[:n+1]
+	} else {
+		t.sends = append(t.sends, send{})
+	}
+	s := &t.sends[len(t.sends)-1]
+	*s = send{}
+	return s
+}
+
 // send queues something for the end of the turn.
-func (t *Turn) send(s send) { t.sends = append(t.sends, s) }
+func (t *Turn) send(s *send) { *t.toSend() = *s }
+
+// copyFor returns the send of a message to a connection, to be filled in and
+// given to sendPublish, which does not keep it.
+func (t *Turn) copyFor(c *Conn) *send {
+	t.copy = send{}
+	t.copy.c, t.copy.lanes = c, messageLane
+	return &t.copy
+}
+
+// sendPacket queues a packet that nothing overtakes in its lanes.
+func (t *Turn) sendPacket(c *Conn, l lanes, after uint64, p packet.Packet) {
+	s := t.toSend()
+	s.c, s.lanes, s.own, s.after, s.p = c, l, true, after, p
+}
+
+// sendAck queues PUBACK, PUBREC, PUBREL or PUBCOMP, which wait for turn after.
+func (t *Turn) sendAck(c *Conn, after uint64, ack packet.Type, id uint16, reason packet.Reason) *send {
+	s := t.toSend()
+	s.c, s.lanes, s.after, s.ack, s.id, s.reason = c, ackLane, after, ack, id, reason
+	return s
+}
 
 // list lists a connection that waits for a commit. c.mu is held.
 func (b *Broker) list(c *Conn) {

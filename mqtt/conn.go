@@ -34,8 +34,9 @@ type Conn struct {
 	partial  []byte        // head of a packet that is not whole yet
 	begun    time.Duration // Run time when the partial one began
 	aliases  map[uint16]string
-	reserved int // of the budget for large packets
-	limit    int // bytes of a packet
+	route    *route // of the topic published last
+	reserved int    // of the budget for large packets
+	limit    int    // bytes of a packet
 	auth     authentication
 
 	// Set by the reader under the house's lock, read under it or by the reader.
@@ -151,7 +152,7 @@ func (c *Conn) clear(topic string) bool {
 }
 
 // push sends s, or lets it wait for turn after.
-func (c *Conn) push(s send, after uint64, t *Batch) {
+func (c *Conn) push(s *send, after uint64, t *Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead || c.closing {
@@ -163,11 +164,11 @@ func (c *Conn) push(s send, after uint64, t *Batch) {
 	}
 	durable := c.b.durable.Load()
 	if after <= durable && (s.lanes&messageLane == 0 || c.msgs.len() == 0 || s.m != nil && c.clear(s.m.Topic)) && (s.lanes&ackLane == 0 || c.acks.len() == 0) {
-		c.encode(&s)
+		c.encode(s)
 		c.touch(t)
 		return
 	}
-	h := &held{send: s, since: c.b.clock().Run}
+	h := &held{send: *s, since: c.b.clock().Run}
 	h.after = after
 	if c.acks.len() >= maxHeldAcks {
 		// It goes on without waiting for any answer. It may come again when
@@ -251,28 +252,11 @@ func (c *Conn) encode(s *send) {
 	}
 	switch {
 	case s.m != nil:
-		p := packet.Publish{Dup: s.dup, QoS: s.qos, Retain: s.retain, PacketID: s.id,
-			Topic: []byte(s.m.Topic), Payload: s.m.Payload}
-		if c.version == packet.V5 {
-			p.Properties = s.m.Properties
-			p.SubscriptionIDs = s.subIDs
-			if s.m.Expires != 0 {
-				left := s.m.Expires - c.b.clock().Run
-				p.HasExpiry, p.Expiry = true, uint32(max(0, (left+time.Second-1)/time.Second))
-			}
-		}
-		c.abbreviate(&p, s.m.Topic)
-		if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket {
-			break // [MQTT-3.1.2-25]; its window slot is freed by tooLarge
-		}
-		c.b.stats.sentOne(len(p.Payload))
-		if len(p.Payload) > sharedPayload {
-			c.out = packet.AppendPublishHead(c.out, c.version, &p)
+		if c.encodeMessage(s) {
 			c.unflushed += len(c.out) - before
 			c.share(s.m)
 			return
 		}
-		c.out = packet.AppendPublish(c.out, c.version, &p)
 	case s.ack != 0:
 		c.b.stats.otherOut.Add(1)
 		c.out = packet.AppendAck(c.out, c.version, s.ack, s.id, s.reason)
@@ -291,6 +275,34 @@ func (c *Conn) encode(s *send) {
 	}
 	c.unflushed += len(c.out) - before
 	c.count()
+}
+
+// encodeMessage appends a PUBLISH, or tells that its payload, which is long, is
+// to follow as it is. c.mu is held.
+//
+//go:noinline
+func (c *Conn) encodeMessage(s *send) (payloadFollows bool) {
+	p := packet.Publish{Dup: s.dup, QoS: s.qos, Retain: s.retain, PacketID: s.id,
+		Topic: []byte(s.m.Topic), Payload: s.m.Payload}
+	if c.version == packet.V5 {
+		p.Properties = s.m.Properties
+		p.SubscriptionIDs = s.subIDs
+		if s.m.Expires != 0 {
+			left := s.m.Expires - c.b.clock().Run
+			p.HasExpiry, p.Expiry = true, uint32(max(0, (left+time.Second-1)/time.Second))
+		}
+	}
+	c.abbreviate(&p, s.m.Topic)
+	if c.maxPacket > 0 && packet.PublishSize(c.version, &p) > c.maxPacket {
+		return false // [MQTT-3.1.2-25]; its window slot is freed by tooLarge
+	}
+	c.b.stats.sentOne(len(p.Payload))
+	if len(p.Payload) > sharedPayload {
+		c.out = packet.AppendPublishHead(c.out, c.version, &p)
+		return true
+	}
+	c.out = packet.AppendPublish(c.out, c.version, &p)
+	return false
 }
 
 // shortTopic is the length up to which a topic is not worth an alias.

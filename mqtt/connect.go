@@ -296,7 +296,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 			ack.RetainAvailable = new(false)
 		}
 	}
-	t.send(send{c: c, lanes: bothLanes, own: true, after: s.lastWrite, p: ack})
+	t.sendPacket(c, bothLanes, s.lastWrite, ack)
 	b.stats.connects.Add(1)
 	b.log.Debug("client connected", "client", clientID, "remote", c.remote, "version", int(p.Version), "resumed", present)
 	b.pump(t, s)

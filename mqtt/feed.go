@@ -68,9 +68,7 @@ const (
 func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			b.panicked(r, "remote", c.remote)
-			err = errors.New("a packet could not be taken in")
-			b.fail(c, err, t)
+			err = b.notTakenIn(c, r, t)
 		}
 	}()
 	b.stats.bytesIn.Add(uint64(len(p)))
@@ -111,11 +109,17 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 		}
 		return nil
 	}
-	if borrowed || taken {
+	return b.keepHead(c, p, borrowed || taken, t)
+}
+
+// keepHead keeps p, the head of a packet, until the rest comes. It is news if
+// something stood before it until now.
+func (b *Broker) keepHead(c *Conn, p []byte, news bool, t *Batch) error {
+	if news {
 		c.partial = append(c.partial[:0], p...)
 	}
 	size, _, _ := packet.Size(p)
-	if err = b.reserve(c, size, t); err != nil {
+	if err := b.reserve(c, size, t); err != nil {
 		c.partial = nil
 		b.fail(c, err, t)
 		return err
@@ -123,7 +127,7 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 	if c.reserved > 0 {
 		c.largeCame.Store(int64(len(p)))
 	}
-	if borrowed || taken {
+	if news {
 		c.begun = b.clock().Run
 	}
 	c.packetDue.set(c.begun + b.limits().PacketTimeout + time.Duration(size)*packetPace)
@@ -132,6 +136,15 @@ func (b *Broker) Feed(c *Conn, p []byte, t *Batch) (err error) {
 	}
 	return nil
 }
+
+// notTakenIn ends a connection whose packet made the broker panic.
+func (b *Broker) notTakenIn(c *Conn, r any, t *Batch) error {
+	b.panicked(r, "remote", c.remote)
+	b.fail(c, errNotTakenIn, t)
+	return errNotTakenIn
+}
+
+var errNotTakenIn = errors.New("a packet could not be taken in")
 
 // packetPace is how long a byte of a packet may take on its way.
 const packetPace = time.Second / 10_000
@@ -156,12 +169,7 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 			return p[n:], b.takeBefore(c, first, body, t)
 		}
 		if !c.connected {
-			if kind != packet.CONNECT {
-				return nil, &packet.Error{Packet: kind.String(), Field: "before CONNECT", Reason: packet.ProtocolError}
-			}
-			c.seen.set(b.clock().Run)
-			b.stats.packetsIn.Add(1)
-			return p[n:], b.takeConnect(c, body, t)
+			return p[n:], b.takeConnect(c, kind, body, t)
 		}
 		if kind == packet.AUTH {
 			if len(t.in) > 0 {
@@ -208,7 +216,7 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 			return err
 		}
 		if in.topic == "" {
-			in.route = b.cachedRoute(in.pub.Topic)
+			in.route = b.routeFor(c, in.pub.Topic)
 			if in.route != nil {
 				in.topic = in.route.topic
 			} else {
@@ -290,19 +298,21 @@ func (b *Broker) prepare(in *inbound) {
 // is held.
 func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
 	defer b.rescue(c, &err)
-	now := b.clock() // one instant for what one read brought
-	c.seen.set(now.Run)
+	b.turn.Now = b.clock() // one instant for what one read brought
+	begun := b.turn.Now.Run
+	c.seen.set(begun)
 	for i := range batch.in {
-		if i%lockLook == lockLook-1 && b.clock().Run-now.Run >= lockTime {
+		if i%lockLook == lockLook-1 && b.clock().Run-begun >= lockTime {
 			b.mu.Unlock() // a read that sets off much keeps nobody waiting
 			runtime.Gosched()
 			b.mu.Lock()
-			now = b.clock()
+			b.turn.Now = b.clock()
+			begun = b.turn.Now.Run
 		}
 		if c.ended {
 			return errGoodbye // taken over or dropped meanwhile
 		}
-		t := b.beginAt(batch, now)
+		t := b.beginHere(batch)
 		err = b.handle(t, c, &batch.in[i])
 		b.finish(t)
 		if err != nil {
@@ -351,7 +361,12 @@ func (b *Broker) handle(t *Turn, c *Conn, in *inbound) error {
 }
 
 // takeConnect handles the first packet of a connection.
-func (b *Broker) takeConnect(c *Conn, body []byte, t *Batch) error {
+func (b *Broker) takeConnect(c *Conn, kind packet.Type, body []byte, t *Batch) error {
+	if kind != packet.CONNECT {
+		return &packet.Error{Packet: kind.String(), Field: "before CONNECT", Reason: packet.ProtocolError}
+	}
+	c.seen.set(b.clock().Run)
+	b.stats.packetsIn.Add(1)
 	p, err := packet.DecodeConnect(body)
 	c.version = p.Version
 	if err == nil {

@@ -136,11 +136,10 @@ func (b *Broker) each(pub *publication, r *route, qos QoS, retain bool, fn func(
 		d := &r.to[i]
 		granted, asPublished, subIDs := d.qos, d.retainAsPublished, d.subIDs
 		if d.noLocal && pub.isFrom(d.sess) {
-			own, any := d.withoutLocal()
-			if !any { // [MQTT-3.8.3-3]
+			var any bool
+			if granted, asPublished, subIDs, any = d.withoutLocal(); !any { // [MQTT-3.8.3-3]
 				continue
 			}
-			granted, asPublished, subIDs = own.qos, own.retainAsPublished, own.subIDs
 		}
 		fn(d, granted, retain && asPublished, subIDs)
 	}
@@ -186,7 +185,9 @@ func (b *Broker) deliver(t *Turn, d *delivery, pub *publication, qos QoS, retain
 		b.stats.dropped.Add(1)
 		return
 	}
-	b.sendPublish(t, pub, send{c: c, lanes: messageLane, own: pub.q2(), retain: retain, subIDs: subIDs})
+	sd := t.copyFor(c)
+	sd.own, sd.retain, sd.subIDs = pub.q2(), retain, subIDs
+	b.sendPublish(t, pub, sd)
 }
 
 // q2 tells whether every copy of it waits for the disk: it is a QoS 2 publish.
@@ -197,7 +198,7 @@ func (p *publication) q2() bool {
 
 // sendPublish sends a copy: at once if nothing stands in its way, else at the
 // end of the turn.
-func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
+func (b *Broker) sendPublish(t *Turn, pub *publication, s *send) {
 	s.own = s.own || pub.held
 	if pub.gathered || s.own || s.after != 0 || len(t.sends) > 0 {
 		s.m = pub.message()
@@ -219,7 +220,7 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 	}
 	if !c.clear(pub.topic) {
 		s.m = pub.message()
-		c.msgs.push(&held{send: s, since: c.b.clock().Run}) // in a lane nobody overtakes; it is listed already
+		c.queueUp(s)
 		return
 	}
 	before := len(c.out)
@@ -229,15 +230,9 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 	}
 	if len(s.subIDs) > 0 || s.dup || pub.p == nil || len(pub.p.Payload) > sharedPayload {
 		s.m = pub.message()
-		c.encode(&s)
+		c.encode(s)
 	} else if c.aliasMax > 0 {
-		q := *pub.p
-		q.Dup, q.QoS, q.Retain, q.PacketID, q.Alias, q.SubscriptionIDs = false, s.qos, s.retain, s.id, 0, nil
-		if len(q.Topic) == 0 {
-			q.Topic = []byte(pub.topic)
-		}
-		c.abbreviate(&q, pub.topic)
-		c.out = packet.AppendPublish(c.out, c.version, &q)
+		c.appendShort(pub, s)
 		c.unflushed += len(c.out) - before
 		b.stats.sentOne(len(pub.p.Payload))
 	} else {
@@ -251,6 +246,26 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s send) {
 	}
 	c.count()
 	c.touch(t.batch)
+}
+
+// queueUp has a message follow those that wait: in a lane nobody overtakes. The
+// connection is listed already. c.mu is held.
+func (c *Conn) queueUp(s *send) {
+	c.msgs.push(&held{send: *s, since: c.b.clock().Run})
+}
+
+// appendShort appends a PUBLISH, by an alias of its topic where there is one.
+// c.mu is held.
+//
+//go:noinline
+func (c *Conn) appendShort(pub *publication, s *send) {
+	q := *pub.p
+	q.Dup, q.QoS, q.Retain, q.PacketID, q.Alias, q.SubscriptionIDs = false, s.qos, s.retain, s.id, 0, nil
+	if len(q.Topic) == 0 {
+		q.Topic = []byte(pub.topic)
+	}
+	c.abbreviate(&q, pub.topic)
+	c.out = packet.AppendPublish(c.out, c.version, &q)
 }
 
 // encode returns the packet in one layout, made once a turn.
@@ -287,21 +302,8 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 		return &packet.Error{Packet: "PUBLISH", Field: "RETAIN", Reason: packet.RetainNotSupported} // [MQTT-3.2.2-14]
 	}
 	if p.QoS == ExactlyOnce {
-		if r, open := s.received[p.PacketID]; open {
-			if r.conn == c && r.repeated && c.version >= packet.V5 { // older clients may retry as they like
-				return &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ProtocolError}
-			}
-			r.repeated = r.conn == c
-			r.conn = c
-			s.received[p.PacketID] = r
-			t.send(send{c: c, lanes: ackLane, after: s.lastWrite, ack: packet.PUBREC, id: p.PacketID}) // [MQTT-4.3.3-10]
-			return nil
-		}
-		switch {
-		case c.version == packet.V5 && len(s.received) >= b.limits().ReceiveMaximum:
-			return &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded}
-		case len(s.received) >= b.limits().InboundQoS2:
-			return &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded}
+		if again, err := b.receivedBefore(t, c, p); again || err != nil {
+			return err
 		}
 	}
 	if p.QoS == AtLeastOnce && len(s.received) > 0 && c.version >= packet.V5 {
@@ -321,7 +323,8 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 		return nil
 	}
 	pub := &b.pub
-	*pub = publication{p: p, topic: topic, from: s, conn: c, now: t.Now.Run}
+	*pub = publication{}
+	pub.p, pub.topic, pub.from, pub.conn, pub.now = p, topic, s, c, t.Now.Run
 	r := in.route
 	if r == nil || r.generation != b.generation.Load() {
 		r = b.route(topic)
@@ -348,23 +351,53 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 		reason = packet.NoMatchingSubscribers
 	}
 	if p.QoS == ExactlyOnce {
-		if s.received == nil {
-			s.received = make(map[uint16]receipt)
-		}
-		s.received[p.PacketID] = receipt{conn: c}
-		if s.kept() {
-			t.durably(receiptKey(s.id, p.PacketID), receiptRecord)
-			s.lastWrite = t.Number
-		}
+		b.keepReceipt(t, c, p.PacketID)
 	}
 	b.publish(t, pub, r, &in.prepared)
 	switch p.QoS {
 	case AtLeastOnce:
-		t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, ack: packet.PUBACK, id: p.PacketID, reason: reason})
+		t.sendAck(c, s.lastWrite, packet.PUBACK, p.PacketID, reason).own = true
 	case ExactlyOnce:
-		t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, ack: packet.PUBREC, id: p.PacketID, reason: reason})
+		t.sendAck(c, s.lastWrite, packet.PUBREC, p.PacketID, reason).own = true
 	}
 	return nil
+}
+
+// receivedBefore handles a PUBLISH of QoS 2 whose identifier is in use: it is
+// the one that came before, and is answered again. An error says that the
+// client may not have more of them open.
+func (b *Broker) receivedBefore(t *Turn, c *Conn, p *packet.Publish) (again bool, err error) {
+	s := c.sess
+	if r, open := s.received[p.PacketID]; open {
+		if r.conn == c && r.repeated && c.version >= packet.V5 { // older clients may retry as they like
+			return true, &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ProtocolError}
+		}
+		r.repeated = r.conn == c
+		r.conn = c
+		s.received[p.PacketID] = r
+		t.sendAck(c, s.lastWrite, packet.PUBREC, p.PacketID, packet.Success) // [MQTT-4.3.3-10]
+		return true, nil
+	}
+	switch {
+	case c.version == packet.V5 && len(s.received) >= b.limits().ReceiveMaximum:
+		return false, &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded}
+	case len(s.received) >= b.limits().InboundQoS2:
+		return false, &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded}
+	}
+	return false, nil
+}
+
+// keepReceipt notes that a PUBLISH of QoS 2 is taken.
+func (b *Broker) keepReceipt(t *Turn, c *Conn, id uint16) {
+	s := c.sess
+	if s.received == nil {
+		s.received = make(map[uint16]receipt)
+	}
+	s.received[id] = receipt{conn: c}
+	if s.kept() {
+		t.durably(receiptKey(s.id, id), receiptRecord)
+		s.lastWrite = t.Number
+	}
 }
 
 // refusePublish answers a PUBLISH that is not accepted: 5.0 clients are told,
@@ -376,9 +409,9 @@ func (b *Broker) refusePublish(t *Turn, c *Conn, p *packet.Publish, reason packe
 	}
 	switch p.QoS {
 	case AtLeastOnce:
-		t.send(send{c: c, lanes: ackLane, after: c.sess.lastWrite, ack: packet.PUBACK, id: p.PacketID, reason: reason})
+		t.sendAck(c, c.sess.lastWrite, packet.PUBACK, p.PacketID, reason)
 	case ExactlyOnce:
-		t.send(send{c: c, lanes: ackLane, after: c.sess.lastWrite, ack: packet.PUBREC, id: p.PacketID, reason: reason})
+		t.sendAck(c, c.sess.lastWrite, packet.PUBREC, p.PacketID, reason)
 	}
 }
 
@@ -394,7 +427,7 @@ func (b *Broker) released(t *Turn, c *Conn, id uint16) {
 			s.lastWrite = t.Number
 		}
 	}
-	t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, ack: packet.PUBCOMP, id: id, reason: reason})
+	t.sendAck(c, s.lastWrite, packet.PUBCOMP, id, reason).own = true
 }
 
 // reserved tells whether a topic is the broker's own: clients may not publish

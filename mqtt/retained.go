@@ -297,7 +297,7 @@ func (b *Broker) showTo(t *Turn, w *cursor, m *Message, fromCursor bool) {
 	if qos := min(m.QoS, sub.QoS); qos > AtMostOnce {
 		b.join(t, s, pub, qos, true, ids, nil)
 	} else if !s.conn.tooLarge(pub, AtMostOnce, ids) {
-		t.send(send{c: s.conn, lanes: messageLane, retain: true, m: m, subIDs: ids})
+		t.send(&send{c: s.conn, lanes: messageLane, retain: true, m: m, subIDs: ids})
 	}
 }
 

@@ -40,18 +40,24 @@ func (b *Broker) mayPublish(s *session, topic string) bool {
 	}
 	if s.grantedAt != b.rights || len(s.granted) > maxGranted {
 		clear(s.granted)
-		s.grantedAt = b.rights
+		s.grantedLast, s.grantedAt = "", b.rights
 	}
-	if _, ok := s.granted[topic]; ok {
+	if topic == s.grantedLast {
 		return true
 	}
-	if !b.authorize(s.owner, s.clientID, MayPublish, topic) {
-		return false
+	if _, ok := s.granted[topic]; !ok {
+		if !b.authorize(s.owner, s.clientID, MayPublish, topic) {
+			return false
+		}
+		if s.grantedLast != "" { // most devices have one topic, and need no map
+			if s.granted == nil {
+				s.granted = make(map[string]struct{})
+			}
+			s.granted[s.grantedLast] = struct{}{}
+			s.granted[topic] = struct{}{}
+		}
 	}
-	if s.granted == nil {
-		s.granted = make(map[string]struct{})
-	}
-	s.granted[topic] = struct{}{}
+	s.grantedLast = topic
 	return true
 }
 

@@ -13,16 +13,19 @@ func (r *ring[T]) len() int { return r.n }
 // at returns the i-th element from the front, to be changed in place.
 func (r *ring[T]) at(i int) *T { return &r.buf[(r.head+i)&(len(r.buf)-1)] }
 
-func (r *ring[T]) push(v T) {
+func (r *ring[T]) push(v T) { *r.add() = v }
+
+// add adds a zero element at the end, to be filled in.
+func (r *ring[T]) add() *T {
 	if r.n == len(r.buf) {
 		r.grow()
 	}
-	r.buf[(r.head+r.n)&(len(r.buf)-1)] = v
 	r.n++
+	return r.at(r.n - 1)
 }
 
 func (r *ring[T]) grow() {
-	bigger := make([]T, max(4, 2*len(r.buf)))
+	bigger := make([]T, max(1, 2*len(r.buf)))
 	for i := range r.n {
 		bigger[i] = *r.at(i)
 	}

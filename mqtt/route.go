@@ -43,7 +43,8 @@ type delivery struct {
 }
 
 // withoutLocal returns what the session gets of its own messages.
-func (d *delivery) withoutLocal() (own delivery, any bool) {
+func (d *delivery) withoutLocal() (qos QoS, retainAsPublished bool, subIDs []uint32, any bool) {
+	var own delivery
 	for _, sub := range d.subs {
 		if sub.NoLocal {
 			continue
@@ -51,7 +52,7 @@ func (d *delivery) withoutLocal() (own delivery, any bool) {
 		any = true
 		own.add(sub)
 	}
-	return own, any
+	return own.qos, own.retainAsPublished, own.subIDs, any
 }
 
 // add has a subscription count: the highest QoS, all identifiers, and RETAIN
@@ -81,6 +82,16 @@ func (b *Broker) cachedRoute(name []byte) *route {
 		return nil
 	}
 	return r
+}
+
+// routeFor is cachedRoute for what a connection publishes, which is mostly the
+// topic that it has published to before.
+func (b *Broker) routeFor(c *Conn, name []byte) *route {
+	if r := c.route; r != nil && r.topic == string(name) && r.generation == b.generation.Load() {
+		return r
+	}
+	c.route = b.cachedRoute(name)
+	return c.route
 }
 
 // wanted asks the consumers about a topic.
@@ -203,7 +214,7 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 			walks = append(walks, &cursor{sub: sub})
 		}
 	}
-	t.send(send{c: c, lanes: bothLanes, own: true, after: s.lastWrite, p: ack})
+	t.sendPacket(c, bothLanes, s.lastWrite, ack)
 	for _, w := range walks {
 		b.startWalk(t, w)
 	}
@@ -292,5 +303,5 @@ func (b *Broker) unsubscribe(t *Turn, c *Conn, p *packet.Unsubscribe) {
 		}
 		ack.Reasons = append(ack.Reasons, packet.Success)
 	}
-	t.send(send{c: c, lanes: ackLane, own: true, after: s.lastWrite, p: ack})
+	t.sendPacket(c, ackLane, s.lastWrite, ack)
 }

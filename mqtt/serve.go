@@ -51,12 +51,21 @@ func (b *Broker) ServeConn(nc net.Conn) { b.ServePeer(nc, Peer{}) }
 // ServePeer serves one client, of whom a listener knows something, until its
 // connection ends.
 func (b *Broker) ServePeer(nc net.Conn, peer Peer) {
-	if peer.Remote == "" {
-		peer.Remote = nc.RemoteAddr().String()
+	if !serveRaw(b, nc, &peer) {
+		b.serveStream(nc, peer)
 	}
-	if serveRaw(b, nc, peer) {
-		return
+}
+
+// of completes what is known of the other end of nc.
+func (p *Peer) of(nc net.Conn) {
+	if p.Remote == "" {
+		p.Remote = nc.RemoteAddr().String()
 	}
+}
+
+// serveStream serves one client over a transport of any kind.
+func (b *Broker) serveStream(nc net.Conn, peer Peer) {
+	peer.of(nc)
 	s := &stream{nc: nc, b: b, peer: peer}
 	s.wake.L = &s.mu
 	c, err := b.Open(s)

@@ -2,16 +2,18 @@ package mqtt
 
 import (
 	"errors"
-	"io"
 	"net"
+	"sync"
 	"syscall"
 	"unsafe"
+
+	"lar.home/mqtt/packet"
 )
 
 // serveRaw serves a client over TCP or a Unix socket by raw, non-blocking calls: an ordinary call
 // for each wake-up doubles the price of a message, because it wakes the
 // runtime's monitor. It tells whether the connection was one it can serve.
-func serveRaw(b *Broker, nc net.Conn, peer Peer) bool {
+func serveRaw(b *Broker, nc net.Conn, peer *Peer) bool {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 	default:
@@ -21,17 +23,47 @@ func serveRaw(b *Broker, nc net.Conn, peer Peer) bool {
 	if err != nil {
 		return false
 	}
-	s := &socket{nc: nc, rc: rc, b: b, peer: peer}
-	if s.c, err = b.Open(s); err != nil {
-		b.turnedAway(nc, err)
+	s := &socket{nc: nc, rc: rc, b: b, peer: *peer}
+	if aside(s.open); s.c == nil {
 		return true
 	}
-	s.c.peer = peer
-	s.tryWrite = s.writeSome
 	s.serve()
 	b.closeConn(s.c)
 	nc.Close()
 	return true
+}
+
+// fewReads is how many reads of a connection are handled aside: then it talks
+// so much that its own stack may as well grow.
+const fewReads = 8
+
+// asides are channels by which aside waits.
+var asides = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
+
+// aside runs fn on a goroutine of its own and waits for it. What is rare and
+// needs a deep stack, as a CONNECT does, then does not make that of the
+// connection grow, which lasts as long as the connection and is most of what
+// one takes.
+func aside(fn func()) {
+	done := asides.Get().(chan struct{})
+	go func() {
+		fn()
+		done <- struct{}{}
+	}()
+	<-done
+	asides.Put(done)
+}
+
+// open takes the connection up; c stays nil if the broker does not want it.
+func (s *socket) open() {
+	s.peer.of(s.nc)
+	c, err := s.b.Open(s)
+	if err != nil {
+		s.b.turnedAway(s.nc, err)
+		return
+	}
+	c.peer = s.peer
+	s.c, s.tryWrite = c, s.writeSome
 }
 
 // A socket is a connection over TCP or a Unix socket as a Sink.
@@ -41,6 +73,11 @@ type socket struct {
 	b    *Broker
 	c    *Conn
 	peer Peer
+
+	// What readSome has read, and whether it was the last.
+	t     *Batch
+	got   int
+	ended bool
 
 	// What writeSome is to write and what came of it. Conn.flush writes from
 	// one goroutine at a time.
@@ -53,36 +90,53 @@ type socket struct {
 // serve reads until the connection ends. A connection that sleeps holds no
 // buffer.
 func (s *socket) serve() {
-	var t *Batch
-	var n int
-	var errno syscall.Errno
-	try := func(fd uintptr) bool {
-		t = batches.Get().(*Batch)
-		for {
-			// First read, then wait: the poller tells edges only.
-			var r uintptr
-			r, _, errno = syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&t.Buf[0])), uintptr(len(t.Buf)))
-			if errno != syscall.EINTR {
-				n = int(r)
-				break
-			}
+	try, take := s.readSome, s.take
+	for reads := 0; s.rc.Read(try) == nil; reads++ {
+		if reads < fewReads || rare(s.t.Buf[0]) {
+			aside(take)
+		} else {
+			take()
 		}
-		if errno == syscall.EAGAIN {
-			batches.Put(t)
-			t = nil
-			return false
-		}
-		return true
-	}
-	for s.rc.Read(try) == nil {
-		err := error(io.EOF)
-		if errno == 0 && n > 0 {
-			err = s.b.Feed(s.c, t.Buf[:n], t)
-		}
-		s.b.Flush(t)
-		batches.Put(t)
-		if err != nil {
+		if s.ended {
 			return
+		}
+	}
+}
+
+// rare tells whether a packet that begins so is one that comes seldom.
+func rare(first byte) bool {
+	kind := packet.Type(first >> 4)
+	return kind == packet.SUBSCRIBE || kind == packet.UNSUBSCRIBE
+}
+
+// take handles what was read.
+func (s *socket) take() {
+	t := s.t
+	s.t = nil
+	if s.got == 0 || s.b.Feed(s.c, t.Buf[:s.got], t) != nil {
+		s.ended = true
+	}
+	s.b.Flush(t)
+	batches.Put(t)
+}
+
+// readSome reads what is there; if nothing is, it says that it wants to wait.
+// First read, then wait: the poller tells edges only.
+func (s *socket) readSome(fd uintptr) bool {
+	t := batches.Get().(*Batch)
+	for {
+		r, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&t.Buf[0])), uintptr(len(t.Buf)))
+		switch errno {
+		case 0:
+			s.t, s.got = t, int(r)
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			batches.Put(t)
+			return false
+		default:
+			s.t, s.got = t, 0
+			return true
 		}
 	}
 }

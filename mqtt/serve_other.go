@@ -5,4 +5,4 @@ package mqtt
 import "net"
 
 // serveRaw serves nobody: raw calls are for Linux.
-func serveRaw(*Broker, net.Conn, Peer) bool { return false }
+func serveRaw(*Broker, net.Conn, *Peer) bool { return false }

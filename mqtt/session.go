@@ -53,8 +53,9 @@ type session struct {
 	shared int    // of those waiting, came by a shared subscription
 	passed uint64 // number of the last turn in which one on disk went to another member
 
-	granted   map[string]struct{} // topics it may publish to, under the rights grantedAt
-	grantedAt uint32
+	grantedLast string              // topic it may publish to, under the rights grantedAt
+	granted     map[string]struct{} // all of them, if there are several
+	grantedAt   uint32
 
 	received  map[uint16]receipt // open inbound QoS 2 identifiers
 	lastWrite uint64             // number of the last turn that wrote for it what somebody may wait for
@@ -153,13 +154,7 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 		e.m = pub.message() // should it have to go to another member
 	}
 	if s.kept() {
-		e.m = pub.message()
-		e.turn = t.Number
-		s.lastWrite = t.Number
-		if pub.shared {
-			e.body = b.shareBody(t, pub)
-		}
-		t.durably(queueKey(s.id, n), b.appendEntry(t, &e))
+		b.record(t, s, n, pub, &e)
 	}
 	b.weigh(s, &e, 1)
 	if s.conn != nil && b.crowded(s) {
@@ -179,6 +174,18 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 	b.put(&s.tail, e)
 	b.trim(s)
 	b.leaveToDisk(t, s)
+}
+
+// record writes the record of a message that has joined the queue of a kept
+// session.
+func (b *Broker) record(t *Turn, s *session, n uint64, pub *publication, e *entry) {
+	e.m = pub.message()
+	e.turn = t.Number
+	s.lastWrite = t.Number
+	if pub.shared {
+		e.body = b.shareBody(t, pub)
+	}
+	t.durably(queueKey(s.id, n), b.appendEntry(t, e))
 }
 
 // put puts an entry into a queue in memory.
@@ -227,18 +234,22 @@ func (b *Broker) queueFull(s *session, size, disk int) bool {
 		!s.kept() && s.waitingBytes+size > ownRoom && b.crammed()
 }
 
-// transmit sends entry e, the one with number s.next. pub is nil when the
-// entry's own message is to be used.
+// transmitOwn transmits entry e with the message that it holds. It stands alone
+// so that its variables do not lie on the stacks of all connections.
+//
+//go:noinline
+func (b *Broker) transmitOwn(t *Turn, s *session, e *entry) {
+	b.transmit(t, s, &publication{m: e.m, gathered: true}, e)
+}
+
+// transmit sends entry e, the one with number s.next.
 func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 	n := s.next
 	s.next++
 	if e.state == entryReleased {
 		s.inFlight++ // and no bytes
-		t.send(send{c: s.conn, lanes: ackLane, after: e.turn, ack: packet.PUBREL, id: packetID(n)})
+		t.sendAck(s.conn, e.turn, packet.PUBREL, packetID(n), packet.Success)
 		return
-	}
-	if pub == nil {
-		pub = &publication{m: e.m, gathered: true}
 	}
 	if e.rights != b.rights {
 		if !b.mayReceive(s, e.m.Topic) {
@@ -255,7 +266,8 @@ func (b *Broker) transmit(t *Turn, s *session, pub *publication, e *entry) {
 	}
 	s.inFlight++
 	s.flying += int(e.size)
-	sd := send{c: s.conn, lanes: messageLane, qos: e.qos, dup: n < s.again, retain: e.retain, id: packetID(n), subIDs: e.subIDs}
+	sd := t.copyFor(s.conn)
+	sd.qos, sd.dup, sd.retain, sd.id, sd.subIDs = e.qos, n < s.again, e.retain, packetID(n), e.subIDs
 	if pub.q2() {
 		sd.after = e.turn // every copy of a QoS 2 publish waits for its turn
 		sd.own = pub.p != nil
@@ -279,7 +291,7 @@ func (b *Broker) pump(t *Turn, s *session) {
 			if !b.mayFly(s, int(e.size)) {
 				break
 			}
-			b.transmit(t, s, nil, e)
+			b.transmitOwn(t, s, e)
 		}
 		s.advance()
 		if s.next < s.end() || s.inFlight >= s.conn.window {
@@ -372,7 +384,7 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 	e, n := s.find(id)
 	if e == nil {
 		if kind == packet.PUBREC && reason < 0x80 {
-			t.send(send{c: c, lanes: ackLane, ack: packet.PUBREL, id: id, reason: packet.PacketIDNotFound})
+			t.sendAck(c, 0, packet.PUBREL, id, packet.PacketIDNotFound)
 		}
 		return nil
 	}
@@ -400,10 +412,10 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 			}
 			e.state, e.m, e.body, e.size = entryReleased, nil, 0, 0
 		}
-		t.send(send{c: c, lanes: ackLane, after: max(e.turn, s.lastWrite), ack: packet.PUBREL, id: id})
+		t.sendAck(c, max(e.turn, s.lastWrite), packet.PUBREL, id, packet.Success)
 		return nil
-	default: // an acknowledgement of the wrong kind
-		return &packet.Error{Packet: kind.String(), Field: "packet identifier", Reason: packet.ProtocolError}
+	default:
+		return wrongAck(kind)
 	}
 	b.pump(t, s)
 	return nil
@@ -415,6 +427,11 @@ const (
 	loadBatch = 256
 	loadBytes = 1 << 20
 )
+
+// wrongAck is the error of an acknowledgement of the wrong kind.
+func wrongAck(kind packet.Type) error {
+	return &packet.Error{Packet: kind.String(), Field: "packet identifier", Reason: packet.ProtocolError}
+}
 
 // load has a worker read the next entries that are on disk only. What it finds
 // it hands in as a turn.

@@ -34,6 +34,7 @@ type Turn struct {
 	later     []func()
 	after     []func()
 	sends     []send
+	copy      send // see copyFor
 	rewired   bool
 	soon      bool // somebody waits for the disk
 	hop       int  // of the message being decided
