@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,8 @@ type house struct {
 	config  mqtt.Config
 	clients []*client
 	addr    string // over TCP
+
+	sent, got atomic.Int64 // packets of its clients; an end counts as an answer
 }
 
 // inBubble runs a test with a house of its own in a bubble.
@@ -271,12 +274,16 @@ func (c *client) listen() {
 				break
 			}
 			c.in = append(c.in, p)
+			c.h.got.Add(1)
 			buf = buf[n:]
 		}
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) { // which is stopReading's
 			c.closed = true
 		}
 		closed := c.closed
+		if closed {
+			c.h.got.Add(1)
+		}
 		c.news.Broadcast()
 		c.mu.Unlock()
 		if closed {
@@ -316,6 +323,7 @@ func (c *client) send(packets ...packet.Packet) {
 
 func (c *client) sendRaw(b []byte) {
 	c.t.Helper()
+	c.h.sent.Add(1)
 	c.nc.Write(b)
 	c.settle()
 }

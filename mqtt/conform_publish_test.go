@@ -981,3 +981,18 @@ func TestHeldAcknowledgements(t *testing.T) {
 		c.receive("a", "x")
 	})
 }
+
+// TestPayloadFormat has a payload that is not what it says it is: it goes on as
+// it came, section 3.3.2.3.2 lets the server choose.
+func TestPayloadFormat(t *testing.T) {
+	shows(t, "X5_PUB_5", func(t *testing.T, h *house) {
+		c := h.connect(v5, "c", clean)
+		c.subscribe(packet.AtMostOnce, "t")
+		if r := c.publishWith(&packet.Publish{QoS: 1, Topic: []byte("t"), Properties: []byte{1, 1}, Payload: []byte{0xff, 0xfe}}); r != packet.Success {
+			t.Errorf("answered %v", r)
+		}
+		if p := c.expectPublish("t", "\xff\xfe"); string(p.Properties) != "\x01\x01" {
+			t.Errorf("got %s", show(p))
+		}
+	})
+}

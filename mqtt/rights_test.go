@@ -93,7 +93,7 @@ func TestRightOfWill(t *testing.T) {
 // not sent to whoever has lost the right.
 func TestRightToReceive(t *testing.T) {
 	f := &forbidden{}
-	inBubble(t, func(t *testing.T, h *house) {
+	shows(t, "SEC_06", func(t *testing.T, h *house) {
 		pub := h.connect(v5, "pub")
 		sub := h.connect(v5, "sub", expiry(3600))
 		sub.subscribe(1, "a/+")
@@ -150,7 +150,7 @@ func TestRightToSubscribe(t *testing.T) {
 	f := &forbidden{}
 	f.set(nil, true, "c subscribe all/#")
 	for _, v := range []packet.Version{v311, v5} {
-		inBubble(t, func(t *testing.T, h *house) {
+		shows(t, "X5_SUB_3", func(t *testing.T, h *house) {
 			c, pub := h.connect(v, "c"), h.connect(v, "pub")
 			got := c.subscribeWith(&packet.Subscribe{Filters: []packet.Subscription{
 				{Filter: "all/#"}, {Filter: "$share/g/all/#"}, {Filter: "some"}}})

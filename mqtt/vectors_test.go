@@ -91,6 +91,7 @@ func TestVectors(t *testing.T) {
 				}
 				witness.subscribe(packet.AtMostOnce, "still/here")
 			})
+			shown.add(vec.keys...)
 		})
 	}
 	if *update {
