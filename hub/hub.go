@@ -40,6 +40,12 @@ const (
 	// birthAgain is how long after the start clients have come back: the
 	// libraries try again after 1 to 5 s.
 	birthAgain = 10 * time.Second
+	// folderAgain is how often a start that found a folder which it could not
+	// write looks whether it can now.
+	folderAgain = 2 * time.Second
+	// lastWordsWithin is how long clients get to take the last words of a hub
+	// that cannot write anything: there is no disk to wait for.
+	lastWordsWithin = 500 * time.Millisecond
 )
 
 // A Config says how a hub is to run. Its errors name the flags of lar that
@@ -65,7 +71,8 @@ type Hub struct {
 	cfg       Config
 	log       *slog.Logger
 	store     *store.Store
-	damage    damage // of the store, found at the start
+	damage    damage      // of a store that cannot be written
+	settled   atomic.Bool // useFolder has succeeded
 	keepsake  *keepsake
 	started   time.Time
 	clock     *clock
@@ -140,6 +147,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	h.people, err = identity.Load(identity.Config{
 		Store:          h.store,
 		Do:             h.doDurable,
+		Ready:          h.store.Ready,
 		File:           peopleFile(cfg.Dir),
 		AllowAnonymous: cfg.AllowAnonymous,
 		Revoked:        func(identity string) { h.broker.Revoke(identity) },
@@ -176,6 +184,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Version:   cfg.Version,
 		Addresses: h.Addresses,
 		Disk:      h.disk,
+		Seen:      h.damageSeen,
 	})
 	if err != nil {
 		return nil, err
@@ -199,12 +208,12 @@ func New(cfg Config) (_ *Hub, err error) {
 		return nil, explain(cfg.Dir, err)
 	}
 	h.asked = cfg.Limits
-	if err := h.people.Save(context.Background()); err != nil {
-		// A disk that is full now will have room again; the house goes on.
-		h.log.Error("people not saved", "err", err)
-	}
-	if h.control, err = control.Serve(cfg.Dir, h.people, h.log); err != nil {
-		return nil, explain(cfg.Dir, err)
+	if err := h.useFolder(context.Background()); err != nil {
+		if h.store.Ready() == nil {
+			return nil, explain(cfg.Dir, err)
+		}
+		// A disk that takes nothing now will again; the house goes on.
+		h.log.Error("people not saved, or no commands to be taken", "err", err)
 	}
 	<-asked
 	return h, nil
@@ -222,6 +231,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	beside.Go(func() { h.watchLocalName(ctx) })
 	beside.Go(func() { h.keepsake.watch(ctx) })
 	beside.Go(func() { h.watchLimits(ctx) })
+	beside.Go(func() { h.useFolderLater(ctx) })
 	if h.mqttLn != nil {
 		go func() {
 			if err := h.broker.Serve(h.mqttLn); err != nil {
@@ -262,6 +272,42 @@ func (h *Hub) Run(ctx context.Context) error {
 	return errors.Join(cause, h.stop(web, announcer))
 }
 
+// useFolder does what a start does in the data folder: people are saved, and
+// commands are listened for.
+func (h *Hub) useFolder(ctx context.Context) error {
+	err := h.people.Save(ctx)
+	if h.control == nil {
+		var failed error
+		if h.control, failed = control.Serve(h.cfg.Dir, h.people, h.log); failed != nil {
+			return errors.Join(err, failed)
+		}
+	}
+	if err == nil {
+		h.settled.Store(true)
+	}
+	return err
+}
+
+// useFolderLater does it once the folder can be written, if it could not be at
+// the start.
+func (h *Hub) useFolderLater(ctx context.Context) {
+	tick := time.NewTicker(folderAgain)
+	defer tick.Stop()
+	for !h.settled.Load() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if h.store.Ready() != nil {
+			continue
+		}
+		if err := h.useFolder(ctx); err != nil && ctx.Err() == nil {
+			h.log.Error("people not saved, or no commands to be taken", "err", err)
+		}
+	}
+}
+
 // announceBirth asks devices to announce themselves and to say their states:
 // at once, and again for those who needed some time to come back.
 func (h *Hub) announceBirth(ctx context.Context) {
@@ -291,7 +337,13 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 		}
 	}
 	h.closeListeners()
-	failed("stop commands", h.control.Close())
+	if h.control != nil {
+		// A socket that cannot be removed from a read-only disk is replaced by
+		// the next hub.
+		if err := h.control.Close(); h.store.Unwritable() == nil {
+			failed("stop commands", err)
+		}
+	}
 
 	h.pages.Close() // ends the live streams, which would go on for ever
 	pagesCtx, cancelPages := context.WithTimeout(ctx, pagesWithin)
@@ -300,6 +352,16 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 	}
 	cancelPages()
 
+	if h.store.Unwritable() != nil {
+		wordsCtx, cancelWords := context.WithTimeout(ctx, lastWordsWithin)
+		defer cancelWords()
+		h.broker.Shutdown(wordsCtx) // waits in vain for the disk
+		if announcer != nil {
+			announcer.Close()
+		}
+		failed("close the store", h.store.Close(ctx))
+		return errors.Join(errs...)
+	}
 	failed("store the time", h.Do(ctx, h.clock.store))
 	failed("store the last values", h.Do(ctx, func(t *mqtt.Turn) error {
 		h.model.Flush(t)
@@ -370,8 +432,6 @@ func (h *Hub) Addresses() []ui.Address {
 func (h *Hub) disk() ui.Disk {
 	st := h.store.Stats()
 	d := ui.Disk{
-		SetAside: h.damage.setAside,
-		Rescued:  h.damage.rescued,
 		Lost:     h.damage.lost,
 		Restored: h.damage.restored,
 		Damaged:  st.Damaged,
@@ -381,10 +441,35 @@ func (h *Hub) disk() ui.Disk {
 		Turns:    st.Turns,
 		Since:    h.started,
 	}
+	for _, r := range store.Reports(h.cfg.Dir) {
+		if !r.Seen {
+			d.SetAside = append(d.SetAside, r.Folder)
+			d.Rescued += r.Rescued
+			d.Lost += r.Lost
+			d.Restored += r.Restored
+		}
+	}
 	if err := h.store.Ready(); err != nil {
 		d.Refusing = err.Error()
 	}
+	d.Unwritable = h.store.Unwritable() != nil
 	return d
+}
+
+// damageSeen notes that the owner has seen what was set aside.
+func (h *Hub) damageSeen() error {
+	if err := h.store.Ready(); err != nil {
+		return err
+	}
+	for _, r := range store.Reports(h.cfg.Dir) {
+		if !r.Seen {
+			r.Seen = true
+			if err := r.Save(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // name is what the hub is called on the network.

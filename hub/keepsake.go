@@ -146,40 +146,39 @@ func (k *keepsake) save() {
 	}
 }
 
-// restoreKeepsake brings back what a damaged store has lost of the precious
-// records, and returns how many these were. What the store still has counts
-// more: it is newer, or the same.
-func restoreKeepsake(dir string, s *store.Store) (restored int, err error) {
+// missing returns the precious records that a damaged store has lost and the
+// keepsake still has. What the store still has counts more: it is newer, or the
+// same.
+func missing(dir string, s *store.Store) (writes []mqtt.Write, err error) {
 	name := keepsakeFileOf(dir)
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return nil, nil
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if info.Size() > maxKeepsake {
-		return 0, errors.New("it is too large to be what was written")
+		return nil, errors.New("it is too large to be what was written")
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var f keepsakeFile
 	if err := json.Unmarshal(data, &f); err != nil {
-		return 0, err
+		return nil, err
 	}
 	if f.Format != keepsakeFormat {
-		return 0, fmt.Errorf("it has format %d", f.Format)
+		return nil, fmt.Errorf("it has format %d", f.Format)
 	}
-	var writes []mqtt.Write
 	for _, r := range f.Records {
 		if !isPrecious(r.Key) || len(r.Value) == 0 {
 			continue
 		}
 		there := false
 		if err := s.Scan(r.Key, nil, func(key, _ []byte) bool { there = bytes.Equal(key, r.Key); return false }); err != nil {
-			return 0, err
+			return nil, err
 		}
 		if !there {
 			var plain bytes.Buffer
@@ -188,9 +187,11 @@ func restoreKeepsake(dir string, s *store.Store) (restored int, err error) {
 			}
 		}
 	}
-	if len(writes) == 0 {
-		return 0, nil
-	}
+	return writes, nil
+}
+
+// restore writes records and waits until they are on disk.
+func restore(s *store.Store, writes []mqtt.Write) error {
 	done := make(chan struct{})
 	s.Durable(func(uint64) { close(done) })
 	s.Submit(1, writes, true)
@@ -198,39 +199,65 @@ func restoreKeepsake(dir string, s *store.Store) (restored int, err error) {
 	defer cancel()
 	select {
 	case <-done:
-		return len(writes), nil
+		return nil
 	case <-ctx.Done():
-		return 0, errors.New("the disk does not answer")
+		return errors.New("the disk does not answer")
 	}
 }
 
 // restoreWithin bounds how long a start waits for a slow disk here.
 const restoreWithin = 30 * time.Second
 
-// openStore opens the data folder. If its database was damaged and set aside,
-// what people have made comes back from the keepsake; damage says what happened.
+// openStore opens the data folder. If its database is damaged, what people have
+// made comes back from the keepsake. Of one that was set aside a report says
+// so, until the owner has seen it; of one that cannot be written, the returned
+// damage does.
 func openStore(o store.Options) (s *store.Store, d damage, err error) {
-	if s, err = store.Open(o); err != nil || len(s.SetAside()) == 0 {
-		return s, d, err
+	if s, err = store.Open(o); err != nil {
+		return nil, d, err
 	}
-	d.setAside = s.SetAside()
-	d.rescued, d.lost = s.Rescued()
-	if d.restored, err = restoreKeepsake(o.Dir, s); err != nil {
+	_, d.lost = s.Rescued()
+	aside := s.SetAside()
+	if len(aside) == 0 && d.lost == 0 {
+		return s, d, nil
+	}
+	writes, err := missing(o.Dir, s)
+	readOnly := len(aside) == 0
+	switch {
+	case err != nil || len(writes) == 0:
+	case readOnly:
+		s.Supply(writes)
+	default:
+		err = restore(s, writes)
+	}
+	if err != nil {
 		o.Log.Error("copy of automations and names not read", "file", keepsakeFileOf(o.Dir), "err", err)
-	} else if d.restored > 0 {
+	} else if len(writes) > 0 {
+		d.restored = len(writes)
 		o.Log.Warn("automations and names recovered from the copy beside the store", "records", d.restored)
+	}
+	if readOnly {
+		return s, d, nil
+	}
+	for _, r := range store.Reports(o.Dir) {
+		if r.Folder == aside[0] && d.restored > 0 {
+			r.Restored = d.restored
+			if err := r.Save(); err != nil {
+				o.Log.Warn("no report of what came back", "err", err)
+			}
+		}
 	}
 	// Opened again, so that the numbers of turns begin anew for the broker.
 	if err := s.Close(context.Background()); err != nil {
-		return nil, d, err
+		return nil, damage{}, err
 	}
 	s, err = store.Open(o)
-	return s, d, err
+	return s, damage{}, err
 }
 
-// A damage is what the start has found of it.
+// A damage is what the start has found of it in a folder that cannot be
+// written, where nothing can be set aside.
 type damage struct {
-	setAside      []string
-	rescued, lost int // records of the store; places that could not be read
-	restored      int // records that came back from the keepsake
+	lost     int // places that could not be read
+	restored int // records that came back from the keepsake
 }

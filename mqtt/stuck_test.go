@@ -113,3 +113,31 @@ func TestCopiesOfQoS2Wait(t *testing.T) {
 		})
 	}
 }
+
+// TestStartWithoutDisk starts on a store that shows what it holds and takes
+// nothing: clients that need no disk are served at once, and what waited is
+// kept when the store takes it.
+func TestStartWithoutDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		pub := h.connect(v5, "pub", clean)
+		pub.publishWith(&packet.Publish{QoS: packet.AtLeastOnce, Retain: true, Topic: []byte("t"), Payload: []byte("kept")})
+		h.stop()
+		h.store.Fail(errors.New("disk is read-only"))
+		h.store.Hold()
+		h.start()
+		pub = h.connect(v5, "pub", clean)
+		sub := h.connect(v5, "sub", clean)
+		sub.subscribe(packet.AtMostOnce, "t")
+		sub.receive("t", "kept")
+		pub.publish(packet.AtMostOnce, "t", "live")
+		sub.receive("t", "live")
+		if got := pub.publishWith(&packet.Publish{QoS: packet.AtLeastOnce, Retain: true, Topic: []byte("t"), Payload: []byte("new")}); got != packet.QuotaExceeded {
+			t.Errorf("PUBLISH of what would be kept: %v", got)
+		}
+		h.store.Fail(nil)
+		h.store.Resume()
+		if got := pub.publishWith(&packet.Publish{QoS: packet.AtLeastOnce, Retain: true, Topic: []byte("t"), Payload: []byte("new")}); got >= 0x80 {
+			t.Errorf("PUBLISH once the disk takes it: %v", got)
+		}
+	})
+}

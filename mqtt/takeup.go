@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"time"
 )
 
 // leaseBlock is how many turn numbers are leased from the store at a time. A
@@ -166,10 +167,32 @@ func (b *Broker) takeUp() error {
 	for id := range orphans {
 		b.turnNow(func(t *Turn) { b.sweep(t, id, math.MaxUint64) })
 	}
-	if !b.waitDurable(number) {
-		return fmt.Errorf("the store does not answer")
-	}
+	b.waitForLease(number)
 	return nil
+}
+
+// leaseAsk is how often a start asks whether the store takes anything.
+const leaseAsk = 100 * time.Millisecond
+
+// waitForLease waits until the turn that leases numbers is on disk, but not for
+// a store that takes nothing now: what uses the numbers reaches the disk after
+// that turn, and until then nobody is told of it.
+func (b *Broker) waitForLease(number uint64) {
+	done := make(chan struct{})
+	b.onDurable(number, func() { close(done) })
+	tick := time.NewTicker(leaseAsk)
+	defer tick.Stop()
+	for {
+		if err := b.store.Ready(); err != nil {
+			b.log.Warn("started without the disk", "err", err)
+			return
+		}
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // keptOf returns the session that a record belongs to. One that belongs to

@@ -291,6 +291,17 @@ func (s *Server) removeCredential(w http.ResponseWriter, r *http.Request) error 
 	return s.done(w, r, "/settings#credentials", "The credential "+name+" was removed.", false)
 }
 
+// damageSeen ends the notice of what was set aside.
+func (s *Server) damageSeen(w http.ResponseWriter, r *http.Request) error {
+	if s.Seen == nil {
+		return errNoPage
+	}
+	if err := s.Seen(); err != nil {
+		return err
+	}
+	return s.done(w, r, "/settings", "The notice is gone. The damaged data stays where it is.", false)
+}
+
 // troubles says what is wrong with the data folder.
 func troubles(d Disk) (list []view.Trouble) {
 	if len(d.SetAside) > 0 {
@@ -305,13 +316,23 @@ func troubles(d Disk) (list []view.Trouble) {
 		}
 		text += "The damaged data is kept in " + strings.Join(d.SetAside, ", ") +
 			". This often means that the SD card or disk wears out: make a copy of the data folder, and think of a new one."
-		list = append(list, view.Trouble{Title: "The stored data was damaged.", Text: text})
+		list = append(list, view.Trouble{Title: "The stored data was damaged.", Text: text, Dismiss: "/settings/damage"})
+	} else if d.Lost > 0 {
+		text := "What can be read is in use; messages, last values or the record of past runs may be missing. "
+		if d.Restored > 0 {
+			text += "Automations, names and rooms that were lost came back from the copy beside the data. "
+		}
+		list = append(list, view.Trouble{Title: "Some of the stored data cannot be read.", Text: text + "Make a copy of the data folder."})
 	}
 	if d.Damaged > 0 {
 		list = append(list, view.Trouble{Title: "Some stored data is damaged.",
 			Text: "Records that could not be read since the hub started: " + strconv.FormatUint(d.Damaged, 10) + ". They are left out; the log names them."})
 	}
 	switch {
+	case d.Unwritable:
+		list = append(list, view.Trouble{Title: "Nothing new can be kept now.",
+			Text: "The reason: " + d.Refusing + ". What was stored is in use, and messages that need not be kept go on; devices are refused what would have to be kept, and changes are not possible. " +
+				"A disk becomes read-only when it is failing: make a copy of the data folder, and think of a new SD card or disk. When the folder can be written again, this ends by itself or with a new start."})
 	case d.Refusing != "":
 		list = append(list, view.Trouble{Title: "Nothing new can be kept now.",
 			Text: "The reason: " + d.Refusing + ". Devices are refused what would have to be kept; all else goes on, and this ends by itself when the disk has room and answers."})

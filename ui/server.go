@@ -73,6 +73,7 @@ type Config struct {
 	Version   string           // of the hub, shown in the settings
 	Addresses func() []Address // where the hub is reached now; nil for none
 	Disk      func() Disk      // how the data folder is; nil for unknown
+	Seen      func() error     // notes that what was set aside was seen; nil if Disk is
 }
 
 // A Server serves the pages. It is a devices.Watcher, so that pages which are
@@ -189,6 +190,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /settings/place", administer, s.showPlace)
 	handle("POST /settings/place", administer, s.editPlace)
 	handle("POST /settings/credentials", administer, s.addCredential)
+	handle("POST /settings/damage", administer, s.damageSeen)
 	handle("POST /settings/credentials/remove", administer, s.removeCredential)
 
 	handle("/", see, func(http.ResponseWriter, *http.Request) error { return errNoPage })

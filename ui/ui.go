@@ -90,10 +90,11 @@ type Address struct {
 
 // A Disk is what the hub knows of its data folder, for the owner.
 type Disk struct {
-	SetAside      []string // folders of damaged data that this start has set aside
+	SetAside      []string // folders of damaged data that were set aside and not seen yet
 	Rescued, Lost int      // records that could be read of it; places that could not
 	Restored      int      // records that came back from the copies beside the store
 	Damaged       uint64   // records found damaged since, and left out
+	Unwritable    bool     // nothing can be written, as Refusing says
 	Low           bool     // little space is left
 	Refusing      string   // why nothing new can be kept now, or empty
 	Free          uint64   // bytes

@@ -143,29 +143,174 @@ func TestDiskFills(t *testing.T) {
 	}
 }
 
-// TestReadOnlyDisk starts on a disk that became read-only, as ext4 does on an
-// error: one sentence says so, and nothing is lost.
+// answer is how the hub answers a retained message with QoS 1, which is kept.
+// 0xff stands for a connection that was closed.
+func answer(c *talker, payload string) packet.Reason {
+	c.t.Helper()
+	c.say(publish(packet.AtLeastOnce, true, payload))
+	for {
+		switch p := c.hear().(type) {
+		case nil:
+			return 0xff
+		case *packet.Ack:
+			return p.Reason
+		}
+	}
+}
+
+// live publishes what needs no disk and waits until it comes.
+func live(t *testing.T, pub, sub *talker, payload string) {
+	t.Helper()
+	pub.say(publish(packet.AtMostOnce, false, payload))
+	for {
+		in := sub.hear()
+		if p, ok := in.(*packet.Publish); ok && string(p.Payload) == payload {
+			return
+		}
+		if in == nil {
+			t.Fatal("a message that needs no disk does not arrive")
+		}
+	}
+}
+
+// retained subscribes and returns the retained message that comes.
+func (c *talker) retained() string {
+	c.t.Helper()
+	c.say(&packet.Subscribe{PacketID: 1, Filters: []packet.Subscription{{Filter: "room/#"}}})
+	for {
+		switch p := c.hear().(type) {
+		case nil:
+			c.t.Fatal("the connection has ended")
+		case *packet.Publish:
+			return string(p.Payload)
+		}
+	}
+}
+
+// refusesWhatIsKept checks what a hub that cannot write does: it shows what was
+// kept, refuses what would have to be, in the words of each protocol, and serves
+// the rest.
+func refusesWhatIsKept(t *testing.T, h *running, why string) {
+	t.Helper()
+	sub := talk(t, h.mqtt, packet.V5, "listener")
+	if got := sub.retained(); got != "kept" {
+		t.Errorf("the retained message is %q", got)
+	}
+	pub := talk(t, h.mqtt, packet.V5, "sensor")
+	if got := answer(pub, "new"); got != packet.QuotaExceeded {
+		t.Errorf("PUBLISH of what would be kept is answered %v, want 0x97", got)
+	}
+	if got := answer(talk(t, h.mqtt, packet.V311, "old sensor"), "new"); got != 0xff {
+		t.Errorf("the connection of a client of 3.1.1 is not closed: %v", got)
+	}
+	live(t, pub, sub, "live")
+	page := ownersPage(t, h, "/")
+	for _, want := range []string{"Nothing new can be kept now.", why, "Hall lamp"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
+const hallLamp = `{"name": null, "unique_id": "hall_lamp", "state_topic": "home/hall/lamp/state",
+	"command_topic": "home/hall/lamp/set", "device": {"identifiers": ["hall_lamp"], "name": "Hall lamp"}}`
+
+// furnished starts a hub of a home with an owner, a device and a retained
+// message, and open to all.
+func furnished(t *testing.T, dir string) *running {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := call(t, "three small words", "user", "add", "Jo", "--role=owner", "--home=Elm Street", "--data", dir); code != 0 {
+		t.Fatal(stderr)
+	}
+	h := start(t, dir, "--allow-anonymous")
+	pub := talk(t, h.mqtt, packet.V5, "sensor")
+	pub.say(&packet.Publish{QoS: packet.AtLeastOnce, Retain: true, PacketID: 1, Topic: []byte("homeassistant/light/hall_lamp/config"), Payload: []byte(hallLamp)})
+	pub.hear()
+	if got := answer(pub, "kept"); got >= 0x80 {
+		t.Fatalf("PUBLISH is answered %v", got)
+	}
+	return h
+}
+
+// TestReadOnlyDisk starts on a disk that became read-only, as ext4 makes it on
+// an error, after a power cut: what was kept is shown, what would have to be
+// kept is refused, and it goes on by itself when the disk can be written again.
 func TestReadOnlyDisk(t *testing.T) {
 	disk := newFragileDisk(t)
 	dir := filepath.Join(disk.dir, "data")
-	h := start(t, dir)
+	h := furnished(t, dir)
+	h.stop(syscall.SIGKILL)
+	must(t, "mount", "-o", "remount,ro", disk.dir)
+
+	h = start(t, dir, "--allow-anonymous")
+	refusesWhatIsKept(t, h, "disk is read-only")
+	code, _, stderr := call(t, "", "mqtt", "add", "lamp", "--data", dir)
+	if code == 0 {
+		t.Errorf("a credential was made on a read-only disk: %s", stderr)
+	}
+	if code, took := h.stop(syscall.SIGTERM); code != 0 || took > 5*time.Second || !strings.Contains(h.stderr.String(), "read-only") {
+		t.Errorf("exit code %d after %v; the log: %s", code, took, h.stderr)
+	}
+
+	h = start(t, dir, "--allow-anonymous")
 	pub := talk(t, h.mqtt, packet.V5, "sensor")
-	pub.say(publish(packet.AtLeastOnce, true, "kept"))
-	pub.hear()
+	if got := answer(pub, "new"); got != packet.QuotaExceeded {
+		t.Errorf("PUBLISH is answered %v after another start, want 0x97", got)
+	}
+	must(t, "mount", "-o", "remount,rw", disk.dir)
+	for begun := time.Now(); answer(pub, "written") >= 0x80; time.Sleep(100 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatal("still refused")
+		}
+	}
+	for begun := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		if code, _, stderr := call(t, "", "mqtt", "add", "lamp", "--data", dir); code == 0 {
+			break
+		} else if time.Since(begun) > patience {
+			t.Fatalf("commands are not taken: %s", stderr)
+		}
+	}
+	if page := ownersPage(t, h, "/"); strings.Contains(page, "Nothing new can be kept") {
+		t.Error("the page still says that nothing can be kept")
+	}
+	h.stop(syscall.SIGKILL)
+	h = start(t, dir, "--allow-anonymous")
+	if got := talk(t, h.mqtt, packet.V5, "listener").retained(); got != "written" {
+		t.Errorf("the retained message came back as %q", got)
+	}
+	h.stop(syscall.SIGTERM)
+}
+
+// TestDiskTurnsReadOnly has the kernel make the disk read-only under a hub that
+// runs, as ext4 does when it finds an error.
+func TestDiskTurnsReadOnly(t *testing.T) {
+	disk := newFragileDisk(t)
+	dir := filepath.Join(disk.dir, "data")
+	h := furnished(t, dir)
+	must(t, "mount", "-o", "remount,abort", disk.dir)
+	for begun := time.Now(); !strings.Contains(ownersPage(t, h, "/"), "disk is read-only"); time.Sleep(100 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatal("the page does not say that the disk is read-only")
+		}
+	}
+	refusesWhatIsKept(t, h, "disk is read-only")
+	if code, took := h.stop(syscall.SIGTERM); code != 0 || took > 5*time.Second {
+		t.Errorf("exit code %d after %v", code, took)
+	}
+	h = start(t, dir, "--allow-anonymous") // as after a watchdog, still on that disk
+	refusesWhatIsKept(t, h, "disk is read-only")
 	h.stop(syscall.SIGTERM)
 
-	must(t, "mount", "-o", "remount,ro", disk.dir)
-	code, stdout, stderr := call(t, "", "--data", dir, "--mqtt", "127.0.0.1:0", "--http", "127.0.0.1:0", "--mdns=false")
-	lines := strings.SplitAfter(stderr, "\n")
-	sentence(t, "read-only disk", code, stdout, strings.Join(lines[max(0, len(lines)-2):], ""), dir, "read-only", "--data")
-
-	must(t, "mount", "-o", "remount,rw", disk.dir)
-	h = start(t, dir)
-	sub := talk(t, h.mqtt, packet.V5, "listener")
-	sub.say(&packet.Subscribe{PacketID: 1, Filters: []packet.Subscription{{Filter: "room/#"}}})
-	sub.hear()
-	if p, ok := sub.hear().(*packet.Publish); !ok || string(p.Payload) != "kept" {
-		t.Errorf("the retained message came back as %+v", p)
+	disk.mend()
+	h = start(t, dir, "--allow-anonymous")
+	if got := talk(t, h.mqtt, packet.V5, "listener").retained(); got != "kept" {
+		t.Errorf("the retained message came back as %q", got)
+	}
+	if got := answer(talk(t, h.mqtt, packet.V5, "sensor"), "new"); got >= 0x80 {
+		t.Errorf("PUBLISH is answered %v on a disk that was mended", got)
 	}
 	h.stop(syscall.SIGTERM)
 }
@@ -221,31 +366,41 @@ func written(t *testing.T, pid int) int64 {
 // saidToBeWritten reads from the settings what the hub has written.
 func saidToBeWritten(t *testing.T, h *running) float64 {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
+	page := ownersPage(t, h, "/settings")
+	m := regexp.MustCompile(`Written since the start</dt>\s*<dd>([\d.]+) (kB|MB|GB) in`).FindStringSubmatch(page)
+	if m == nil {
+		t.Fatalf("the settings do not say how much was written:\n%s", page)
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	browser := &http.Client{Jar: jar}
-	resp, err := browser.PostForm(h.web+"/login", url.Values{"name": {"Jo"}, "password": {"three small words"}})
-	if err != nil {
-		t.Fatal(err)
+	return n * map[string]float64{"kB": 1e3, "MB": 1e6, "GB": 1e9}[m[2]]
+}
+
+// ownersPage returns a page as Jo sees it.
+func ownersPage(t *testing.T, h *running, path string) string {
+	t.Helper()
+	if h.browser == nil {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.browser = &http.Client{Jar: jar, Timeout: patience}
+		resp, err := h.browser.PostForm(h.web+"/login", url.Values{"name": {"Jo"}, "password": {"three small words"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
 	}
-	resp.Body.Close()
-	if resp, err = browser.Get(h.web + "/settings"); err != nil {
+	resp, err := h.browser.Get(h.web + path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	page, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || resp.StatusCode != http.StatusOK || resp.Request.URL.Path != path {
+		t.Fatalf("%s: %s at %s, %v", path, resp.Status, resp.Request.URL, err)
 	}
-	m := regexp.MustCompile(`Written since the start</dt>\s*<dd>([\d.]+) (kB|MB|GB) in`).FindSubmatch(page)
-	if m == nil {
-		t.Fatalf("the settings do not say how much was written:\n%s", page)
-	}
-	n, err := strconv.ParseFloat(string(m[1]), 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n * map[string]float64{"kB": 1e3, "MB": 1e6, "GB": 1e9}[string(m[2])]
+	return string(page)
 }

@@ -63,6 +63,7 @@ type running struct {
 	started time.Duration // until the last start line
 	web     string        // URL
 	mqtt    string
+	browser *http.Client // signed in as the owner, once a page was asked for
 }
 
 // start runs a hub on free ports of the loopback interface and waits for its

@@ -121,6 +121,19 @@ func (d *fragileDisk) cut(h *running) {
 	must(t, "mount", "-o", "loop,noatime", d.image, d.dir)
 }
 
+// mend does what somebody does with a disk that has become read-only.
+func (d *fragileDisk) mend() {
+	d.t.Helper()
+	if err := unix.Unmount(d.dir, 0); err != nil {
+		d.t.Fatal(err)
+	}
+	out, err := exec.Command("e2fsck", "-f", "-y", d.image).CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() > 1) { // 1: errors were corrected
+		d.t.Fatalf("e2fsck: %v\n%s", err, out)
+	}
+	must(d.t, "mount", "-o", "loop,noatime", d.image, d.dir)
+}
+
 // TestPowerCut cuts the power of the hub and its disk. LAR_CUTS sets how many
 // times.
 func TestPowerCut(t *testing.T) {

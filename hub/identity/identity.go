@@ -17,12 +17,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"lar.home/mqtt"
 )
@@ -37,6 +39,9 @@ type Config struct {
 	Store Store
 	// Do runs a change as a turn and returns when it is on disk.
 	Do func(ctx context.Context, fn func(t *mqtt.Turn) error) error
+	// Ready says why nothing can be kept now, or nil; nil is always. Who signs
+	// in then is let in all the same, and stays in until the next start.
+	Ready func() error
 	// File is where a copy of people and credentials is kept beside the
 	// store, for the day the store cannot be read. Empty: nowhere.
 	File string
@@ -60,7 +65,7 @@ type Directory struct {
 
 	completing atomic.Bool // an older credential is being completed
 
-	unsaved []mqtt.Write // of Load: what the store does not have yet
+	unsaved []mqtt.Write // what the store does not have yet; of who holds the token of changing
 }
 
 // state is everything a Directory knows. It is never changed, only replaced.
@@ -114,15 +119,38 @@ func Load(cfg Config) (*Directory, error) {
 }
 
 // Save makes durable what Load had to make up or to recover, and brings the
-// file beside the store up to date. It is called once, before anything changes.
+// file beside the store up to date. It is called before anything changes, and
+// again if it failed: what it could not save is saved with the next change.
 func (d *Directory) Save(ctx context.Context) error {
-	return d.change(ctx, func(*state) ([]mqtt.Write, error) { return d.unsaved, nil })
+	return d.change(ctx, func(*state) ([]mqtt.Write, error) { return nil, nil })
 }
 
 // change replaces the state by what edit makes of a copy of it, in a turn that
 // writes what edit returns. One change is made at a time, so edit may take its
 // time; the turn itself only writes.
 func (d *Directory) change(ctx context.Context, edit func(s *state) ([]mqtt.Write, error)) error {
+	return d.edit(ctx, false, edit)
+}
+
+// changeNow is change for what is worth doing also while nothing can be kept:
+// it does not wait for a disk that hangs either.
+func (d *Directory) changeNow(ctx context.Context, edit func(s *state) ([]mqtt.Write, error)) error {
+	short, cancel := context.WithTimeout(ctx, nowWithin)
+	defer cancel()
+	err := d.edit(short, d.cfg.Ready != nil && d.cfg.Ready() != nil, edit)
+	if errors.Is(err, errUnderWay) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// nowWithin is how long changeNow waits for the disk.
+const nowWithin = 2 * time.Second
+
+// errUnderWay reports a change that was made and is not known to be on disk.
+var errUnderWay = errors.New("the disk has not answered yet")
+
+func (d *Directory) edit(ctx context.Context, inMemory bool, edit func(s *state) ([]mqtt.Write, error)) error {
 	select {
 	case d.changing <- struct{}{}:
 		defer func() { <-d.changing }()
@@ -134,6 +162,12 @@ func (d *Directory) change(ctx context.Context, edit func(s *state) ([]mqtt.Writ
 	if err != nil {
 		return err
 	}
+	writes = append(d.unsaved[:len(d.unsaved):len(d.unsaved)], writes...)
+	if inMemory {
+		d.unsaved = writes
+		d.state.Store(next)
+		return nil
+	}
 	if len(writes) > 0 {
 		err = d.cfg.Do(ctx, func(t *mqtt.Turn) error {
 			for _, w := range writes {
@@ -142,9 +176,13 @@ func (d *Directory) change(ctx context.Context, edit func(s *state) ([]mqtt.Writ
 			d.state.Store(next)
 			return nil
 		})
+		if err != nil && ctx.Err() != nil && d.state.Load() == next {
+			err = fmt.Errorf("%w: %w", errUnderWay, err)
+		}
 		if err != nil {
 			return err
 		}
+		d.unsaved = nil
 	}
 	if d.cfg.File != "" {
 		if err := d.state.Load().writeFile(d.cfg.File); err != nil {

@@ -697,3 +697,51 @@ func TestStoredHashOfOthers(t *testing.T) {
 		}
 	}
 }
+
+// TestSignInWithoutDisk lets people in while nothing can be kept, and makes up
+// for it with the next change that can.
+func TestSignInWithoutDisk(t *testing.T) {
+	h := newHouse()
+	var full error
+	ready := func(cfg *Config) {
+		cfg.Ready = func() error { return full }
+		cfg.Do = func(ctx context.Context, fn func(*mqtt.Turn) error) error {
+			if full != nil {
+				return full
+			}
+			return h.do(ctx, fn)
+		}
+	}
+	d := h.open(t, "", ready)
+	if _, err := d.FirstRun(t.Context(), "Home", "Jo", goodPassword); err != nil {
+		t.Fatal(err)
+	}
+	full = errors.New("disk is read-only")
+	token, err := d.SignIn(t.Context(), "Jo", goodPassword, phone)
+	if err != nil {
+		t.Fatalf("SignIn while nothing can be kept: %v", err)
+	}
+	if who, ok := d.Who(token); !ok || who.Name != "Jo" {
+		t.Errorf("the token is of %+v, %v", who, ok)
+	}
+	if _, err := d.AddCredential(t.Context(), "lamp"); err == nil {
+		t.Error("a credential was made that is not kept")
+	}
+	if _, ok := h.open(t, "", ready).Who(token); ok {
+		t.Error("the sign-in was written")
+	}
+	full = nil
+	if _, err := d.AddCredential(t.Context(), "lamp"); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := h.open(t, "", ready).Who(token); !ok {
+		t.Error("the sign-in was not written with the next change")
+	}
+	full = errors.New("disk is read-only")
+	if err := d.SignOut(t.Context(), token); err != nil {
+		t.Errorf("SignOut while nothing can be kept: %v", err)
+	}
+	if _, ok := d.Who(token); ok {
+		t.Error("the sign-in goes on after the sign-out")
+	}
+}

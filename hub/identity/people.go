@@ -132,7 +132,7 @@ func (d *Directory) SignIn(ctx context.Context, name, password string, from neti
 	if err != nil {
 		return "", err
 	}
-	err = d.change(ctx, func(s *state) ([]mqtt.Write, error) {
+	err = d.changeNow(ctx, func(s *state) ([]mqtt.Write, error) {
 		p := s.people[name]
 		if p == nil || p.Password != stored {
 			return nil, ui.ErrWrongPassword // changed since it was verified
@@ -148,7 +148,7 @@ func (d *Directory) SignIn(ctx context.Context, name, password string, from neti
 // SignOut ends what a token was given for.
 func (d *Directory) SignOut(ctx context.Context, token string) error {
 	hash := tokenHash(sha256.Sum256([]byte(token)))
-	return d.change(ctx, func(s *state) ([]mqtt.Write, error) {
+	return d.changeNow(ctx, func(s *state) ([]mqtt.Write, error) {
 		if s.signIns[hash] == nil {
 			return nil, nil
 		}

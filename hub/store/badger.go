@@ -83,6 +83,11 @@ type badgerBackend struct {
 	groups  chan applied
 	arena   []byte
 	entries []badger.Entry
+
+	// writable, if not nil, says why nothing can be written, or nil. It is
+	// asked first: Badger writes through memory maps, and a kernel may end a
+	// process that does so on a disk that has become read-only.
+	writable func() error
 }
 
 type applied struct {
@@ -119,6 +124,11 @@ func (b *badgerBackend) commit(g group) (err error) {
 			b.entries = nil
 		}
 	}()
+	if b.writable != nil {
+		if err := b.writable(); err != nil {
+			return err
+		}
+	}
 	if len(g.writes) >= int(b.db.MaxBatchCount()) || g.size >= int(b.db.MaxBatchSize()) {
 		return b.commitLarge(g)
 	}

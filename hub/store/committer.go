@@ -49,6 +49,12 @@ const (
 
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 2 * time.Second
+	failedSaid = time.Minute // the same failure again is logged after this
+
+	// While the disk does not take anything, for weeks perhaps, turns that
+	// were not refused (what ends, what is forgotten) wait in memory. From so
+	// many writes on they become one turn that has the last of each key.
+	mergeFrom = 4 * groupWrites
 )
 
 var errClosed = errors.New("store is closed")
@@ -83,6 +89,10 @@ type committer struct {
 	submitted uint64 // the number of the last turn given
 	soon      int    // how many of turns are soon
 	size      int    // of turns
+	writes    int    // of turns
+	mergeAt   int    // writes from which turns that wait for long are merged
+	said      string // the failure last logged
+	saidAt    time.Time
 	lazy      lazies
 	closing   bool
 	durableFn func(uint64)
@@ -97,6 +107,7 @@ func newCommitter(b backend, log *slog.Logger) *committer {
 		stopped: make(chan struct{}),
 		abandon: make(chan struct{}),
 		start:   time.Now(),
+		mergeAt: mergeFrom,
 	}
 	c.lazy.init()
 	go c.run()
@@ -127,8 +138,12 @@ func (c *committer) submit(t turn) {
 	first := len(c.turns) == 0
 	c.turns = append(c.turns, t)
 	c.size += t.size
+	c.writes += len(t.writes)
 	if t.soon {
 		c.soon++
+	}
+	if c.writes >= c.mergeAt && t.at.Sub(c.turns[0].at) > waitingAge {
+		c.merge()
 	}
 	full := len(c.turns) >= groupWrites || c.size >= groupBytes
 	c.waiting.Add(int64(t.size))
@@ -138,6 +153,40 @@ func (c *committer) submit(t turn) {
 	if t.soon || full || first {
 		c.nudge()
 	}
+}
+
+// merge makes one turn of all that wait. They become durable together then,
+// which is no less than what they were given for.
+func (c *committer) merge() {
+	last := make(map[string]int, len(c.turns))
+	n := 0
+	for _, t := range c.turns {
+		for _, w := range t.writes {
+			last[string(w.Key)] = n
+			n++
+		}
+	}
+	merged := turn{number: c.turns[len(c.turns)-1].number, at: c.turns[0].at, soon: c.soon > 0}
+	merged.writes = make([]mqtt.Write, 0, len(last))
+	n = 0
+	for _, t := range c.turns {
+		for _, w := range t.writes {
+			if last[string(w.Key)] == n {
+				size, big := weigh(w)
+				merged.size += size
+				merged.big += big
+				merged.writes = append(merged.writes, w)
+			}
+			n++
+		}
+		c.waiting.Add(-int64(t.size))
+		c.big.Add(-int64(t.big))
+	}
+	c.waiting.Add(int64(merged.size))
+	c.big.Add(int64(merged.big))
+	c.turns = append([]turn(nil), merged)
+	c.size, c.writes, c.soon = merged.size, len(merged.writes), min(c.soon, 1)
+	c.mergeAt = max(mergeFrom, 2*c.writes)
 }
 
 // giveLazy merges lazy writes. It never blocks.
@@ -347,6 +396,7 @@ func (c *committer) takeTurns(b *batch, lazyDue bool) {
 		}
 	}
 	c.size -= size
+	c.writes -= writes
 	rest := copy(c.turns, c.turns[n:])
 	clear(c.turns[rest:])
 	c.turns = c.turns[:rest]
@@ -419,7 +469,14 @@ func (c *committer) failed(b *batch, err error, retry time.Duration) {
 	c.mu.Lock()
 	c.stats.Failures++
 	c.stats.LastError = err
+	again := err.Error() == c.said && time.Since(c.saidAt) < failedSaid
+	if !again {
+		c.said, c.saidAt = err.Error(), time.Now()
+	}
 	c.mu.Unlock()
+	if again {
+		return
+	}
 	c.log.Error("store: commit failed, will be tried again", "err", err, "in", retry,
 		"turns", len(b.turns), "writes", len(b.group.writes))
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 )
 
 // opensTried is how often an open may be begun and not finished before the
@@ -42,11 +44,8 @@ func (s *Store) openDatabase() error {
 		return nil
 	}
 	err = brief(err)
-	if outside(err) {
-		return fmt.Errorf("data folder %s: %w", s.options.Dir, err)
-	}
-	if err := writable(s.options.Dir); err != nil {
-		return fmt.Errorf("data folder %s cannot be written: %w", s.options.Dir, err)
+	if errno := outside(err); errno != nil {
+		return fmt.Errorf("%s: %w", strings.TrimSuffix(err.Error(), ": "+errno.Error()), errno)
 	}
 	if err := s.rescue(dir, options, err); err != nil {
 		return err
@@ -96,12 +95,15 @@ func (s *Store) rescue(dir string, options badger.Options, why error) error {
 	if err != nil {
 		return fmt.Errorf("make a fresh database: %w", brief(err))
 	}
-	salvage := salvage{dir: dir, log: s.log}
-	if err := salvage.run(options, db); err != nil {
-		salvage.loses("the rest cannot be read", "err", brief(err))
+	records, lost, err := salvage(dir, options, s.log, db)
+	if err != nil {
+		return fmt.Errorf("read the damaged database: %w", err)
 	}
 	if err := db.Close(); err != nil {
 		return fmt.Errorf("close the fresh database: %w", brief(err))
+	}
+	if err := (Report{Folder: dir, Rescued: records, Lost: lost}).Save(); err != nil {
+		s.log.Warn("store: no report of the damage", "err", err)
 	}
 	aside, err := setAside(dir, time.Now())
 	if err != nil {
@@ -111,9 +113,24 @@ func (s *Store) rescue(dir string, options badger.Options, why error) error {
 		return err
 	}
 	s.setAside = append(s.setAside, aside)
-	s.rescued, s.lost = salvage.records, salvage.lost
+	s.rescued, s.lost = records, lost
 	s.log.Error("store: damaged database set aside", "as", aside, "records kept", s.rescued, "places lost", s.lost)
 	return nil
+}
+
+// salvage copies what can be read of a database, and returns how many records
+// this was, and how many records, blocks and files could not be read.
+func salvage(dir string, options badger.Options, log *slog.Logger, into *badger.DB) (records, lost int, err error) {
+	options.Dir, options.ValueDir = dir, dir
+	v, err := newView(dir, options, log)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer v.close()
+	if records, err = v.salvage(into); err != nil {
+		v.loses("the rest cannot be read", "err", err)
+	}
+	return records, int(v.lost.Load()), nil
 }
 
 // finishRescue puts the fresh database in place if the old one is out of it.
@@ -130,23 +147,26 @@ func finishRescue(dir string) error {
 }
 
 // outside tells whether an error is none of the database's: it would meet a
-// fresh one too. Badger hands on the text of errors only.
-func outside(err error) bool {
-	for _, text := range []string{
-		"permission denied", "operation not permitted", "read-only file system", "no space left",
-		"too many open files", "cannot allocate memory", "disk quota exceeded",
+// fresh one too. Badger hands on the text of errors only; outside gives back
+// what the text says.
+func outside(err error) error {
+	for _, errno := range []unix.Errno{
+		unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EDQUOT,
 	} {
-		if strings.Contains(err.Error(), text) {
-			return true
+		if strings.Contains(err.Error(), errno.Error()) {
+			return errno
 		}
 	}
-	return false
+	return nil
 }
+
+// asideMark stands in the name of a database that was set aside.
+const asideMark = ".broken-"
 
 // setAside renames a damaged database. Nothing of it is ever deleted here:
 // somebody may be able to read more of it than we are.
 func setAside(dir string, now time.Time) (string, error) {
-	base := dir + ".broken-" + now.UTC().Format("20060102-150405")
+	base := dir + asideMark + now.UTC().Format("20060102-150405")
 	for i := 1; ; i++ {
 		aside := base
 		if i > 1 {

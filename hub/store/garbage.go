@@ -22,6 +22,9 @@ func (s *Store) collectGarbage() {
 			return
 		case <-tick.C:
 		}
+		if s.Unwritable() != nil {
+			continue
+		}
 		if err := s.collectOnce(); err != nil {
 			s.log.Error("store: garbage of large values", "err", brief(err))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -24,28 +25,54 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("data folder %s is in use by another Lar (process %d)", e.Dir, e.PID)
 }
 
-// lock takes the lock file at path, which the kernel gives back when the
+func lockFile(dir string) string { return filepath.Join(dir, "lock") }
+
+// lock takes the lock file of a data folder, which the kernel gives back when the
 // process ends in whatever way. The file names its holder; it is never removed,
 // or two processes could hold two files of one name.
-func lock(dir, path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(lockFile(dir), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		holder, _ := io.ReadAll(io.LimitReader(f, 20))
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder)))
-		f.Close()
-		return nil, &LockedError{Dir: dir, PID: pid}
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+	if err := take(dir, f); err != nil {
+		return nil, err
 	}
 	// The name is a courtesy: a full disk must not stop the start here.
 	if f.Truncate(0) == nil {
 		fmt.Fprintln(f, os.Getpid())
 	}
 	return f, nil
+}
+
+// lockReadOnly takes the lock of a folder in which no file can be made: the
+// lock file if there is one, or else the folder itself.
+func lockReadOnly(dir string) (*os.File, error) {
+	f, err := os.Open(lockFile(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = os.Open(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := take(dir, f); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// take locks f, or closes it.
+func take(dir string, f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		holder, _ := io.ReadAll(io.LimitReader(f, 20))
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder)))
+		f.Close()
+		return &LockedError{Dir: dir, PID: pid}
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return nil
 }

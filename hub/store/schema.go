@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -35,7 +36,7 @@ func (e *SchemaError) Error() string {
 // there are migrations.
 func (s *Store) migrate(migrations []migration) error {
 	known := 1 + len(migrations)
-	version, err := s.schema()
+	version, err := s.schema(s.own)
 	if err != nil {
 		return err
 	}
@@ -60,11 +61,11 @@ func (s *Store) migrate(migrations []migration) error {
 	return nil
 }
 
-// schema returns the version of the database, 0 if it is new. If the record
+// schema returns the version of the database that is read, 0 if it is new. If the record
 // is damaged, records are taken to be of version 1: their own format byte
 // tells whether they can be read.
-func (s *Store) schema() (int, error) {
-	value, err := s.own(schemaKey)
+func (s *Store) schema(read func(key []byte) ([]byte, error)) (int, error) {
+	value, err := read(schemaKey)
 	if err != nil {
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			return 0, nil
@@ -96,6 +97,21 @@ func (s *Store) own(key []byte) (value []byte, err error) {
 		}
 		_, value, err = decodeRecord(key, record)
 		return err
+	})
+	return value, err
+}
+
+// own is that of a store.
+func (v *view) own(key []byte) (value []byte, err error) {
+	err = badger.ErrKeyNotFound
+	v.scan(key, func(e entry) bool {
+		if bytes.Equal(e.key, key) {
+			var record []byte
+			if record, err = v.record(e); err == nil {
+				_, value, err = decodeRecord(key, record)
+			}
+		}
+		return false
 	})
 	return value, err
 }

@@ -71,6 +71,7 @@ type spaceGuard struct {
 	free     atomic.Uint64
 	wrote    atomic.Int64  // bytes since the last look
 	hurry    chan struct{} // of capacity 1: look now
+	idle     func() bool   // nothing can be written at all; nil for never
 }
 
 // lookAfter is how many bytes are committed before the space is looked at
@@ -90,21 +91,32 @@ func (g *spaceGuard) count(n int) {
 	}
 }
 
-// newSpaceGuard looks at the space before the database is opened, and gives
-// the ballast up if opening might need it.
-func newSpaceGuard(dir string, set Space, log *slog.Logger) (*spaceGuard, error) {
-	g := &spaceGuard{dir: dir, set: set, log: log, hurry: make(chan struct{}, 1)}
+func newSpaceGuard(dir string, set Space, log *slog.Logger) *spaceGuard {
+	return &spaceGuard{dir: dir, set: set, log: log, hurry: make(chan struct{}, 1)}
+}
+
+// enough looks at the space before the database is opened, and gives the
+// ballast up if opening might need it. It returns a [*FullError] if there is
+// too little to open it.
+func (g *spaceGuard) enough() error {
 	g.look()
 	if g.critical.Load() {
-		if err := os.Remove(g.ballast()); err == nil {
-			log.Warn("store: disk is almost full, ballast given up", "free", g.free.Load())
-			g.look()
-		}
+		g.giveUpBallast()
 	}
-	if free := g.free.Load(); free < set.Minimum {
-		return nil, &FullError{Dir: dir, Free: free}
+	if free := g.free.Load(); free < g.set.Minimum {
+		return &FullError{Dir: g.dir, Free: free}
 	}
-	return g, nil
+	return nil
+}
+
+// giveUpBallast removes the ballast, if there is one.
+func (g *spaceGuard) giveUpBallast() bool {
+	if os.Remove(g.ballast()) != nil {
+		return false
+	}
+	g.log.Warn("store: disk is almost full, ballast given up", "free", g.free.Load())
+	g.look()
+	return true
 }
 
 func (g *spaceGuard) ballast() string { return filepath.Join(g.dir, "ballast") }
@@ -159,6 +171,9 @@ func (g *spaceGuard) run(stop <-chan struct{}) {
 // keepBallast makes the ballast if it is missing and would not itself make
 // space low.
 func (g *spaceGuard) keepBallast(stop <-chan struct{}) {
+	if g.idle != nil && g.idle() {
+		return
+	}
 	if g.set.Ballast < 0 || g.free.Load() < g.set.Low+uint64(g.set.Ballast) {
 		return
 	}

@@ -79,12 +79,27 @@ func TestSpaceGuard(t *testing.T) {
 	shut(t, s)
 
 	free.Store(99)
-	_, err := Open(o)
-	if full, ok := errors.AsType[*FullError](err); !ok || full.Free != 99 {
-		t.Errorf("Open of a full disk: %v, want a FullError", err)
+	s = open(t, o) // too little to open the database: it is read
+	if full, ok := errors.AsType[*FullError](s.Ready()); !ok || full.Free != 99 {
+		t.Errorf("Ready() = %v of a full disk, want a FullError", s.Ready())
 	}
+	if got := contents(t, s, "", ""); got != "a=1" {
+		t.Errorf("records %q on a full disk", got)
+	}
+	s.Submit(1, []mqtt.Write{set("b", "1")}, true)
 	free.Store(5000)
-	open(t, o) // nothing was left locked
+	eventually(t, "ready again", func() bool { return s.Ready() == nil })
+	commit(t, s, 2, set("c", "1"))
+	if got := contents(t, s, "", ""); got != "a=1 b=1 c=1" {
+		t.Errorf("records %q when there is space again", got)
+	}
+	shut(t, s)
+
+	free.Store(99)
+	o.Dir = t.TempDir()
+	if _, err := Open(o); !full(err) {
+		t.Errorf("Open of an empty folder on a full disk: %v, want a FullError", err)
+	}
 }
 
 // TestSpaceOfAFastWriter: much that is written is looked after at once.

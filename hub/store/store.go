@@ -15,11 +15,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"lar.home/mqtt"
 )
@@ -58,7 +58,8 @@ type Options struct {
 	Log   *slog.Logger
 	Space Space
 
-	migrations []migration // in place of those of the package, for tests
+	migrations []migration            // in place of those of the package, for tests
+	try        func(dir string) error // says why no file can be made in dir; for tests
 }
 
 // A Store is an open data folder. Its methods may be called from any
@@ -71,6 +72,7 @@ type Store struct {
 	disk      *diskSync
 	backend   *badgerBackend
 	committer *committer
+	folder    folder
 	space     *spaceGuard
 	setAside  []string
 	rescued   int
@@ -85,8 +87,9 @@ type Store struct {
 }
 
 // Open opens the data folder, makes it if it is missing, and brings it to the
-// present schema. A folder in use is a [*LockedError], one without room a
-// [*FullError], one of a newer Lar a [*SchemaError]; damage is no error.
+// present schema. A folder in use is a [*LockedError], one of a newer Lar a
+// [*SchemaError]; damage is no error. A folder that cannot be written is read,
+// if there is something in it, and Unwritable says so until it can be.
 func Open(o Options) (*Store, error) {
 	if err := platform(intBits); err != nil {
 		return nil, err
@@ -101,47 +104,87 @@ func Open(o Options) (*Store, error) {
 	if o.migrations == nil {
 		o.migrations = migrations
 	}
+	if o.try == nil {
+		o.try = writable
+	}
 	o.Space = o.Space.withDefaults()
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data folder: %w", err)
-	}
 	s := &Store{options: o, log: o.Log, stop: make(chan struct{})}
-	var err error
-	if s.lock, err = lock(o.Dir, filepath.Join(o.Dir, "lock")); err != nil {
+	s.damaged.log = s.log
+	s.folder.resumed.L = &s.folder.mu
+	s.space = newSpaceGuard(o.Dir, o.Space, s.log)
+	s.space.idle = func() bool { return s.Unwritable() != nil }
+	s.io = newIOCounter()
+	if err := s.openFolder(); err != nil {
+		s.lock.Close() // of a nil file: no harm
 		return nil, err
 	}
-	if err := s.open(); err != nil {
-		if s.disk != nil {
-			s.disk.close()
-		}
-		if s.db != nil {
-			s.db.Close()
-		}
-		s.lock.Close()
-		return nil, err
+	s.committer = newCommitter(folderBackend{s}, s.log)
+	s.beside.Go(func() { s.space.run(s.stop) })
+	s.beside.Go(func() { s.collectGarbage() })
+	if s.options.Sync == SyncInterval {
+		s.beside.Go(func() { s.syncRegularly() })
 	}
+	go s.watchFolder()
 	return s, nil
 }
 
-func (s *Store) open() error {
-	var err error
-	if s.space, err = newSpaceGuard(s.options.Dir, s.options.Space, s.log); err != nil {
-		return err
+// openFolder opens the database, or reads it if nothing can be written.
+func (s *Store) openFolder() error {
+	err := os.MkdirAll(s.options.Dir, 0o700)
+	if err != nil {
+		err = fmt.Errorf("make data folder: %w", err)
+	} else if s.lock, err = lock(s.options.Dir); err == nil {
+		s.space.look()
+		if err = s.folderWritable(); full(err) && s.space.giveUpBallast() {
+			err = s.folderWritable()
+		}
+		if err == nil {
+			if err = s.openWritable(); err == nil {
+				go s.backend.run()
+				return nil
+			}
+		}
 	}
-	s.io = newIOCounter()
+	if unwritable(err) {
+		return s.openReadOnly(err)
+	}
+	return err
+}
+
+// openWritable opens the database for writing.
+func (s *Store) openWritable() (err error) {
+	defer func() {
+		if err != nil {
+			s.closeDatabase()
+		}
+	}()
+	if s.lock.Name() == s.options.Dir { // no lock file could be made before
+		l, err := lock(s.options.Dir)
+		if err != nil {
+			return err
+		}
+		s.lock.Close()
+		s.lock = l
+	}
+	if s.folder.probe == nil {
+		if s.folder.probe, err = os.OpenFile(lockFile(s.options.Dir), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+			return err
+		}
+	}
 	if err := s.openDatabase(); err != nil {
 		return err
 	}
 	if s.disk, err = newDiskSync(s.db.Opts().Dir); err != nil {
 		return err
 	}
-	if s.backend = newBadgerBackend(s.db, nil, s.space.count); s.options.Sync == SyncAlways {
+	s.backend = newBadgerBackend(s.db, nil, s.space.count)
+	s.backend.writable = s.stillWritable
+	if s.options.Sync == SyncAlways {
 		s.backend.disk = s.disk
 	}
 	if err := s.migrate(s.options.migrations); err != nil {
 		return err
 	}
-	s.damaged.log = s.log
 	damaged, err := s.backend.finishLarge()
 	if err != nil {
 		return err
@@ -149,14 +192,18 @@ func (s *Store) open() error {
 	if damaged > 0 {
 		s.damaged.add(largePrefix, errDamaged)
 	}
-	go s.backend.run()
-	s.committer = newCommitter(s.backend, s.log)
-	s.beside.Go(func() { s.space.run(s.stop) })
-	s.beside.Go(func() { s.collectGarbage() })
-	if s.options.Sync == SyncInterval {
-		s.beside.Go(func() { s.syncRegularly() })
-	}
 	return nil
+}
+
+// closeDatabase takes an open back that came to nothing.
+func (s *Store) closeDatabase() {
+	if s.disk != nil {
+		s.disk.close()
+	}
+	if s.db != nil {
+		s.db.Close()
+	}
+	s.disk, s.db, s.backend = nil, nil, nil
 }
 
 // Scan visits committed records as mqtt.Store says. It shows the moment at
@@ -167,6 +214,11 @@ func (s *Store) Scan(prefix, from []byte, fn func(key, value []byte) bool) error
 			return nil
 		}
 		from = nil
+	}
+	if v := s.useView(); v != nil {
+		defer s.doneView()
+		s.scanView(v, prefix, from, fn)
+		return nil
 	}
 	err := s.db.View(func(txn *badger.Txn) error {
 		// Values lie beside their keys, so there is nothing to fetch ahead.
@@ -213,6 +265,9 @@ func (s *Store) Lazy(writes []mqtt.Write) { s.committer.giveLazy(writes) }
 
 // Ready says why no new durable work can be taken, or nil.
 func (s *Store) Ready() error {
+	if err := s.Unwritable(); err != nil {
+		return err
+	}
 	if err := s.committer.ready(); err != nil {
 		return err
 	}
@@ -236,7 +291,8 @@ func (s *Store) SetAside() []string { return s.setAside }
 
 // Rescued returns how many records Open copied out of a database that it set
 // aside, and how many records, or blocks and files of records, it could not
-// read. Both are 0 if nothing was set aside.
+// read. Both are 0 if nothing was set aside. Of a folder that cannot be written
+// nothing is copied, and what cannot be read is said.
 func (s *Store) Rescued() (records, lost int) { return s.rescued, s.lost }
 
 // Close commits what waits, lazy writes too, and closes the folder. If the
@@ -249,6 +305,9 @@ func (s *Store) Close(ctx context.Context) error {
 
 func (s *Store) close(ctx context.Context) error {
 	close(s.stop)
+	if s.Unwritable() != nil {
+		return s.closeReadOnly(ctx)
+	}
 	if err := s.committer.close(ctx); err != nil {
 		return err // the lock stays: the database is still open
 	}
@@ -277,10 +336,14 @@ func (s *Store) syncRegularly() {
 		case <-tick.C:
 		}
 		groups := s.Stats().Groups
-		if groups == synced {
+		if groups == synced || s.Unwritable() != nil {
 			continue
 		}
 		if err := s.disk.sync(true); err != nil {
+			if errors.Is(err, unix.EROFS) {
+				s.mayWrite(err)
+				continue
+			}
 			s.log.Error("store: sync failed", "err", brief(err))
 			continue
 		}

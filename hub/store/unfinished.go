@@ -11,13 +11,22 @@ import (
 // although nobody was told that it is durable; applied, it would put a value
 // that cannot be read in the place of one that can.
 func dropUnfinished(dir string) error {
+	path, from, err := unfinished(dir)
+	if err != nil || path == "" {
+		return err
+	}
+	return blankFrom(path, from)
+}
+
+// unfinished returns the log in which that transaction stands and where it
+// begins, or no path.
+func unfinished(dir string) (path string, from int, err error) {
 	logs, err := numberedFiles(dir, ".mem")
 	if err != nil {
-		return err
+		return "", 0, err
 	}
 	var newest walk
 	var version uint64
-	var path string
 	for _, p := range logs {
 		log, err := os.ReadFile(p)
 		if err != nil || len(log) < logHeader {
@@ -45,9 +54,9 @@ func dropUnfinished(dir string) error {
 		if whole && !unwritten(value, int(at.offset)) {
 			continue // damage: a write that was cut short leaves sectors blank
 		}
-		return blankFrom(path, newest.from)
+		return path, newest.from, nil
 	}
-	return nil
+	return "", 0, nil
 }
 
 // blankFrom overwrites the rest of a file with zeros.

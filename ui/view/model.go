@@ -33,7 +33,10 @@ type Page struct {
 }
 
 // A Trouble is something that the owner should look after.
-type Trouble struct{ Title, Text string }
+type Trouble struct {
+	Title, Text string
+	Dismiss     string // where a form is sent that ends it; empty for none
+}
 
 // A Notice tells what came of the last thing somebody did.
 type Notice struct {
