@@ -33,6 +33,7 @@ const (
 	MaxDepth      = 5         // of nested conditions
 	MaxActions    = 200       // of a rule, nested ones included
 	MaxNested     = 8         // of nested actions
+	MaxPriority   = 100       // of a rule, and the least is its negative
 	MaxRounds     = 100       // of a repeat that says nothing else
 	MaxVariables  = 50        // of a rule
 	MaxArgs       = 20        // of a command

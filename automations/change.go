@@ -61,6 +61,7 @@ func (e *Engine) SaveAnd(t *mqtt.Turn, given Rule, by string, basedOn int, fate 
 	t.Write(versionKey(r.id, def.Version), encode(&versionRecord{Format: format, Rule: &def}))
 	e.dropVersions(t, r)
 	r.declare(&def)
+	e.precompile(&def)
 	e.setTriggers(t, r, &def, wasLive)
 	if !r.enabled {
 		e.stopAll(t, r, "The automation was switched off by "+clip(by)+".")
@@ -116,6 +117,7 @@ func (e *Engine) setTriggers(t *mqtt.Turn, r *rule, def *Rule, wasLive bool) {
 	for j := range before {
 		if !taken[j] {
 			e.cancel(before[j].deadline)
+			forgetTopics(t, r, old, j, before[j].topics)
 		}
 		if before[j].known && (j >= len(from) || from[j] != j) {
 			t.Write(key(recMemory, r.id, byte(j)), nil)
@@ -307,6 +309,7 @@ func (e *Engine) purge(t *mqtt.Turn) {
 		t.Write(key(recNotRun, id, byte(slot)), nil)
 	}
 	t.Write(key(recVariables, id), nil)
+	t.Write(key(recLimit, id), nil)
 	for slot := range oldest.origins {
 		t.Write(key(recOrigin, id, byte(slot)), nil)
 	}

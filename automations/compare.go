@@ -112,7 +112,7 @@ func (r *Rule) FormEditable() bool {
 			return false
 		}
 		if m := t.Message; m != nil {
-			if _, captures := plainFilter(m.Filter); len(captures) > 0 {
+			if _, captures := plainFilter(m.Filter); len(captures) > 0 || m.Path != "" || m.On != "" || m.Retained != nil || m.Settle != 0 {
 				return false
 			}
 		}
@@ -120,17 +120,20 @@ func (r *Rule) FormEditable() bool {
 			return false
 		}
 	}
-	if r.Mode == Queued || r.Per != "" || r.CatchUp != "" || len(r.Variables) > 0 {
+	if r.Mode == Queued || r.Per != "" || r.CatchUp != "" || len(r.Variables) > 0 || r.Priority != 0 || r.Limit != nil {
 		return false
 	}
 	for i := range r.Actions {
 		a := &r.Actions[i]
-		if a.Publish == nil && a.Command == nil && (a.Wait == nil || a.Wait.For == 0 && a.Wait.Until != nil) || a.OnError != "" {
+		if a.Publish == nil && a.Command == nil && (a.Wait == nil || a.Wait.For == 0) || a.OnError != "" {
+			return false
+		}
+		if a.Publish != nil && a.Publish.Expiry != 0 || a.Command != nil && (a.Command.Entity == "" || a.Command.Worth != 0) {
 			return false
 		}
 	}
 	for _, c := range r.Conditions {
-		if c.Trigger != nil || c.Sun != nil || c.Expr != "" {
+		if c.Trigger != nil || c.Sun != nil || c.Expr != "" || c.Home != nil || c.Rule != nil {
 			return false
 		}
 		if s := c.State; s != nil && (s.For != 0 || !simple(s.Op, s.Values, s.And)) {

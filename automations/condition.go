@@ -79,6 +79,10 @@ func (s *scene) one(c *Condition, seen []Seen, depth int) (Result, []Seen) {
 		result, value = s.sun(c.Sun)
 	case c.Expr != "":
 		result, value = s.expression(c.Expr)
+	case c.Home != nil:
+		result, value = s.whoIsHome(c.Home)
+	case c.Rule != nil:
+		result, value = s.ruleIs(c.Rule)
 	case c.All != nil:
 		result, seen = s.all(c.All, seen, depth+1)
 	case c.Any != nil:

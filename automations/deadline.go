@@ -18,9 +18,9 @@ type deadline struct {
 	wall    time.Time
 	trusted bool
 
-	waiting *waiting // whose wait it ends, or
-	rule    *rule    // whose
-	trigger int      // trigger holds until then
+	waiting *thread // whose wait it ends, or
+	rule    *rule   // whose
+	trigger int     // trigger holds until then
 
 	order uint64 // of being made, for those that are due at once
 	at    int    // in the heap; -1 when not in it
@@ -128,10 +128,10 @@ func (e *Engine) followClock(t *mqtt.Turn) {
 		d.wall, d.trusted = wall, true
 		if w := d.waiting; w != nil {
 			w.copyRun()
-			if n := len(w.run.Actions); n > 0 {
-				w.run.Actions[n-1].Planned = wall
+			if w.step > 0 {
+				w.run.Actions[w.step-1].Planned = wall
 			}
-			e.keepWaiting(t, w)
+			e.keepWaiting(t, w.waiting)
 			e.showRun(w.rule, w.run)
 		} else {
 			e.keepMemory(t, d.rule, d.trigger)

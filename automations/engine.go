@@ -1,7 +1,6 @@
 package automations
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -91,30 +90,35 @@ type Engine struct {
 	followed    bool
 	wallOffset  time.Duration
 	wallTrusted bool
-	awaiting    []*waiting             // runs that wait for conditions
+	awaiting    []*thread              // runs that wait for conditions
+	active      []*waiting             // runs that are being carried out, one within the other
 	lookAt      time.Duration          // when they are looked at next; -1 when an event tells
 	programs    map[string]*vm.Program // compiled expressions
 	now         turnState
 	out         []*Outgoing // that waits to be sent, the oldest first
+	scenes      map[string]*SceneKept
+	told        map[string]told // entities that were commanded lately
 
 	// For everyone.
-	index    atomic.Pointer[index]
-	view     atomic.Pointer[view]
-	revision atomic.Uint64
-	outgoing atomic.Pointer[[]*Outgoing]
+	index       atomic.Pointer[index]
+	view        atomic.Pointer[view]
+	revision    atomic.Uint64
+	outgoing    atomic.Pointer[[]*Outgoing]
+	scenesShown atomic.Pointer[[]*SceneKept]
 }
 
 // turnState is what the engine counts within one turn.
 type turnState struct {
 	number   uint64
 	known    bool
-	ordinal  int      // of the runs that began
-	outgoing int      // of what leaves
-	bytes    int      // written by runs
-	again    bool     // there is more to do, in a turn of its own
-	depth    int      // of calls into the engine that are under way
-	changes  []change // told while a call was under way
-	acting   *link    // the run that is being carried out
+	ordinal  int          // of the runs that began
+	outgoing int          // of what leaves
+	bytes    int          // written by runs
+	again    bool         // there is more to do, in a turn of its own
+	depth    int          // of calls into the engine that are under way
+	later    []laterEvent // to be triggered as what is being done has ended
+	changes  []change     // told while a call was under way
+	acting   *link        // the run that is being carried out
 	made     map[*mqtt.Message]*link
 	stirred  bool          // what runs wait for may have come
 	loops    map[*rule]int // runs that the same rule has set off
@@ -139,7 +143,9 @@ type rule struct {
 	slots                 [MaxRuns]uint64 // Seq of the run in each slot of records
 	traced                bool            // it stands in Engine.traced
 	seq                   uint64
-	origins               []origin // a ring, of runs for QoS 1 messages
+	selves                []time.Duration // Run times at which it set itself off
+	selvesBefore          []time.Time     // those of before the start
+	origins               []origin        // a ring, of runs for QoS 1 messages
 	nextOrigin            int
 
 	shown atomic.Pointer[shown]
@@ -238,20 +244,28 @@ func (e *Engine) Prepare(topic string, payload []byte) any {
 
 // Accept implements mqtt.Consumer. A retained message is the past, not news.
 func (e *Engine) Accept(t *mqtt.Turn, m *mqtt.Message, given any) {
-	if m.Retained {
-		return
-	}
 	p, _ := given.(*prepared)
 	if p == nil || p.index != e.index.Load() {
 		p = e.index.Load().prepare(m.Topic, m.Payload)
 	}
-	if len(p.refs) == 0 {
+	if len(p.refs) == 0 || m.Retained && !p.retained {
 		return
 	}
 	e.enter(t)
 	defer e.leave(t)
+	var hear []hearing // before this message, not because of it
 	for _, f := range p.refs {
-		e.message(t, f, m, p.parts)
+		if f.wait != nil && !m.Retained {
+			hear = e.listeners(f, hear)
+		}
+	}
+	for _, f := range p.refs {
+		if f.wait == nil {
+			e.message(t, f, m, p.parts)
+		}
+	}
+	for _, l := range hear {
+		e.hears(t, l, m, p.parts)
 	}
 }
 
@@ -261,13 +275,21 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 		return
 	}
 	if f.def.Triggers[f.trigger].Silent != nil {
-		f.rule.memory[f.trigger].hear(t)
+		if !m.Retained {
+			f.rule.memory[f.trigger].hear(t)
+		}
 		return
 	}
 	trigger := f.def.Triggers[f.trigger].Message
+	if m.Dup && f.repeated(m) { // it had its run, or was seen
+		return
+	}
+	if (m.Retained || trigger.remembers()) && !e.counts(t, f, m, parts) {
+		return
+	}
 	s := scene{now: t.Now, location: e.location, payload: m.Payload, parts: parts, message: true, engine: e}
-	if trigger.Payload != nil {
-		if r, _ := s.compare(trigger.Payload); r != Holds {
+	if f.compare != nil {
+		if r, _ := s.compare(f.compare); r != Holds {
 			return
 		}
 	}
@@ -275,8 +297,8 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	if o.repeats(f.rule, m) {
 		return // it had its run
 	}
-	if p := trigger.Payload; p != nil && p.Path != "" {
-		o.value = parts[p.Path]
+	if p := trigger.place(); p != "" {
+		o.value = parts[p]
 	} else {
 		o.valueIsPayload = true
 	}
@@ -298,6 +320,13 @@ func (o *event) repeats(r *rule, m *mqtt.Message) bool {
 	}
 	o.origin = origin{Origin: m.Origin, hash: hashOf(m.Topic, m.Payload)}
 	return m.Dup && slices.Contains(r.origins, o.origin)
+}
+
+// repeated tells whether a message comes a second time that a rule had a run
+// for.
+func (f *ref) repeated(m *mqtt.Message) bool {
+	var o event
+	return o.repeats(f.rule, m)
 }
 
 // A change is a devices.Change that concerns a trigger.
@@ -338,6 +367,9 @@ func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool)
 			if of.by == nil {
 				of.by = e.madeBy(c.Message)
 			}
+			if of.by == nil && len(e.told) > 0 && c.Message != nil {
+				of.by = e.answerTo(t, c.Entity.ID)
+			}
 			if c.Aspect == "" { // the availability: the value is what it was
 				value, _ := reading(c.Entity, f.def.Triggers[f.trigger].State.Aspect)
 				of.Old, of.New = devices.Value(value), devices.Value(value)
@@ -360,6 +392,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	if !e.started {
 		e.started = true
 		e.now.again = e.timed()
+		e.placeLimits(t)
 		for _, o := range e.out { // once more: nobody knows what became of it
 			e.dispatch(t, o)
 		}
@@ -401,22 +434,33 @@ func (e *Engine) enter(t *mqtt.Turn) {
 	if e.now.depth == 0 && (!e.now.known || e.now.number != t.Number) {
 		clear(e.now.made)
 		clear(e.now.loops)
-		e.now = turnState{number: t.Number, known: true, changes: e.now.changes[:0], made: e.now.made, loops: e.now.loops}
+		e.now = turnState{number: t.Number, known: true, changes: e.now.changes[:0], later: e.now.later[:0], made: e.now.made, loops: e.now.loops}
 	}
 	e.now.depth++
 }
 
 func (e *Engine) leave(t *mqtt.Turn) {
 	if e.now.depth == 1 {
-		for i := 0; i < len(e.now.changes) || e.now.stirred; i++ {
-			if i == len(e.now.changes) {
+		for i, j := 0, 0; ; { // the lists may grow meanwhile
+			switch {
+			case i < len(e.now.changes):
+				c := e.now.changes[i]
+				i++
+				e.state(t, &c)
+				continue
+			case j < len(e.now.later):
+				l := e.now.later[j]
+				j++
+				e.doLater(t, &l)
+				continue
+			case e.now.stirred:
 				e.look(t)
-				i--
 				continue
 			}
-			c := e.now.changes[i] // the list may grow meanwhile
-			e.state(t, &c)
+			break
 		}
+		clear(e.now.later)
+		e.now.later = e.now.later[:0]
 		clear(e.now.changes)
 		e.now.changes = e.now.changes[:0]
 		next := time.Duration(-1)
@@ -447,20 +491,4 @@ func (e *Engine) leave(t *mqtt.Turn) {
 func (e *Engine) write(t *mqtt.Turn, key, value []byte) {
 	e.now.bytes += len(key) + len(value)
 	t.Write(key, value)
-}
-
-// command tells an entity to do something.
-func (e *Engine) command(t *mqtt.Turn, c *CommandAction, in *given) error {
-	if e.model == nil {
-		return errors.New("there are no devices")
-	}
-	args := make(map[string]devices.Value, len(c.Args))
-	for name, v := range c.Args {
-		v, err := e.resolve(v, in)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		args[name] = devices.Value(v)
-	}
-	return e.model.Command(t, c.Entity, c.Command, args)
 }

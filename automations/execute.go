@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"time"
 
 	"lar.home/mqtt"
 	"lar.home/mqtt/topic"
@@ -32,14 +33,16 @@ type event struct {
 
 // A waiting is a run under way: between two turns it is one that waits.
 type waiting struct {
-	run      *Run
-	rule     *rule
-	def      *Rule   // the version it follows to its end
-	at       []frame // where it stands
-	link     *link   // of this turn
-	deadline *deadline
-	durable  bool
-	kept     bool // there is a record of it
+	run     *Run
+	rule    *rule
+	def     *Rule // the version it follows to its end
+	threads []*thread
+	link    *link    // of this turn
+	before  []string // the rules that led to it, in earlier turns
+	told    []string // entities that it has commanded
+	durable bool
+	over    bool // it has ended
+	kept    bool // there is a record of it
 	// What the words of a publish action stand for.
 	topic, entity  string
 	payload, value []byte
@@ -55,10 +58,6 @@ var errTooBig = fmt.Errorf("the payload that triggered the run was longer than %
 // trigger decides on a rule whose trigger has come true, and carries it out up
 // to its end or its first wait.
 func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
-	if why := e.looping(r, o); why != "" {
-		e.pause(t, r, why)
-		return nil
-	}
 	o.scene.house = e.house()
 	o.scene.location = e.location
 	o.scene.now = t.Now
@@ -112,6 +111,11 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 		e.notRun(t, r, run, why)
 		return run
 	}
+	if why := e.looping(t, r, o); why != "" {
+		e.notRun(t, r, run, why)
+		e.pause(t, r, why)
+		return run
+	}
 	if mode := r.def.Mode; mode == "" || mode == Restart {
 		for _, w := range r.busy(o.key) {
 			e.stop(t, w, "It was triggered again.")
@@ -119,7 +123,8 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 	}
 
 	w := &waiting{run: run, rule: r, def: r.def, link: &link{rule: r, by: o.by}, durable: o.durable, topic: o.topic, entity: o.entity, payload: o.scene.payload, value: []byte(o.value),
-		at: []frame{{}}, captured: o.captured, key: o.key}
+		captured: o.captured, key: o.key}
+	w.threads = []*thread{{waiting: w, at: []frame{{}}, due: o.cause.Planned}}
 	if o.valueIsPayload {
 		w.value = w.payload
 	}
@@ -134,7 +139,7 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 		e.showRun(r, w.run)
 		return w.run
 	}
-	e.advance(t, w)
+	e.advance(t, w.threads[0])
 	return w.run
 }
 
@@ -156,7 +161,8 @@ func (e *Engine) promote(t *mqtt.Turn, r *rule, key string) {
 	}
 	w := list[0]
 	w.queued = false
-	w.deadline = e.deadlineIn(t, 0, &deadline{waiting: w})
+	th := w.threads[0]
+	th.deadline, th.due = e.deadlineIn(t, 0, &deadline{waiting: th}), w.run.Started
 	e.keepWaiting(t, w)
 }
 
@@ -237,7 +243,7 @@ func (e *Engine) runID(t *mqtt.Turn) string {
 
 // act carries out one action. What goes wrong in it, a panic included, is the
 // run's alone.
-func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error) {
+func (e *Engine) act(t *mqtt.Turn, w *thread, a Action, step *Step) (err error) {
 	step.Text = a.String()
 	e.now.acting = w.link
 	defer func() {
@@ -247,9 +253,16 @@ func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error)
 			err = errors.New("of an error in Lar, which was logged")
 		}
 	}()
+	if a.mentionsPayload() && e.given(w, t.Now).tooBig {
+		return errTooBig
+	}
 	switch {
 	case a.Command != nil:
-		return e.command(t, a.Command, e.given(w, t.Now))
+		return e.command(t, w, a.Command, step)
+	case a.Scene != nil && a.Scene.Capture != "":
+		return e.capture(t, w, a.Scene)
+	case a.Scene != nil:
+		return e.applyScene(t, w, a.Scene.Apply)
 	case a.Set != nil:
 		return e.set(t, w, a.Set)
 	case a.Call != nil, a.Enable != nil, a.Disable != nil:
@@ -262,9 +275,6 @@ func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error)
 		return e.leaves(t, w, &a, step)
 	}
 	p := a.Publish
-	if w.tooBig && a.mentionsPayload() {
-		return errTooBig
-	}
 	in := e.given(w, t.Now)
 	name, err := e.fill(p.Topic, in)
 	if err != nil {
@@ -281,14 +291,18 @@ func (e *Engine) act(t *mqtt.Turn, w *waiting, a Action, step *Step) (err error)
 	if len(payload) > MaxSent {
 		return fmt.Errorf("a payload has at most %d bytes", MaxSent)
 	}
-	t.Publish(&mqtt.Message{Topic: name, Payload: []byte(payload), QoS: p.QoS, Retain: p.Retain})
+	m := &mqtt.Message{Topic: name, Payload: []byte(payload), QoS: p.QoS, Retain: p.Retain}
+	if p.Expiry > 0 { // whole seconds, section 3.3.2.3.3
+		m.Expires = t.Now.Run + (time.Duration(p.Expiry) + time.Second - 1).Truncate(time.Second)
+	}
+	t.Publish(m)
 	return nil
 }
 
 // keepPayload makes what triggered the run last over a wait, as far as later
 // actions ask for it. The bytes of a message are not ours for so long.
 func (w *waiting) keepPayload() {
-	needed := w.def.mentionsPayload(w.at[0].Index)
+	needed := w.queued || w.def.mentionsPayload(w.threads[0].at[0].Index)
 	switch {
 	case !needed:
 		w.payload, w.value = nil, nil
@@ -310,8 +324,8 @@ func (w *waiting) copyRun() {
 // stop ends a run that waits before its time.
 func (e *Engine) stop(t *mqtt.Turn, w *waiting, why string) {
 	w.copyRun()
-	if n := len(w.run.Actions); n > 0 {
-		w.run.Actions[n-1].Ended = t.Now.Wall.Round(0)
+	for _, th := range w.threads {
+		th.waited(t)
 	}
 	e.end(t, w, Stopped, why)
 }
@@ -321,9 +335,10 @@ func (e *Engine) stop(t *mqtt.Turn, w *waiting, why string) {
 func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
 	r := w.rule
 	w.run.Outcome, w.run.Why, w.run.Ended = outcome, why, t.Now.Wall.Round(0)
-	e.cancel(w.deadline)
-	e.dropAwaiting(w)
-	w.deadline = nil
+	w.over = true
+	for len(w.threads) > 0 {
+		e.dropThread(w.threads[0])
+	}
 	if i := slices.Index(r.waiting, w); i >= 0 {
 		r.waiting = slices.Delete(r.waiting, i, i+1)
 	}
@@ -343,6 +358,8 @@ func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
 		e.keepLater(t, r)
 	}
 	e.showRun(r, w.run)
+	e.runEnded(w)
+	e.stir()
 	if r.def.Mode == Queued || w.def.Mode == Queued {
 		e.promote(t, r, w.key)
 	}
@@ -362,12 +379,13 @@ func (e *Engine) keepWaiting(t *mqtt.Turn, w *waiting) {
 	e.write(t, key(recWaiting, w.rule.id, []byte(w.run.ID)...), encode(&waitingRecord{
 		Format:   format,
 		Run:      w.run,
-		At:       w.at,
+		Threads:  w.threadRecords(),
+		Before:   w.before,
+		Told:     w.told,
 		Key:      w.key,
 		Queued:   w.queued,
 		Captured: w.captured,
 		Vars:     w.vars,
-		Deadline: w.until(),
 		Topic:    w.topic,
 		Payload:  w.payload,
 		Value:    w.value,
@@ -416,16 +434,8 @@ func (e *Engine) pause(t *mqtt.Turn, r *rule, why string) {
 	e.log.Warn("automation paused", "rule", r.id, "err", why)
 }
 
-// until is the record of what a run waits for; one in line has none.
-func (w *waiting) until() deadlineRecord {
-	if w.deadline == nil {
-		return deadlineRecord{}
-	}
-	return w.deadline.record()
-}
-
 // other carries out an action on another rule.
-func (e *Engine) other(t *mqtt.Turn, w *waiting, a *Action) error {
+func (e *Engine) other(t *mqtt.Turn, w *thread, a *Action) error {
 	if a.Call == nil {
 		target := cmp.Or(a.Enable, a.Disable)
 		if target.Rule == w.rule.id && a.Disable != nil {

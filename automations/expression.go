@@ -1,10 +1,12 @@
 package automations
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +25,7 @@ import (
 const (
 	maxExpression = 4096 // bytes
 	maxNodes      = 200
-	maxPrograms   = 4096     // compiled ones that are kept
+	maxPrograms   = 16384    // compiled ones that are kept
 	maxSeen       = 64 << 10 // bytes of a payload that an expression sees
 )
 
@@ -144,6 +146,35 @@ func (e *Engine) program(text string, condition bool) (*vm.Program, error) {
 	return p, nil
 }
 
+// precompile makes the expressions of a version ready, so that no message has
+// to wait for it.
+func (e *Engine) precompile(def *Rule) {
+	text := func(s string) {
+		list, _ := pieces(s)
+		for _, p := range list {
+			if p.expr {
+				e.program(p.text, false)
+			}
+		}
+	}
+	if def.Per != "" {
+		e.program(def.Per, false)
+	}
+	walkConditions(def.allConditions(), func(c *Condition) {
+		if c.Expr != "" {
+			e.program(c.Expr, true)
+		}
+	})
+	anyAction(def.Actions, func(a *Action) bool {
+		for _, s := range a.templates() {
+			if strings.Contains(s, "{{") {
+				text(s)
+			}
+		}
+		return false
+	})
+}
+
 // evaluate returns what an expression is worth.
 func (e *Engine) evaluate(text string, condition bool, in *given) (any, error) {
 	p, err := e.program(text, condition)
@@ -173,6 +204,7 @@ type given struct {
 	captured map[string]string
 	vars     map[string]any // of the run
 	durable  map[string]any // of the rule
+	tooBig   bool           // the payload was not kept
 	index    int
 	item     any
 }
@@ -200,7 +232,7 @@ func (g *given) scope(text string) scope {
 		}
 	}
 	if c := g.cause; c != nil {
-		s.Aspect, s.Trigger = c.Aspect, triggerScope{c.Trigger, string(c.Kind)}
+		s.Aspect, s.Trigger = c.Aspect, triggerScope{c.Trigger, cmp.Or(c.Of, string(c.Kind))}
 		if c.Kind == ByState {
 			s.From, s.To = plainAny(c.From), plainAny(c.To)
 		}
@@ -440,13 +472,41 @@ func (e *Engine) fillOne(text string, in *given) (string, error) {
 	return textOf(v), err
 }
 
+// wholeExpression returns the expression that a template consists of.
+func wholeExpression(s string) (string, bool) {
+	if !strings.Contains(s, "{{") {
+		return "", false
+	}
+	list, err := pieces(s)
+	if err != nil || len(list) != 1 || !list[0].expr {
+		return "", false
+	}
+	return list[0].text, true
+}
+
+// listOf returns what an expression is worth as a list.
+func listOf(v any) ([]any, bool) {
+	if list, ok := v.([]any); ok {
+		return list, true
+	}
+	of := reflect.ValueOf(v)
+	if !of.IsValid() || of.Kind() != reflect.Slice {
+		return nil, false
+	}
+	list := make([]any, of.Len())
+	for i := range list {
+		list[i] = of.Index(i).Interface()
+	}
+	return list, true
+}
+
 // resolve returns a value of a rule, or what it is worth if it is a template.
 func (e *Engine) resolve(v Value, in *given) (Value, error) {
 	if v.Type != devices.Text || !strings.Contains(v.Str, "{{") {
 		return v, nil
 	}
-	if list, err := pieces(v.Str); err == nil && len(list) == 1 && list[0].expr {
-		x, err := e.evaluate(list[0].text, false, in)
+	if text, ok := wholeExpression(v.Str); ok {
+		x, err := e.evaluate(text, false, in)
 		if err != nil {
 			return Value{}, err
 		}

@@ -1,165 +1,14 @@
 package automations
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"lar.home/mqtt"
 )
-
-// A frame is a place in a list of actions. A run stands at a stack of them:
-// all but the last are at an action that has lists of its own, in the branch
-// that is being carried out.
-type frame struct {
-	Index  int    `json:"i"`
-	Branch string `json:"b,omitempty"` // "then", "else", "do", "wait", or the number of an option
-	Round  int    `json:"r,omitempty"` // of a repeat or a confirm, from 1
-}
-
-const (
-	inThen = "then"
-	inElse = "else"
-	inDo   = "do"
-	inWait = "wait" // of a confirm that waits for what it asks for
-)
-
-// branch returns a list of actions within one.
-func (a *Action) branch(name string) []Action {
-	switch {
-	case a.If != nil && name == inThen:
-		return a.If.Then
-	case a.If != nil:
-		return a.If.Else
-	case a.Choose != nil && name == inElse:
-		return a.Choose.Else
-	case a.Choose != nil:
-		n := 0
-		if _, err := fmt.Sscan(name, &n); err == nil && n >= 0 && n < len(a.Choose.Options) {
-			return a.Choose.Options[n].Then
-		}
-	case a.Repeat != nil:
-		return a.Repeat.Do
-	case a.Wait != nil && name == inThen:
-		return a.Wait.Then
-	case a.Wait != nil:
-		return a.Wait.Else
-	case a.Confirm != nil && name == inDo:
-		return a.Confirm.Do
-	case a.Confirm != nil && name == inElse:
-		return a.Confirm.Else
-	}
-	return nil
-}
-
-// lists are all lists of actions within one, with their keys.
-func (a *Action) lists() (all [][]Action, keys []string) {
-	add := func(key string, list []Action) { all, keys = append(all, list), append(keys, key) }
-	switch {
-	case a.If != nil:
-		add("if.then", a.If.Then)
-		add("if.else", a.If.Else)
-	case a.Choose != nil:
-		for i := range a.Choose.Options {
-			add(at("choose.options", i)+".then", a.Choose.Options[i].Then)
-		}
-		add("choose.else", a.Choose.Else)
-	case a.Repeat != nil:
-		add("repeat.do", a.Repeat.Do)
-	case a.Wait != nil:
-		add("wait.then", a.Wait.Then)
-		add("wait.else", a.Wait.Else)
-	case a.Confirm != nil:
-		add("confirm.do", a.Confirm.Do)
-		add("confirm.else", a.Confirm.Else)
-	}
-	return all, keys
-}
-
-// anyAction tells whether an action of a list, or within one, is so.
-func anyAction(list []Action, is func(*Action) bool) bool {
-	for i := range list {
-		if is(&list[i]) {
-			return true
-		}
-		inner, _ := list[i].lists()
-		for _, l := range inner {
-			if anyAction(l, is) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// waits tells whether a run of an action may last.
-func (a *Action) waits() bool { return a.Wait != nil || a.Confirm != nil || a.Repeat != nil }
-
-// here returns the list that a run stands in, the action there, and its frame;
-// no action at the end of the list.
-func (w *waiting) here() (*Action, *frame) {
-	list := w.def.Actions
-	for i := range w.at {
-		f := &w.at[i]
-		if f.Index < 0 || f.Index >= len(list) {
-			return nil, f
-		}
-		if i == len(w.at)-1 {
-			return &list[f.Index], f
-		}
-		list = list[f.Index].branch(f.Branch)
-	}
-	return nil, nil
-}
-
-// valid tells whether a run can stand where a record says.
-func (w *waiting) valid() bool {
-	if len(w.at) == 0 || len(w.at) > MaxNested+1 {
-		return false
-	}
-	list := w.def.Actions
-	for i, f := range w.at {
-		if f.Index < 0 || f.Index > len(list) || f.Index == len(list) && i < len(w.at)-1 {
-			return false
-		}
-		if i < len(w.at)-1 {
-			list = list[f.Index].branch(f.Branch)
-		}
-	}
-	return true
-}
-
-// next moves a run to the action after the one it stands at.
-func (w *waiting) next() {
-	f := &w.at[len(w.at)-1]
-	*f = frame{Index: f.Index + 1}
-}
-
-// enter moves a run into a branch of the action it stands at; beyond it if
-// there is nothing in the branch.
-func (w *waiting) enter(a *Action, branch string) {
-	f := &w.at[len(w.at)-1]
-	f.Branch = branch
-	if len(a.branch(branch)) == 0 {
-		w.next()
-		return
-	}
-	w.at = append(w.at, frame{})
-}
-
-// awaited returns the conditions a run waits for; nil if it waits for time.
-func (w *waiting) awaited() []Condition {
-	a, f := w.here()
-	switch {
-	case a == nil:
-		return nil
-	case a.Wait != nil && f.Branch == "":
-		return a.Wait.Until
-	case a.Confirm != nil && f.Branch == inWait:
-		return a.Confirm.Until
-	}
-	return nil
-}
 
 // maxSteps is how many actions a run carries out in one turn; it goes on in
 // the next.
@@ -178,9 +27,9 @@ func (w *waiting) trace(s Step) {
 }
 
 // given is what the expressions of a run know.
-func (e *Engine) given(w *waiting, now mqtt.Now) *given {
+func (e *Engine) given(w *thread, now mqtt.Now) *given {
 	g := &given{engine: e, now: now, cause: &w.run.Trigger, topic: w.topic, payload: string(w.payload), value: string(w.value), entity: w.entity,
-		captured: w.captured, vars: w.vars, durable: w.rule.vars}
+		captured: w.captured, vars: w.vars, durable: w.rule.vars, tooBig: w.tooBig}
 	list := w.def.Actions
 	for i := range w.at {
 		f := &w.at[i]
@@ -190,8 +39,14 @@ func (e *Engine) given(w *waiting, now mqtt.Now) *given {
 		a := &list[f.Index]
 		if a.Repeat != nil && f.Round > 0 {
 			g.index, g.item = f.Round, nil
-			if f.Round <= len(a.Repeat.Each) {
-				g.item = anyOf(a.Repeat.Each[f.Round-1])
+			if f.Round <= len(f.Items) {
+				g.item = f.Items[f.Round-1]
+			}
+		}
+		if h := f.Heard; h != nil {
+			g.topic, g.payload, g.value, g.tooBig = h.Topic, string(h.Payload), string(h.Value), h.TooBig
+			if len(h.Captured) > 0 {
+				g.captured = h.Captured
 			}
 		}
 		list = a.branch(f.Branch)
@@ -200,12 +55,17 @@ func (e *Engine) given(w *waiting, now mqtt.Now) *given {
 }
 
 // scene is what the conditions of a run are judged by.
-func (e *Engine) scene(w *waiting, now mqtt.Now) *scene {
+func (e *Engine) scene(w *thread, now mqtt.Now) *scene {
 	s := &scene{now: now, location: e.location, house: e.house(), home: e.home, trigger: w.run.Trigger.Trigger,
-		payload: w.payload, message: w.run.Trigger.hasPayload(), engine: e}
+		payload: w.payload, message: w.run.Trigger.hasPayload() && !w.tooBig, engine: e}
+	for i := range w.at {
+		if h := w.at[i].Heard; h != nil {
+			s.payload, s.message = h.Payload, !h.TooBig
+		}
+	}
 	s.given = func() *given { return e.given(w, now) }
 	if s.message {
-		s.parts = payloadParts(w.payload, w.def.allPaths())
+		s.parts = payloadParts(s.payload, w.def.allPaths())
 	}
 	return s
 }
@@ -263,7 +123,7 @@ func walkConditions(list []Condition, fn func(*Condition)) {
 }
 
 // holds judges conditions within a run, and says in a step what was seen.
-func (e *Engine) holds(t *mqtt.Turn, w *waiting, list []Condition, what string) bool {
+func (e *Engine) holds(t *mqtt.Turn, w *thread, list []Condition, what string) bool {
 	result, seen := e.scene(w, t.Now).judge(list, nil)
 	if what != "" {
 		text := what + ": "
@@ -280,13 +140,20 @@ func (e *Engine) holds(t *mqtt.Turn, w *waiting, list []Condition, what string) 
 	return result == Holds
 }
 
-// advance carries out a run's actions up to its end or its next wait.
-func (e *Engine) advance(t *mqtt.Turn, w *waiting) {
-	for steps := 0; ; steps++ {
+// advance carries out a thread's actions up to its end or its next wait.
+func (e *Engine) advance(t *mqtt.Turn, w *thread) {
+	e.active = append(e.active, w.waiting)
+	defer func() { e.active = e.active[:len(e.active)-1] }()
+	rounds := 0
+	for steps := 0; !w.over; steps++ {
 		a, f := w.here()
 		if a == nil {
-			if len(w.at) == 1 {
-				e.end(t, w, Done, "")
+			if len(w.at) == w.base+1 {
+				if w.parent != nil {
+					e.sideEnded(t, w, "")
+				} else {
+					e.end(t, w.waiting, Done, "")
+				}
 				return
 			}
 			w.at = w.at[:len(w.at)-1]
@@ -295,8 +162,13 @@ func (e *Engine) advance(t *mqtt.Turn, w *waiting) {
 			}
 			continue
 		}
-		if steps >= maxSteps { // in a turn of its own
-			e.pauseRun(t, w, a, 0, nil)
+		if a.Repeat != nil || f.Round > 0 {
+			rounds++
+		}
+		if steps >= maxSteps || rounds > MaxRounds { // in a turn of its own
+			due := w.due
+			e.pauseRun(t, w, a, 0, false)
+			w.due = due
 			return
 		}
 		if !e.carryOut(t, w, a, f) {
@@ -305,9 +177,9 @@ func (e *Engine) advance(t *mqtt.Turn, w *waiting) {
 	}
 }
 
-// after goes on behind a branch that has ended; false if the run waits or has
-// ended.
-func (e *Engine) after(t *mqtt.Turn, w *waiting) bool {
+// after goes on behind a branch that has ended; false if the thread waits or
+// has ended.
+func (e *Engine) after(t *mqtt.Turn, w *thread) bool {
 	a, f := w.here()
 	switch {
 	case a.Repeat != nil:
@@ -315,33 +187,41 @@ func (e *Engine) after(t *mqtt.Turn, w *waiting) bool {
 			w.next()
 			return true
 		}
-		return e.round(t, w, a, f)
+		f.Branch = ""
+		return true // the next round, as an action of its own
 	case a.Confirm != nil && f.Branch == inDo:
 		f.Branch = inWait
-		if e.holds(t, w, a.Confirm.Until, "") {
+		if len(a.Confirm.Until) > 0 && e.holds(t, w, a.Confirm.Until, "") {
 			w.next()
 			return true
 		}
-		return e.pauseRun(t, w, a, time.Duration(a.Confirm.Within), a.Confirm.Until)
+		return e.pauseRun(t, w, a, time.Duration(a.Confirm.Within), true)
 	}
 	w.next()
 	return true
 }
 
 // round begins the next round of a repeat, if there is one.
-func (e *Engine) round(t *mqtt.Turn, w *waiting, a *Action, f *frame) bool {
+func (e *Engine) round(t *mqtt.Turn, w *thread, a *Action, f *frame) bool {
 	r := a.Repeat
+	if f.Round == 0 {
+		if err := e.rounds(t, w, r, f); err != nil {
+			e.fail(t, w, "It could not repeat: "+clip(err.Error())+".")
+			return false
+		}
+	}
 	most := r.Max
 	if most == 0 {
 		most = MaxRounds
 	}
+	limited := r.Max > 0 || len(r.While) > 0 || len(r.Until) > 0
 	switch {
-	case r.Count > 0 && f.Round >= r.Count, len(r.Each) > 0 && f.Round >= len(r.Each),
+	case r.Each != nil && f.Round >= len(f.Items), r.Count.known() && f.Round >= f.Count,
 		len(r.While) > 0 && !e.holds(t, w, r.While, ""):
 		w.next()
 		return true
-	case r.Count == 0 && len(r.Each) == 0 && f.Round >= most:
-		e.end(t, w, Failed, fmt.Sprintf("It repeated more than %d times.", most))
+	case limited && f.Round >= most:
+		e.fail(t, w, fmt.Sprintf("It repeated more than %d times.", most))
 		return false
 	}
 	f.Round++
@@ -350,8 +230,56 @@ func (e *Engine) round(t *mqtt.Turn, w *waiting, a *Action, f *frame) bool {
 	return true
 }
 
-// carryOut does one action; false if the run waits or has ended.
-func (e *Engine) carryOut(t *mqtt.Turn, w *waiting, a *Action, f *frame) bool {
+// rounds finds out how often, or over what, a repeat goes.
+func (e *Engine) rounds(t *mqtt.Turn, w *thread, r *RepeatAction, f *frame) error {
+	switch {
+	case r.Count.known():
+		v, err := e.resolve(r.Count, e.given(w, t.Now))
+		if err != nil {
+			return err
+		}
+		n, ok := numberOf(anyOf(v)).(float64)
+		if !ok || n != math.Trunc(n) || n < 0 || n > maxCount {
+			return fmt.Errorf("%s is no whole number up to %d", clip(v.String()), maxCount)
+		}
+		f.Count = int(n)
+	case r.template() != "":
+		in := e.given(w, t.Now)
+		v, err := e.evaluate(r.template(), false, in)
+		if err != nil {
+			return err
+		}
+		list, ok := listOf(v)
+		if !ok {
+			return fmt.Errorf("%s is no list", clip(r.template()))
+		}
+		if len(list) > maxCount {
+			return fmt.Errorf("there are more than %d items", maxCount)
+		}
+		if b, err := json.Marshal(list); err != nil || len(b) > MaxPayload {
+			return fmt.Errorf("the items have more than %d bytes", MaxPayload)
+		}
+		f.Items = list
+	default:
+		for _, v := range r.Each {
+			f.Items = append(f.Items, anyOf(v))
+		}
+	}
+	return nil
+}
+
+// template returns the expression that is worth the list of a repeat; empty if
+// the list stands there itself.
+func (r *RepeatAction) template() string {
+	if len(r.Each) != 1 {
+		return ""
+	}
+	text, _ := wholeExpression(r.Each[0].Str)
+	return text
+}
+
+// carryOut does one action; false if the thread waits or has ended.
+func (e *Engine) carryOut(t *mqtt.Turn, w *thread, a *Action, f *frame) bool {
 	now := t.Now.Wall.Round(0)
 	switch {
 	case a.If != nil:
@@ -371,36 +299,45 @@ func (e *Engine) carryOut(t *mqtt.Turn, w *waiting, a *Action, f *frame) bool {
 		w.enter(a, branch)
 	case a.Repeat != nil:
 		return e.round(t, w, a, f)
+	case a.Parallel != nil:
+		e.side(t, w, a)
+		return false
 	case a.Check != nil:
 		if !e.holds(t, w, a.Check, "check") {
-			e.end(t, w, Done, "It went no further: a check did not hold.")
+			e.end(t, w.waiting, Done, "It went no further: a check did not hold.")
 			return false
 		}
 		w.next()
 	case a.Stop != nil, a.Fail != nil:
-		outcome, why := Done, a.Stop
+		why := a.Stop
 		if a.Fail != nil {
-			outcome, why = Failed, a.Fail
+			why = a.Fail
 		}
 		text, err := e.fill(why.Why, e.given(w, t.Now))
 		if err != nil {
 			text = why.Why
 		}
-		e.end(t, w, outcome, clip(text))
+		if a.Fail != nil {
+			e.fail(t, w, clip(text))
+		} else {
+			e.end(t, w.waiting, Done, clip(text))
+		}
 		return false
 	case a.Confirm != nil:
 		*f = frame{Index: f.Index, Round: f.Round + 1}
 		w.enter(a, inDo)
+	case a.Wait != nil && a.Wait.Message != nil:
+		return e.pauseRun(t, w, a, time.Duration(a.Wait.Within), true)
 	case a.Wait != nil && len(a.Wait.Until) > 0:
 		if e.holds(t, w, a.Wait.Until, "") {
 			w.trace(Step{Text: a.String(), At: now, Ended: now})
 			w.enter(a, inThen)
 			return true
 		}
-		return e.pauseRun(t, w, a, time.Duration(a.Wait.Within), a.Wait.Until)
+		return e.pauseRun(t, w, a, time.Duration(a.Wait.Within), true)
 	case a.Wait != nil:
 		w.next()
-		return e.pauseRun(t, w, a, time.Duration(a.Wait.For), nil)
+		return e.pauseRun(t, w, a, time.Duration(a.Wait.For), false)
 	default:
 		step := Step{At: now}
 		before := len(t.Published())
@@ -415,8 +352,11 @@ func (e *Engine) carryOut(t *mqtt.Turn, w *waiting, a *Action, f *frame) bool {
 			step.Err = clip(err.Error())
 		}
 		w.trace(step)
+		if w.over { // it has ended itself
+			return false
+		}
 		if err != nil && a.OnError != "continue" {
-			e.end(t, w, Failed, "It could not "+step.Text+": "+step.Err+".")
+			e.fail(t, w, "It could not "+step.Text+": "+step.Err+".")
 			return false
 		}
 		w.next()
@@ -424,123 +364,8 @@ func (e *Engine) carryOut(t *mqtt.Turn, w *waiting, a *Action, f *frame) bool {
 	return true
 }
 
-// pauseRun lets a run wait; it returns false.
-func (e *Engine) pauseRun(t *mqtt.Turn, w *waiting, a *Action, after time.Duration, until []Condition) bool {
-	w.deadline = e.deadlineIn(t, after, &deadline{waiting: w})
-	w.run.Outcome = Waiting
-	if after > 0 {
-		w.trace(Step{Text: a.String(), At: t.Now.Wall.Round(0), Planned: w.deadline.wall})
-	}
-	w.keepPayload()
-	if !slices.Contains(w.rule.waiting, w) {
-		w.rule.waiting = append(w.rule.waiting, w)
-	}
-	if until != nil {
-		e.await(t, w)
-	}
-	e.keepWaiting(t, w)
-	e.showRun(w.rule, w.run)
-	return false
-}
-
-// await notes that a run waits for conditions.
-func (e *Engine) await(t *mqtt.Turn, w *waiting) {
-	e.awaiting = append(e.awaiting, w)
-	e.lookAgain(t)
-}
-
-// lookAgain asks for another look at what runs wait for: what follows from the
-// clock changes without an event.
-func (e *Engine) lookAgain(t *mqtt.Turn) {
-	if e.lookAt >= 0 {
-		return
-	}
-	for _, w := range e.awaiting {
-		timed := false
-		walkConditions(w.awaited(), func(c *Condition) {
-			timed = timed || c.Time != nil || c.Sun != nil || c.Expr != "" || c.State != nil && c.State.For != 0
-		})
-		if timed {
-			e.lookAt = t.Now.Run + time.Second
-			return
-		}
-	}
-}
-
-// look goes on with the runs whose conditions have come to hold.
-func (e *Engine) look(t *mqtt.Turn) {
-	e.now.stirred = false
-	for _, w := range slices.Clone(e.awaiting) {
-		until := w.awaited()
-		if w.deadline == nil || until == nil || !e.holds(t, w, until, "") {
-			continue
-		}
-		e.wake(t, w)
-		a, _ := w.here()
-		if a.Wait != nil {
-			w.enter(a, inThen)
-		} else {
-			w.next()
-		}
-		e.advance(t, w)
-	}
-}
-
-// wake ends the wait of a run.
-func (e *Engine) wake(t *mqtt.Turn, w *waiting) {
-	w.copyRun()
-	if n := len(w.run.Actions); n > 0 && !w.run.Actions[n-1].Planned.IsZero() {
-		w.run.Actions[n-1].Ended = t.Now.Wall.Round(0)
-	}
-	e.cancel(w.deadline)
-	e.dropAwaiting(w)
-	w.deadline, w.durable, w.link = nil, true, &link{rule: w.rule}
-}
-
-func (e *Engine) dropAwaiting(w *waiting) {
-	if i := slices.Index(e.awaiting, w); i >= 0 {
-		e.awaiting = slices.Delete(e.awaiting, i, i+1)
-	}
-}
-
-// resume goes on with a run whose time is over.
-func (e *Engine) resume(t *mqtt.Turn, w *waiting) {
-	late := time.Duration(0)
-	if d := w.deadline; d != nil && t.Now.Trusted && d.trusted {
-		late = t.Now.Wall.Sub(d.wall)
-	}
-	until := w.awaited()
-	e.wake(t, w)
-	if late > w.def.CatchUp.limit(1<<63-1) {
-		e.end(t, w, Stopped, "It is overdue by "+span(late.Round(time.Second))+", more than the automation allows.")
-		return
-	}
-	if until != nil {
-		a, f := w.here()
-		switch {
-		case e.holds(t, w, until, ""): // while the hub was off, or just now
-			if a.Wait != nil {
-				w.enter(a, inThen)
-			} else {
-				w.next()
-			}
-		case a.Wait != nil:
-			w.enter(a, inElse)
-		case f.Round <= a.Confirm.Retries:
-			*f = frame{Index: f.Index, Round: f.Round + 1}
-			w.enter(a, inDo)
-		case len(a.Confirm.Else) > 0:
-			w.enter(a, inElse)
-		default:
-			e.end(t, w, Failed, "It could not be confirmed within "+span(time.Duration(a.Confirm.Within))+".")
-			return
-		}
-	}
-	e.advance(t, w)
-}
-
 // set gives variables their values.
-func (e *Engine) set(t *mqtt.Turn, w *waiting, set map[string]Value) error {
+func (e *Engine) set(t *mqtt.Turn, w *thread, set map[string]Value) error {
 	g := e.given(w, t.Now)
 	values := map[string]any{}
 	for _, name := range sortedKeys(set) {

@@ -20,7 +20,9 @@ type index struct {
 	entities map[string][]*ref // those of all aspects of an entity
 	hooks    map[string][]*ref // by the ID of a webhook
 	hookIDs  []string
-	nothing  *prepared // for a message that triggers nothing
+	ends     map[string][]*ref // by the ID of a rule whose runs end
+	scenes   map[string][]*ref // by the ID of a scene
+	nothing  *prepared         // for a message that triggers nothing
 }
 
 type aspectKey struct{ entity, aspect string }
@@ -29,15 +31,17 @@ type aspectKey struct{ entity, aspect string }
 type ref struct {
 	rule     *rule
 	trigger  int
-	order    int      // of the triggers of all rules, so that what happens at once has an order
-	paths    []string // places in the payload that the rule asks for
-	captures bool     // levels of the topic
+	order    int          // of the triggers of all rules, so that what happens at once has an order
+	paths    []string     // places in the payload that the rule asks for
+	captures bool         // levels of the topic
+	compare  *Compare     // of the payload, for a trigger
+	wait     *MessageWait // that a run may wait for; nil for a trigger
 	// def is the version the ref was made for.
 	def *Rule
 }
 
 func newIndex(rules []*rule) *index {
-	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}}
+	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}, ends: map[string][]*ref{}, scenes: map[string][]*ref{}}
 	x.nothing = &prepared{index: x}
 	order := 0
 	for _, r := range rules {
@@ -49,12 +53,20 @@ func newIndex(rules []*rule) *index {
 			order++
 			switch {
 			case trigger.Message != nil:
-				f.paths = payloadPaths(r.def, trigger.Message.Payload)
+				f.compare = trigger.Message.asked()
+				f.paths = payloadPaths(r.def, f.compare)
+				if p := trigger.Message.place(); p != "" && !slices.Contains(f.paths, p) {
+					f.paths = append(f.paths, p)
+				}
 				filter, captures := plainFilter(trigger.Message.Filter)
 				f.captures = len(captures) > 0
 				x.topics.Set(filter, f, struct{}{})
 			case trigger.Silent != nil && trigger.Silent.Filter != "":
 				x.topics.Set(trigger.Silent.Filter, f, struct{}{})
+			case trigger.Rule != nil:
+				x.ends[trigger.Rule.ID] = append(x.ends[trigger.Rule.ID], f)
+			case trigger.Scene != nil:
+				x.scenes[trigger.Scene.ID] = append(x.scenes[trigger.Scene.ID], f)
 			case trigger.Webhook != nil:
 				f.paths = payloadPaths(r.def, nil)
 				x.hooks[trigger.Webhook.ID] = append(x.hooks[trigger.Webhook.ID], f)
@@ -63,6 +75,27 @@ func newIndex(rules []*rule) *index {
 				x.aspects[k] = append(x.aspects[k], f)
 				x.entities[k.entity] = append(x.entities[k.entity], f)
 			}
+		}
+	}
+	for _, r := range rules {
+		if !r.live() {
+			continue
+		}
+		defs := []*Rule{r.def}
+		for _, w := range r.waiting {
+			if !slices.Contains(defs, w.def) {
+				defs = append(defs, w.def)
+			}
+		}
+		for _, def := range defs {
+			anyAction(def.Actions, func(a *Action) bool {
+				if m := a.awaits(); m != nil {
+					filter, _ := plainFilter(m.Filter)
+					x.topics.Set(filter, &ref{rule: r, def: def, order: order, wait: m, paths: m.paths()}, struct{}{})
+					order++
+				}
+				return false
+			})
 		}
 	}
 	x.hookIDs = slices.Sorted(maps.Keys(x.hooks))
@@ -110,6 +143,8 @@ type prepared struct {
 	index *index
 	refs  []*ref
 	parts parts
+	// retained tells that it concerns one of them also when it was found.
+	retained bool
 }
 
 // parts are the places of a JSON payload that rules ask for, as text. A place
@@ -127,6 +162,10 @@ func (x *index) prepare(name string, payload []byte) *prepared {
 	}
 	var paths []string
 	for _, f := range p.refs {
+		if f.wait == nil {
+			m := f.def.Triggers[f.trigger].Message
+			p.retained = p.retained || m != nil && (m.remembers() || m.retained())
+		}
 		paths = append(paths, f.paths...)
 	}
 	p.parts = payloadParts(payload, paths)

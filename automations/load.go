@@ -20,15 +20,26 @@ type stored struct {
 	origins  map[int]origin
 	vars     map[string]any
 	out      []*Outgoing
+	topics   map[uint64][]*topicRecord // by trigger
+	limit    []time.Time
 }
 
 // load reads everything from the store.
 func (e *Engine) load() error {
 	found := map[string]*stored{}
+	e.scenes = map[string]*SceneKept{}
 	err := e.scan([]byte{prefix}, nil, func(k, v []byte) bool {
 		kind, id, rest, ok := splitKey(k)
 		if !ok {
 			e.log.Error("automation record with a bad key left out", "err", fmt.Sprintf("%q", k))
+			return true
+		}
+		if kind == recScene {
+			if r, err := decodeRecord(v, func(r *sceneRecord) int { return r.Format }); err == nil && r.Scene != nil && r.Scene.ID == id {
+				e.scenes[id] = r.Scene
+			} else {
+				e.log.Error("scene left out", "scene", id, "err", err)
+			}
 			return true
 		}
 		s := found[id]
@@ -57,6 +68,7 @@ func (e *Engine) load() error {
 	}
 	slices.SortStableFunc(e.out, func(a, b *Outgoing) int { return a.Made.Compare(b.Made) })
 	e.showOutgoing()
+	e.showScenes()
 	slices.SortFunc(e.unplaced, func(a, b *deadline) int { return a.wall.Compare(b.wall) })
 	return nil
 }
@@ -113,6 +125,22 @@ func (s *stored) read(kind byte, rest, v []byte) (err error) {
 		if err == nil && len(rest) == 1 && rest[0] < maxOrigins {
 			s.origins[int(rest[0])] = o
 		}
+	case recTopic:
+		var r *topicRecord
+		r, err = decodeRecord(v, func(r *topicRecord) int { return r.Format })
+		if err == nil && len(rest) == 16 {
+			if s.topics == nil {
+				s.topics = map[uint64][]*topicRecord{}
+			}
+			of := binary.BigEndian.Uint64(rest)
+			s.topics[of] = append(s.topics[of], r)
+		}
+	case recLimit:
+		var r *limitRecord
+		r, err = decodeRecord(v, func(r *limitRecord) int { return r.Format })
+		if err == nil {
+			s.limit = r.Times
+		}
 	case recOutgoing:
 		var r *outgoingRecord
 		r, err = decodeRecord(v, func(r *outgoingRecord) int { return r.Format })
@@ -144,11 +172,18 @@ func (e *Engine) adopt(id string, s *stored) error {
 	}
 	r.vars = s.vars
 	r.declare(r.def)
+	e.precompile(r.def)
 	r.memory, r.plans = make([]memory, len(r.def.Triggers)), e.plansOf(r.def)
 	if r.live() {
+		r.selvesBefore = s.limit
+		for i := range r.memory {
+			if len(s.topics) > 0 {
+				r.memory[i].restoreTopics(s.topics[hashOfTrigger(&r.def.Triggers[i])])
+			}
+		}
 		for i := range r.memory {
 			if m := s.memory[i]; m != nil {
-				r.memory[i] = memory{known: true, holds: m.Holds, fired: m.Fired, value: m.Value}
+				r.memory[i] = memory{known: true, holds: m.Holds, fired: m.Fired, value: m.Value, topics: r.memory[i].topics}
 				if m.Last != nil {
 					r.memory[i].last = *m.Last
 				}
@@ -172,23 +207,13 @@ func (e *Engine) adopt(id string, s *stored) error {
 			continue
 		}
 		w := &waiting{
-			run: record.Run, rule: r, def: def, at: record.At, kept: true, captured: record.Captured, vars: record.Vars,
+			run: record.Run, rule: r, def: def, before: record.Before, told: record.Told, kept: true, captured: record.Captured, vars: record.Vars,
 			key: record.Key, queued: record.Queued,
 			topic: record.Topic, payload: record.Payload, value: record.Value, entity: record.Entity, tooBig: record.TooBig,
 		}
-		if len(w.at) == 0 {
-			w.at = []frame{{Index: record.Step}}
-		}
-		if !w.valid() {
-			e.log.Error("waiting run left out", "rule", id, "err", "it stands nowhere")
+		if err := e.restoreThreads(w, record); err != nil {
+			e.log.Error("waiting run left out", "rule", id, "err", err)
 			continue
-		}
-		if w.awaited() != nil {
-			e.awaiting = append(e.awaiting, w)
-			e.lookAt = 0
-		}
-		if !w.queued {
-			w.deadline = e.restored(record.Deadline, &deadline{waiting: w})
 		}
 		r.waiting = append(r.waiting, w)
 		r.seq = max(r.seq, w.run.Seq)

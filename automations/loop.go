@@ -2,6 +2,7 @@ package automations
 
 import (
 	"fmt"
+	"slices"
 
 	"lar.home/mqtt"
 )
@@ -11,6 +12,28 @@ import (
 type link struct {
 	rule *rule
 	by   *link // nil: something from outside, or a deadline
+	// before are the rules that led to it in earlier turns.
+	before []string
+}
+
+// maxBefore bounds the rules that are remembered to have led to a run.
+const maxBefore = 32
+
+// rules are those that have led to what a run does, its own included.
+func (l *link) rules() []string {
+	var list []string
+	add := func(id string) {
+		if len(list) < maxBefore && !slices.Contains(list, id) {
+			list = append(list, id)
+		}
+	}
+	for ; l != nil; l = l.by {
+		add(l.rule.id)
+		for _, id := range l.before {
+			add(id)
+		}
+	}
+	return list
 }
 
 // makes notes that a run has made a message in this turn.
@@ -32,11 +55,11 @@ func (e *Engine) madeBy(m *mqtt.Message) *link {
 // looping tells why a rule must not be triggered once more in this turn, or
 // nothing: it has set itself off, and the chain from one to the next is as
 // long as a turn allows, or there were too many of them.
-func (e *Engine) looping(r *rule, o *event) string {
+func (e *Engine) looping(t *mqtt.Turn, r *rule, o *event) string {
 	length, own := 0, false
 	for l := o.by; l != nil; l = l.by {
 		length++
-		own = own || l.rule == r
+		own = own || l.rule == r || slices.Contains(l.before, r.id)
 	}
 	if !own {
 		return ""
@@ -50,6 +73,8 @@ func (e *Engine) looping(r *rule, o *event) string {
 		return "Paused: it sets itself off without end."
 	case e.now.loops[r] > MaxRunsInTurn:
 		return fmt.Sprintf("Paused: it set itself off more than %d times at once.", MaxRunsInTurn)
+	case e.overLimit(t, r, o.by):
+		return "Paused: it set itself off more often than its limit allows."
 	}
 	return ""
 }

@@ -16,12 +16,13 @@ import (
 type memory struct {
 	known    bool
 	holds    bool
-	fired    bool          // since it holds
-	value    string        // the last one, of a trigger for any change
-	last     time.Time     // of a trigger of the clock: the instant that was acted on last
-	planned  time.Time     // the one that comes next
-	heard    time.Duration // of a silence: Run when something was heard last
-	silentAt time.Duration // Run when it came true last
+	fired    bool           // since it holds
+	value    string         // the last one, of a trigger for any change
+	last     time.Time      // of a trigger of the clock: the instant that was acted on last
+	planned  time.Time      // the one that comes next
+	heard    time.Duration  // of a silence: Run when something was heard last
+	silentAt time.Duration  // Run when it came true last
+	topics   *topicMemories // of a trigger that compares what comes with what was there; nil while there is nothing
 	// deadline is the end of the time it must hold, if that runs.
 	deadline *deadline
 }
@@ -149,7 +150,12 @@ func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
 func (e *Engine) baseline(t *mqtt.Turn, r *rule, trigger int) {
 	m := &r.memory[trigger]
 	e.cancel(m.deadline)
+	forgetTopics(t, r, r.def, trigger, m.topics)
 	*m = memory{}
+	if message := r.def.Triggers[trigger].Message; message != nil && (message.remembers() || message.retained()) {
+		filter, _ := plainFilter(message.Filter)
+		t.Recall(e, filter)
+	}
 	s := r.def.Triggers[trigger].State
 	if s == nil {
 		if silence := r.def.Triggers[trigger].Silent; silence != nil && e.followed {
@@ -197,7 +203,12 @@ func (e *Engine) forget(t *mqtt.Turn, r *rule) {
 		if r.memory[i].known {
 			t.Write(key(recMemory, r.id, byte(i)), nil)
 		}
+		forgetTopics(t, r, r.def, i, r.memory[i].topics)
 		r.memory[i] = memory{}
+	}
+	if len(r.selves) > 0 {
+		r.selves = nil
+		t.Write(key(recLimit, r.id), nil)
 	}
 }
 

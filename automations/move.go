@@ -52,30 +52,41 @@ func (e *Engine) move(t *mqtt.Turn, w *waiting, def *Rule) bool {
 	}
 	begun := w.run.Version
 	if !w.queued {
-		at, whole, ok := w.place(def)
-		if !ok {
-			return false
+		at, whole := make([][]frame, len(w.threads)), make([]time.Duration, len(w.threads))
+		for i, th := range w.threads {
+			var ok bool
+			if at[i], whole[i], ok = th.place(def); !ok || len(at[i]) != len(th.at) {
+				return false
+			}
 		}
-		e.retime(t, w, whole)
-		w.at = at
+		for i, th := range w.threads {
+			e.retime(t, th, whole[i])
+			th.at = at[i]
+		}
 	}
-	e.dropAwaiting(w)
+	for _, th := range w.threads {
+		e.dropAwaiting(th)
+	}
 	w.copyRun()
 	w.def, w.run.Version = def, def.Version
 	if w.run.Began == 0 {
 		w.run.Began = begun
 	}
 	step := Step{Text: "moved from version " + strconv.Itoa(begun) + " to version " + strconv.Itoa(def.Version), At: t.Now.Wall.Round(0)}
-	if n := len(w.run.Actions); n > 0 && n < maxTraced && !w.run.Actions[n-1].Planned.IsZero() && w.deadline != nil {
-		last := w.run.Actions[n-1] // the wait goes on, and stays the last
-		last.Planned = w.deadline.wall
-		w.run.Actions = append(w.run.Actions[:n-1], step, last)
+	if first := w.threads[0]; len(w.threads) == 1 && first.step > 0 && first.step == len(w.run.Actions) && first.step < maxTraced && first.deadline != nil {
+		last := w.run.Actions[first.step-1] // the wait goes on, and stays the last
+		last.Planned = first.deadline.wall
+		w.run.Actions = append(w.run.Actions[:first.step-1], step, last)
+		first.step++
 	} else {
 		w.trace(step)
 	}
-	if w.awaited() != nil {
-		e.await(t, w)
-		e.now.stirred = true // the conditions may be others
+	for _, th := range w.threads {
+		if th.open == 0 && !w.queued && th.awaits() {
+			e.awaiting = append(e.awaiting, th)
+			e.lookAgain(t)
+			e.stir() // the conditions may be others
+		}
 	}
 	e.keepWaiting(t, w)
 	e.showRun(w.rule, w.run)
@@ -83,7 +94,7 @@ func (e *Engine) move(t *mqtt.Turn, w *waiting, def *Rule) bool {
 }
 
 // retime gives a wait whose length was changed its new end.
-func (e *Engine) retime(t *mqtt.Turn, w *waiting, whole time.Duration) {
+func (e *Engine) retime(t *mqtt.Turn, w *thread, whole time.Duration) {
 	d := w.deadline
 	if d == nil || d.at < 0 || whole < 0 || d.after == whole || d.after == 0 {
 		return // none, one of an earlier boot that has no place yet, or the same
@@ -94,15 +105,15 @@ func (e *Engine) retime(t *mqtt.Turn, w *waiting, whole time.Duration) {
 	w.deadline.after = whole
 }
 
-// place finds where a run stands in another version; whole is how long the
+// place finds where a thread stands in another version; whole is how long the
 // wait there lasts in all.
-func (w *waiting) place(def *Rule) (at []frame, whole time.Duration, ok bool) {
+func (w *thread) place(def *Rule) (at []frame, whole time.Duration, ok bool) {
 	old, list := w.def.Actions, def.Actions
 	for i, f := range w.at {
 		last := i == len(w.at)-1
 		index := f.Index
 		// A wait for time is left behind as it begins: the run stands after it.
-		passed := last && f.Branch == "" && w.awaited() == nil && f.Index > 0 && f.Index <= len(old) && timed(&old[f.Index-1])
+		passed := last && f.Branch == "" && !w.awaits() && f.Index > 0 && f.Index <= len(old) && timed(&old[f.Index-1])
 		if passed {
 			index--
 		}
@@ -121,13 +132,14 @@ func (w *waiting) place(def *Rule) (at []frame, whole time.Duration, ok bool) {
 				whole, n = time.Duration(a.Wait.For), n+1
 			case a.Wait != nil && f.Branch == "":
 				whole = time.Duration(a.Wait.Within)
-				if len(a.Wait.Until) == 0 {
+				if timed(a) {
 					return nil, 0, false
 				}
 			case a.Confirm != nil && f.Branch == inWait:
 				whole = time.Duration(a.Confirm.Within)
 			}
-			return append(at, frame{Index: n, Branch: f.Branch, Round: f.Round}), whole, true
+			f.Index = n
+			return append(at, f), whole, true
 		}
 		branch := f.Branch
 		if a.Choose != nil { // the option may have another number
@@ -135,14 +147,17 @@ func (w *waiting) place(def *Rule) (at []frame, whole time.Duration, ok bool) {
 				return nil, 0, false
 			}
 		}
-		at = append(at, frame{Index: n, Branch: branch, Round: f.Round})
+		if a.Parallel != nil && len(a.Parallel.Branches) != len(old[index].Parallel.Branches) {
+			return nil, 0, false
+		}
+		at = append(at, frame{Index: n, Branch: branch, Round: f.Round, Count: f.Count, Items: f.Items, Heard: f.Heard})
 		old, list = old[index].branch(f.Branch), a.branch(branch)
 	}
 	return nil, 0, false
 }
 
 // timed tells whether an action is a wait for time.
-func timed(a *Action) bool { return a.Wait != nil && len(a.Wait.Until) == 0 }
+func timed(a *Action) bool { return a.Wait != nil && len(a.Wait.Until) == 0 && a.Wait.Message == nil }
 
 // option finds the option of a choice by its conditions.
 func option(old, now *Action, branch string) (string, bool) {
@@ -235,10 +250,14 @@ func kindOf(a *Action) string {
 		return "choose"
 	case a.Repeat != nil:
 		return "repeat"
+	case a.Parallel != nil:
+		return "parallel"
 	case a.Confirm != nil:
 		return "confirm"
 	case timed(a):
 		return "wait"
+	case a.Wait != nil && a.Wait.Message != nil:
+		return "message"
 	case a.Wait != nil:
 		return "until"
 	}

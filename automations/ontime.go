@@ -115,7 +115,10 @@ func (e *Engine) missed(t *mqtt.Turn, r *rule, trigger int, planned time.Time, w
 }
 
 func (e *Engine) causeOf(r *rule, trigger int, c Cause) Cause {
-	c.Trigger = r.def.Triggers[trigger].ID
+	c.Trigger, c.Of = r.def.Triggers[trigger].ID, r.def.Triggers[trigger].kind()
+	if c.Of == string(c.Kind) {
+		c.Of = ""
+	}
 	c.Planned = c.Planned.Round(0)
 	return c
 }

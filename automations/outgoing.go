@@ -137,10 +137,7 @@ func (e *Engine) request(a *HTTPAction, in *given) (*Outgoing, error) {
 }
 
 // leaves carries out an action that sends something out of the house.
-func (e *Engine) leaves(t *mqtt.Turn, w *waiting, a *Action, step *Step) error {
-	if w.tooBig && a.mentionsPayload() {
-		return errTooBig
-	}
+func (e *Engine) leaves(t *mqtt.Turn, w *thread, a *Action, step *Step) error {
 	if err := e.ready(); err != nil {
 		return err
 	}
@@ -154,7 +151,7 @@ func (e *Engine) leaves(t *mqtt.Turn, w *waiting, a *Action, step *Step) error {
 	if err != nil {
 		return err
 	}
-	return e.sendOut(t, w, o, step)
+	return e.sendOut(t, w.waiting, o, step)
 }
 
 // badURL says why a request cannot be sent to a URL, or nothing.

@@ -23,6 +23,9 @@ const (
 	recNotRun    = 'x' // + slot: the trace of a trigger that ran nothing
 	recVariables = 'd' // durable variables
 	recOrigin    = 'o' // + slot: a QoS 1 message that had a run
+	recTopic     = 'c' // + trigger, topic: what was there before
+	recLimit     = 'l' // when the rule set itself off
+	recScene     = 's' // the ID is the scene's: how entities were
 	recOutgoing  = 'q' // + key: a notification or a request that waits to be sent
 
 	format = 1
@@ -64,10 +67,13 @@ type waitingRecord struct {
 	Step     int               `json:"step,omitempty"` // the action that comes next, in records without At
 	Key      string            `json:"key,omitempty"`
 	Queued   bool              `json:"queued,omitempty"`
-	At       []frame           `json:"at,omitempty"`
+	At       []frame           `json:"at,omitempty"` // of a run without branches, in older records
+	Threads  []threadRecord    `json:"threads,omitempty"`
+	Before   []string          `json:"before,omitempty"`
+	Told     []string          `json:"told,omitempty"`
 	Captured map[string]string `json:"captured,omitempty"`
 	Vars     map[string]any    `json:"vars,omitempty"`
-	Deadline deadlineRecord    `json:"deadline"`
+	Deadline deadlineRecord    `json:"deadline,omitzero"` // with At
 	// What the words of a publish action stand for.
 	Topic   string `json:"topic,omitempty"`
 	Payload []byte `json:"payload,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"lar.home/devices"
 	"lar.home/mqtt"
 )
 
@@ -18,8 +19,10 @@ type Rule struct {
 	Description string  `json:"description,omitempty"`
 	Enabled     bool    `json:"enabled"`
 	Mode        Mode    `json:"mode,omitempty"`
-	Max         int     `json:"max,omitempty"` // runs at a time, of mode Parallel; those in line, of Queued
-	Per         string  `json:"per,omitempty"` // an expression: the mode counts for each key by itself
+	Max         int     `json:"max,omitempty"`      // runs at a time, of mode Parallel; those in line, of Queued
+	Per         string  `json:"per,omitempty"`      // an expression: the mode counts for each key by itself
+	Priority    int     `json:"priority,omitempty"` // -MaxPriority to MaxPriority
+	Limit       *Limit  `json:"limit,omitempty"`    // nil is 60 runs within a minute
 	CatchUp     CatchUp `json:"catch_up,omitempty"`
 	// Variables are durable, with the values they begin with.
 	Variables  map[string]Value `json:"variables,omitempty"`
@@ -107,6 +110,8 @@ type Trigger struct {
 	Every   *EveryTrigger   `json:"every,omitempty"`
 	Sun     *SunTrigger     `json:"sun,omitempty"`
 	Start   *StartTrigger   `json:"start,omitempty"`
+	Rule    *RuleTrigger    `json:"rule,omitempty"`
+	Scene   *SceneTrigger   `json:"scene,omitempty"`
 	Webhook *WebhookTrigger `json:"webhook,omitempty"`
 	Hand    *HandTrigger    `json:"hand,omitempty"`
 }
@@ -185,12 +190,20 @@ type StartTrigger struct {
 type HandTrigger struct{}
 
 // A MessageTrigger comes true when a message is published on a topic that the
-// filter matches. Retained messages that the hub finds at its start are no
-// news, and neither is a QoS 1 message that comes a second time.
+// filter matches. A QoS 1 message that comes a second time is no news.
 type MessageTrigger struct {
 	Filter string `json:"filter"` // a topic filter, not of a shared subscription
-	// Payload, when set, must hold of the message's payload.
+	// Payload, when set, must hold of the message's payload, of the part at
+	// its own path, or at that of the trigger.
 	Payload *Compare `json:"payload,omitempty"`
+	Path    string   `json:"path,omitempty"` // of the part that the value is
+	On      string   `json:"on,omitempty"`   // Received, as when empty, or Changed
+	// Retained says whether a message counts that the hub has found at its
+	// start, or as the rule is saved; nil is yes for Changed, no otherwise.
+	Retained *bool `json:"retained,omitempty"`
+	// Settle is how long after a publisher has connected it does not count
+	// what it repeats.
+	Settle Duration `json:"settle,omitzero"`
 }
 
 // A StateTrigger comes true when an aspect of an entity
@@ -231,6 +244,8 @@ type Condition struct {
 	Trigger []string        `json:"trigger,omitempty"` // one of these began the run
 	Sun     *SunCondition   `json:"sun,omitempty"`
 	Expr    string          `json:"expr,omitempty"` // an expression that is true
+	Home    *HomeCondition  `json:"home,omitempty"`
+	Rule    *RuleCondition  `json:"rule,omitempty"`
 	All     []Condition     `json:"all,omitempty"`
 	Any     []Condition     `json:"any,omitempty"`
 	Not     *Condition      `json:"not,omitempty"`
@@ -320,24 +335,26 @@ var Ops = []Op{Equal, NotEqual, Less, LessEq, Greater, GreaterEq}
 
 // An Action is one step. Exactly one of its fields is set.
 type Action struct {
-	Publish *PublishAction   `json:"publish,omitempty"`
-	Command *CommandAction   `json:"command,omitempty"`
-	Wait    *WaitAction      `json:"wait,omitempty"`
-	Confirm *ConfirmAction   `json:"confirm,omitempty"`
-	If      *IfAction        `json:"if,omitempty"`
-	Choose  *ChooseAction    `json:"choose,omitempty"`
-	Repeat  *RepeatAction    `json:"repeat,omitempty"`
-	Check   []Condition      `json:"check,omitempty"` // the run goes on only if they hold
-	Stop    *StopAction      `json:"stop,omitempty"`  // the run is done
-	Fail    *StopAction      `json:"fail,omitempty"`  // the run has failed
-	Set     map[string]Value `json:"set,omitempty"`   // variables; texts may be templates
-	Note    string           `json:"note,omitempty"`  // a template, for the trace
-	Call    *CallAction      `json:"call,omitempty"`
-	Enable  *RuleAction      `json:"enable,omitempty"`
-	Disable *RuleAction      `json:"disable,omitempty"`
-	Notify  *NotifyAction    `json:"notify,omitempty"`
-	HTTP    *HTTPAction      `json:"http,omitempty"`
-	OnError string           `json:"on_error,omitempty"` // "continue", or "fail" as when empty
+	Publish  *PublishAction   `json:"publish,omitempty"`
+	Command  *CommandAction   `json:"command,omitempty"`
+	Wait     *WaitAction      `json:"wait,omitempty"`
+	Confirm  *ConfirmAction   `json:"confirm,omitempty"`
+	If       *IfAction        `json:"if,omitempty"`
+	Choose   *ChooseAction    `json:"choose,omitempty"`
+	Repeat   *RepeatAction    `json:"repeat,omitempty"`
+	Parallel *ParallelAction  `json:"parallel,omitempty"`
+	Check    []Condition      `json:"check,omitempty"` // the run goes on only if they hold
+	Stop     *StopAction      `json:"stop,omitempty"`  // the run is done
+	Fail     *StopAction      `json:"fail,omitempty"`  // the run has failed
+	Set      map[string]Value `json:"set,omitempty"`   // variables; texts may be templates
+	Note     string           `json:"note,omitempty"`  // a template, for the trace
+	Call     *CallAction      `json:"call,omitempty"`
+	Enable   *RuleAction      `json:"enable,omitempty"`
+	Disable  *RuleAction      `json:"disable,omitempty"`
+	Scene    *SceneAction     `json:"scene,omitempty"`
+	Notify   *NotifyAction    `json:"notify,omitempty"`
+	HTTP     *HTTPAction      `json:"http,omitempty"`
+	OnError  string           `json:"on_error,omitempty"` // "continue", or "fail" as when empty
 }
 
 // An IfAction takes one of two ways.
@@ -362,22 +379,33 @@ type Option struct {
 // A RepeatAction does actions several times: Count times, while conditions
 // hold, until they hold, or for each value.
 type RepeatAction struct {
-	Count int         `json:"count,omitempty"`
+	Count Value       `json:"count,omitzero"`  // a number, or a template that is worth one
 	While []Condition `json:"while,omitempty"` // asked before each round
 	Until []Condition `json:"until,omitempty"` // asked after each round
-	Each  []Value     `json:"each,omitempty"`
+	Each  []Value     `json:"each,omitempty"`  // or one template that is worth a list
 	Do    []Action    `json:"do"`
-	Max   int         `json:"max,omitempty"` // rounds, of While and Until; 0 is MaxRounds
+	Max   int         `json:"max,omitempty"` // rounds; 0 is MaxRounds for While and Until, and none for others
+}
+
+// maxCount is how often anything is repeated at most.
+const maxCount = 1000
+
+// A ParallelAction does lists of actions side by side, and goes on when all
+// have ended. One that fails ends by itself; then, as the others have ended,
+// the run fails.
+type ParallelAction struct {
+	Branches [][]Action `json:"branches"`
 }
 
 // A ConfirmAction does actions until conditions hold within a time: once, and
 // Retries times more. Then it does Else, or the run fails.
 type ConfirmAction struct {
-	Do      []Action    `json:"do"`
-	Until   []Condition `json:"until"`
-	Within  Duration    `json:"within"`
-	Retries int         `json:"retries,omitempty"`
-	Else    []Action    `json:"else,omitempty"`
+	Do      []Action     `json:"do"`
+	Until   []Condition  `json:"until,omitempty"`
+	Message *MessageWait `json:"message,omitempty"` // in the place of Until
+	Within  Duration     `json:"within"`
+	Retries int          `json:"retries,omitempty"`
+	Else    []Action     `json:"else,omitempty"`
 }
 
 // A CallAction starts a run of another rule, in the same turn.
@@ -412,13 +440,20 @@ type PublishAction struct {
 	Payload string   `json:"payload,omitempty"`
 	QoS     mqtt.QoS `json:"qos,omitempty"`
 	Retain  bool     `json:"retain,omitempty"`
+	Expiry  Duration `json:"expiry,omitzero"` // of the message, in MQTT 5.0; 0 never
 }
 
-// A CommandAction tells an entity to do something.
+// A CommandAction tells entities to do something: one, several, or those of a
+// kind in a room that know the command.
 type CommandAction struct {
-	Entity  string           `json:"entity"`
-	Command string           `json:"command"`
-	Args    map[string]Value `json:"args,omitempty"`
+	Entity   string           `json:"entity,omitempty"`
+	Entities []string         `json:"entities,omitempty"`
+	Area     string           `json:"area,omitempty"`
+	Kind     devices.Kind     `json:"kind,omitempty"` // with Area
+	Command  string           `json:"command"`
+	Args     map[string]Value `json:"args,omitempty"`
+	// Worth is how late the command may be given; later it is dropped.
+	Worth Duration `json:"worth,omitzero"`
 }
 
 // A WaitAction lets time pass before the next action. It survives restarts;
@@ -427,11 +462,12 @@ type CommandAction struct {
 // With Until it ends as soon as the conditions hold, and Then is done; Within a
 // time they did not, Else is.
 type WaitAction struct {
-	For    Duration    `json:"for,omitzero"`
-	Until  []Condition `json:"until,omitempty"`
-	Within Duration    `json:"within,omitzero"`
-	Then   []Action    `json:"then,omitempty"`
-	Else   []Action    `json:"else,omitempty"`
+	For     Duration     `json:"for,omitzero"`
+	Until   []Condition  `json:"until,omitempty"`
+	Message *MessageWait `json:"message,omitempty"` // in the place of Until
+	Within  Duration     `json:"within,omitzero"`
+	Then    []Action     `json:"then,omitempty"`
+	Else    []Action     `json:"else,omitempty"`
 }
 
 // Decode reads a rule from JSON. It is strict: unknown fields, and anything

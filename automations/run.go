@@ -59,6 +59,10 @@ type Cause struct {
 	Trigger string `json:"trigger,omitempty"`
 	// Of a start by hand: who.
 	By string `json:"by,omitempty"`
+	// Of a rule: how its run has ended; empty when it called this one.
+	Ended Outcome `json:"ended,omitempty"`
+	// Of is the kind of trigger, as rules name it, where Kind says less.
+	Of string `json:"of,omitempty"`
 	// Value is what {{value}} stands for, its head.
 	Value string `json:"value,omitempty"`
 }
@@ -79,6 +83,7 @@ const (
 	ByStart   CauseKind = "start"
 	ByRule    CauseKind = "rule"
 	ByWebhook CauseKind = "webhook"
+	ByScene   CauseKind = "scene"
 )
 
 // A Seen is one condition as it was found. Those within All, Any and Not
@@ -108,6 +113,8 @@ type Step struct {
 	Planned time.Time `json:"planned,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Err     string    `json:"err,omitempty"`
+	// Dropped says why a command was not given though nothing went wrong.
+	Dropped string `json:"dropped,omitempty"`
 	// Out is the key of a notification or a request; Ended is when it was
 	// delivered, or given up.
 	Out string `json:"out,omitempty"`

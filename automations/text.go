@@ -17,8 +17,11 @@ func (t Trigger) String() string {
 	switch {
 	case t.Message != nil:
 		s := "message on " + t.Message.Filter
-		if p := t.Message.Payload; p != nil {
+		if p := t.Message.asked(); p != nil {
 			s += " with " + p.String()
+		}
+		if t.Message.On == Changed {
+			s += ", changed"
 		}
 		return s
 	case t.State != nil:
@@ -70,12 +73,61 @@ func (t Trigger) String() string {
 		return s + onDays(t.Sun.Days)
 	case t.Start != nil:
 		return "the hub starts"
+	case t.Rule != nil:
+		s := "a run of " + t.Rule.ID + " ends"
+		for i, o := range t.Rule.Outcome {
+			if i > 0 {
+				s += " or"
+			}
+			s += " " + string(o)
+		}
+		return s
+	case t.Scene != nil:
+		return "scene " + t.Scene.ID + " is applied"
 	case t.Webhook != nil:
 		return "webhook " + t.Webhook.ID
 	case t.Hand != nil:
 		return "started by hand"
 	}
 	return "nothing"
+}
+
+// String says which message is waited for.
+func (m *MessageWait) String() string {
+	s := "a message on " + m.Filter
+	if m.Payload != nil {
+		s += " with " + m.Payload.String()
+	}
+	return s
+}
+
+// kind is the key that the trigger stands under.
+func (t *Trigger) kind() string {
+	switch {
+	case t.Message != nil:
+		return "message"
+	case t.State != nil:
+		return "state"
+	case t.Silent != nil:
+		return "silent"
+	case t.Time != nil:
+		return "time"
+	case t.Cron != nil:
+		return "cron"
+	case t.Every != nil:
+		return "every"
+	case t.Sun != nil:
+		return "sun"
+	case t.Start != nil:
+		return "start"
+	case t.Rule != nil:
+		return "rule"
+	case t.Scene != nil:
+		return "scene"
+	case t.Webhook != nil:
+		return "webhook"
+	}
+	return "hand"
 }
 
 func onDays(days []Weekday) string {
@@ -142,6 +194,14 @@ func (c *Condition) String() string {
 		return c.Sun.String()
 	case c.Expr != "":
 		return clip(c.Expr)
+	case c.Home != nil:
+		s := c.Home.Is + " is home"
+		if len(c.Home.Of) > 0 {
+			s += " of " + strings.Join(c.Home.Of, ", ")
+		}
+		return s
+	case c.Rule != nil:
+		return "automation " + c.Rule.ID + " is " + c.Rule.Is
 	case c.All != nil:
 		return "all of " + strconv.Itoa(len(c.All))
 	case c.Any != nil:
@@ -205,11 +265,20 @@ func (a Action) String() string {
 		return a.Publish.text(a.Publish.Topic, a.Publish.Payload)
 	case a.Command != nil:
 		var b strings.Builder
-		b.WriteString(a.Command.Command + " " + a.Command.Entity)
+		b.WriteString(a.Command.Command + " " + a.Command.Entity + strings.Join(a.Command.Entities, ", "))
+		if a.Command.Area != "" {
+			b.WriteString("each " + string(a.Command.Kind) + " in " + a.Command.Area)
+		}
 		for _, name := range sortedKeys(a.Command.Args) {
 			b.WriteString(" " + name + "=" + clip(a.Command.Args[name].String()))
 		}
 		return b.String()
+	case a.Wait != nil && a.Wait.Message != nil:
+		return "wait for " + a.Wait.Message.String() + " within " + span(time.Duration(a.Wait.Within))
+	case a.Confirm != nil && a.Confirm.Message != nil:
+		return "confirm " + a.Confirm.Message.String() + " within " + span(time.Duration(a.Confirm.Within))
+	case a.Parallel != nil:
+		return strconv.Itoa(len(a.Parallel.Branches)) + " side by side"
 	case a.Wait != nil && len(a.Wait.Until) > 0:
 		return "wait until " + conditionsText(a.Wait.Until) + " within " + span(time.Duration(a.Wait.Within))
 	case a.Wait != nil:
@@ -242,6 +311,10 @@ func (a Action) String() string {
 		return "disable " + a.Disable.Rule
 	case a.Note != "":
 		return "note " + clip(a.Note)
+	case a.Scene != nil && a.Scene.Apply != "":
+		return "apply scene " + a.Scene.Apply
+	case a.Scene != nil:
+		return "capture scene " + a.Scene.Capture
 	case a.Notify != nil:
 		return "notify " + a.Notify.To + " " + clip(a.Notify.Text)
 	case a.HTTP != nil:
@@ -356,7 +429,12 @@ func (c *Cause) String() string {
 		return "planned for " + c.Planned.Format(time.DateTime)
 	case BySilence:
 		return "nothing heard of " + c.Entity + clip(c.Topic) + " for " + span(time.Duration(c.Held))
+	case ByScene:
+		return "scene " + c.Topic + " was applied"
 	case ByRule:
+		if c.Ended != "" {
+			return "a run of " + c.By + " ended: " + string(c.Ended)
+		}
 		return "called by " + c.By
 	case ByWebhook:
 		return "webhook " + c.Topic
@@ -382,6 +460,11 @@ func (a *Action) templates() (list []string) {
 		}
 	case a.Note != "":
 		add(a.Note)
+	case a.Repeat != nil:
+		add(a.Repeat.Count.Str)
+		if len(a.Repeat.Each) == 1 {
+			add(a.Repeat.Each[0].Str)
+		}
 	case a.Stop != nil:
 		add(a.Stop.Why)
 	case a.Fail != nil:

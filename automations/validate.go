@@ -78,6 +78,12 @@ func (c *checker) rule(r *Rule) {
 			c.duration("catch_up", after)
 		}
 	}
+	if r.Priority < -MaxPriority || r.Priority > MaxPriority {
+		c.bad("priority", "A priority is between %d and %d.", -MaxPriority, MaxPriority)
+	}
+	if r.Limit != nil {
+		c.limit("limit", r.Limit)
+	}
 	switch n := len(r.Triggers); {
 	case n == 0:
 		c.bad("triggers", "Say when the automation runs: add a trigger.")
@@ -144,11 +150,25 @@ func (c *checker) trigger(path string, t Trigger) {
 		}
 		c.triggers = append(c.triggers, t.ID)
 	}
-	if !c.oneOf(path, "trigger", t.Message != nil, t.State != nil, t.Silent != nil, t.Time != nil, t.Cron != nil, t.Every != nil, t.Sun != nil, t.Start != nil, t.Webhook != nil, t.Hand != nil) {
+	if !c.oneOf(path, "trigger", t.Message != nil, t.State != nil, t.Silent != nil, t.Time != nil, t.Cron != nil, t.Every != nil, t.Sun != nil, t.Start != nil, t.Rule != nil, t.Scene != nil, t.Webhook != nil, t.Hand != nil) {
 		return
 	}
-	if t.Webhook != nil {
+	switch {
+	case t.Webhook != nil:
 		c.webhook(path+".webhook", t.Webhook)
+		return
+	case t.Scene != nil:
+		c.sceneID(path+".scene.id", t.Scene.ID)
+		return
+	case t.Rule != nil:
+		if !validID(t.Rule.ID) {
+			c.bad(path+".rule.id", "Name an automation by its ID.")
+		}
+		for i, o := range t.Rule.Outcome {
+			if o != Done && o != Failed && o != Stopped || slices.Contains(t.Rule.Outcome[:i], o) {
+				c.bad(at(path+".rule.outcome", i), "An outcome is done, failed or stopped, each named once.")
+			}
+		}
 		return
 	}
 	if t.Message == nil && t.State == nil {
@@ -161,6 +181,13 @@ func (c *checker) trigger(path string, t Trigger) {
 		c.filter(path+".filter", m.Filter)
 		if m.Payload != nil {
 			c.compare(path+".payload", m.Payload)
+		}
+		c.path(path+".path", m.Path)
+		if m.On != "" && m.On != Received && m.On != Changed {
+			c.bad(path+".on", "This is received or changed.")
+		}
+		if m.Settle != 0 {
+			c.duration(path+".settle", m.Settle)
 		}
 		return
 	}
@@ -318,7 +345,7 @@ func (c *checker) condition(path string, d *Condition, depth int) {
 		c.bad(path, "Conditions can be nested %d deep.", MaxDepth)
 		return
 	}
-	if !c.oneOf(path, "condition", d.State != nil, d.Time != nil, d.Payload != nil, d.Trigger != nil, d.Sun != nil, d.Expr != "", d.All != nil, d.Any != nil, d.Not != nil) {
+	if !c.oneOf(path, "condition", d.State != nil, d.Time != nil, d.Payload != nil, d.Trigger != nil, d.Sun != nil, d.Expr != "", d.Home != nil, d.Rule != nil, d.All != nil, d.Any != nil, d.Not != nil) {
 		return
 	}
 	switch {
@@ -350,6 +377,10 @@ func (c *checker) condition(path string, d *Condition, depth int) {
 		c.expression(path+".expr", d.Expr, true)
 	case d.Sun != nil:
 		c.sun(path+".sun", d.Sun)
+	case d.Home != nil:
+		c.home(path+".home", d.Home)
+	case d.Rule != nil:
+		c.ruleIs(path+".rule", d.Rule)
 	case d.Not != nil:
 		c.condition(path+".not", d.Not, depth+1)
 	default:
@@ -426,11 +457,16 @@ func (c *checker) days(path string, days []Weekday) {
 }
 
 func (c *checker) compare(path string, p *Compare) {
-	c.text(path+".path", p.Path, MaxText)
-	if p.Path != "" && slices.Contains(strings.Split(p.Path, "."), "") {
-		c.bad(path+".path", "Names in a path are joined by single dots, as in update.state.")
-	}
+	c.path(path+".path", p.Path)
 	c.comparison(path, nil, p.Op, p.Value, p.Values, p.And)
+}
+
+// path checks a place in a payload.
+func (c *checker) path(path, p string) {
+	c.text(path, p, MaxText)
+	if p != "" && slices.Contains(strings.Split(p, "."), "") {
+		c.bad(path, "Names in a path are joined by single dots, as in update.state.")
+	}
 }
 
 // comparison checks one, with the aspect that is compared if it is known.
@@ -609,7 +645,7 @@ func (c *checker) flow(path string, a *Action) {
 	case a.Repeat != nil:
 		r := a.Repeat
 		n := 0
-		for _, set := range []bool{r.Count != 0, r.While != nil, r.Until != nil, r.Each != nil} {
+		for _, set := range []bool{r.Count.known(), r.While != nil, r.Until != nil, r.Each != nil} {
 			if set {
 				n++
 			}
@@ -617,8 +653,18 @@ func (c *checker) flow(path string, a *Action) {
 		if n != 1 {
 			c.bad(path+".repeat", "Give exactly one of count, while, until and each.")
 		}
-		if r.Count < 0 || r.Count > 1000 {
-			c.bad(path+".repeat.count", "It can be repeated 1 to 1000 times.")
+		if r.Count.known() {
+			if _, template := wholeExpression(r.Count.Str); template {
+				c.template(path+".repeat.count", r.Count.Str)
+			} else if n := r.Count.Num; r.Count.Type != devices.Number || n != math.Trunc(n) || n < 1 || n > maxCount {
+				c.bad(path+".repeat.count", "It can be repeated 1 to %d times.", maxCount)
+			}
+		}
+		if r.Each != nil && len(r.Each) == 0 {
+			c.bad(path+".repeat.each", "Give the values.")
+		}
+		if r.template() != "" {
+			c.template(path+".repeat.each", r.Each[0].Str)
 		}
 		if len(r.Each) > 1000 {
 			c.bad(path+".repeat.each", "There can be 1000 values.")
@@ -626,17 +672,28 @@ func (c *checker) flow(path string, a *Action) {
 		for i, v := range r.Each {
 			c.value(at(path+".repeat.each", i), v)
 		}
-		if r.Max < 0 || r.Max > 1000 || r.Max > 0 && r.While == nil && r.Until == nil {
-			c.bad(path+".repeat.max", "With while or until it can be repeated 1 to 1000 times at most.")
+		if r.Max < 0 || r.Max > maxCount {
+			c.bad(path+".repeat.max", "It can be repeated 1 to %d times.", maxCount)
 		}
 		c.all(path+".repeat.while", r.While, false)
 		c.all(path+".repeat.until", r.Until, false)
 		needs(path+".repeat.do", r.Do)
+	case a.Parallel != nil:
+		if n := len(a.Parallel.Branches); n < 2 || n > MaxParallel {
+			c.bad(path+".parallel.branches", "Give 2 to %d branches.", MaxParallel)
+		}
+		for i, list := range a.Parallel.Branches {
+			needs(at(path+".parallel.branches", i), list)
+		}
 	case a.Check != nil:
 		c.all(path+".check", a.Check, true)
 	case a.Confirm != nil:
 		needs(path+".confirm.do", a.Confirm.Do)
-		c.all(path+".confirm.until", a.Confirm.Until, true)
+		if m := a.Confirm.Message; m != nil {
+			c.messageWait(path+".confirm", m, a.Confirm.Until)
+		} else {
+			c.all(path+".confirm.until", a.Confirm.Until, true)
+		}
 		c.duration(path+".confirm.within", a.Confirm.Within)
 		if a.Confirm.Retries < 0 || a.Confirm.Retries > 20 {
 			c.bad(path+".confirm.retries", "It can be tried again 0 to 20 times.")
@@ -688,7 +745,7 @@ func (c *checker) action(path string, a Action, depth int) {
 	}
 	if !c.oneOf(path, "action", a.Publish != nil, a.Command != nil, a.Wait != nil, a.Confirm != nil, a.If != nil, a.Choose != nil,
 		a.Repeat != nil, a.Check != nil, a.Stop != nil, a.Fail != nil, a.Set != nil, a.Note != "",
-		a.Call != nil, a.Enable != nil, a.Disable != nil, a.Notify != nil, a.HTTP != nil) {
+		a.Call != nil, a.Enable != nil, a.Disable != nil, a.Parallel != nil, a.Scene != nil, a.Notify != nil, a.HTTP != nil) {
 		return
 	}
 	c.flow(path, &a)
@@ -713,17 +770,26 @@ func (c *checker) action(path string, a Action, depth int) {
 		if p.QoS > mqtt.ExactlyOnce {
 			c.bad(path+".qos", "QoS is 0, 1 or 2.")
 		}
+		if p.Expiry != 0 {
+			c.duration(path+".expiry", p.Expiry)
+		}
+	case a.Scene != nil:
+		c.scene(path+".scene", a.Scene)
 	case a.Notify != nil:
 		c.notify(path+".notify", a.Notify)
 	case a.HTTP != nil:
 		c.http(path+".http", a.HTTP)
 	case a.Command != nil:
 		c.command(path+".command", a.Command)
-	case a.Wait != nil && a.Wait.Until != nil:
+	case a.Wait != nil && (a.Wait.Until != nil || a.Wait.Message != nil):
 		if a.Wait.For != 0 {
 			c.bad(path+".wait.for", "Wait either for a time or until something holds.")
 		}
-		c.all(path+".wait.until", a.Wait.Until, true)
+		if m := a.Wait.Message; m != nil {
+			c.messageWait(path+".wait", m, a.Wait.Until)
+		} else {
+			c.all(path+".wait.until", a.Wait.Until, true)
+		}
 		c.duration(path+".wait.within", a.Wait.Within)
 	case a.Wait != nil:
 		if a.Wait.Within != 0 || a.Wait.Then != nil || a.Wait.Else != nil {
@@ -733,10 +799,56 @@ func (c *checker) action(path string, a Action, depth int) {
 	}
 }
 
+// messageWait checks a message that is waited for, in the place of conditions.
+func (c *checker) messageWait(path string, m *MessageWait, until []Condition) {
+	if until != nil {
+		c.bad(path+".until", "Give either conditions or a message.")
+	}
+	path += ".message"
+	c.filter(path+".filter", m.Filter)
+	c.path(path+".path", m.Path)
+	if m.Payload != nil {
+		c.compare(path+".payload", m.Payload)
+	}
+}
+
+// kinds are those of entities that can be told something.
+var kinds = []devices.Kind{devices.Light, devices.Switch, devices.Cover, devices.Fan, devices.Climate, devices.Lock, devices.Valve, devices.Siren,
+	devices.Humidifier, devices.WaterHeater, devices.Vacuum, devices.LawnMower, devices.Alarm, devices.NumberEntity, devices.Select,
+	devices.TextEntity, devices.Button, devices.Scene, devices.Date, devices.DateTime, devices.TimeEntity, devices.Update, devices.Notify}
+
 func (c *checker) command(path string, a *CommandAction) {
-	if a.Entity == "" || len(a.Entity) > MaxText || !printable(a.Entity) {
+	n := 0
+	for _, set := range []bool{a.Entity != "", a.Entities != nil, a.Area != ""} {
+		if set {
+			n++
+		}
+	}
+	switch {
+	case n == 0:
 		c.bad(path+".entity", "Choose an entity.")
 		return
+	case n > 1:
+		c.bad(path, "Give one of entity, entities and area.")
+		return
+	case len(a.Entity) > MaxText || !printable(a.Entity):
+		c.bad(path+".entity", "Choose an entity.")
+		return
+	case a.Entities != nil:
+		c.entities(path+".entities", a.Entities)
+	case a.Area != "":
+		if len(a.Area) > MaxText || !printable(a.Area) {
+			c.bad(path+".area", "Name a room.")
+		}
+		if !slices.Contains(kinds, a.Kind) {
+			c.bad(path+".kind", "Say which kind of entity in the room is meant: light, switch, cover and so on.")
+		}
+	}
+	if a.Kind != "" && a.Area == "" {
+		c.bad(path+".kind", "A kind belongs to an area.")
+	}
+	if a.Worth != 0 {
+		c.duration(path+".worth", a.Worth)
 	}
 	if a.Command == "" || len(a.Command) > MaxText || !printable(a.Command) {
 		c.bad(path+".command", "Choose what the entity is told to do.")
@@ -755,7 +867,7 @@ func (c *checker) command(path string, a *CommandAction) {
 		c.value(path+".args."+name, a.Args[name])
 		c.template(path+".args."+name, a.Args[name].Str)
 	}
-	if c.house == nil {
+	if c.house == nil || a.Entity == "" {
 		return
 	}
 	e := c.house.Entity(a.Entity)

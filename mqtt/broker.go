@@ -101,6 +101,7 @@ type Broker struct {
 	unauthenticated int
 	showing         bool
 	showAgain       bool
+	recalls         []recall // to be shown again by the next pass
 
 	routesMu sync.RWMutex // taken after the house's lock, or alone
 	routes   map[string]*route
@@ -414,6 +415,7 @@ func (t *Turn) drop() {
 	t.writes, t.lazies, t.bytes = nil, nil, 0
 	t.sends = t.sends[:0]
 	t.rewired, t.soon = false, false
+	t.recalls = t.recalls[:0]
 	clear(t.published)
 	clear(t.after)
 	clear(t.later)

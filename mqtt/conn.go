@@ -43,14 +43,15 @@ type Conn struct {
 	version   packet.Version
 	identity  string
 	clientID  string
-	sess      *session  // nil before CONNECT and after the connection has ended
-	connected bool      // a CONNECT was accepted
-	ended     bool      // the house is done with it
-	since     time.Time // wall time of its CONNECT
-	resumed   bool      // CONNACK said Session Present
-	window    int       // QoS 1 and 2 messages in flight, at most
-	maxPacket int       // bytes of a packet the client takes; 0 no limit
-	problems  bool      // Request Problem Information
+	sess      *session      // nil before CONNECT and after the connection has ended
+	connected bool          // a CONNECT was accepted
+	ended     bool          // the house is done with it
+	since     time.Time     // wall time of its CONNECT
+	sinceRun  time.Duration // Run time of it
+	resumed   bool          // CONNACK said Session Present
+	window    int           // QoS 1 and 2 messages in flight, at most
+	maxPacket int           // bytes of a packet the client takes; 0 no limit
+	problems  bool          // Request Problem Information
 	keepAlive time.Duration
 	check     *deadline
 

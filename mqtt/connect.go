@@ -247,7 +247,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 	c.identity, c.clientID = identity, clientID
 	c.sess = s
 	c.connected = true
-	c.since = t.Now.Wall
+	c.since, c.sinceRun = t.Now.Wall, t.Now.Run
 	c.resumed = present
 	c.problems = p.RequestProblemInfo || p.Version < packet.V5
 	c.maxPacket = int(p.MaximumPacketSize)

@@ -40,6 +40,9 @@ func (p *publication) message() *Message {
 		}
 		if p.from != nil {
 			m.ClientID = p.from.clientID
+			if p.conn != nil {
+				m.Connected = p.conn.sinceRun
+			}
 			if p.p.QoS > AtMostOnce {
 				m.Origin = Origin{Session: p.from.id, PacketID: p.p.PacketID}
 				m.Dup = p.p.Dup && p.conn.resumed

@@ -306,11 +306,20 @@ func (b *Broker) showTo(t *Turn, w *cursor, m *Message, fromCursor bool) {
 func (b *Broker) show() {
 	const slice = 128
 	after := ""
+	var recalls []recall
+	var away *retainedMessage
 	for more := true; more; {
 		more = false
-		var away *retainedMessage
+		read := away // it was brought already
+		away = nil
 		b.turnNow(func(t *Turn) {
+			if after == "" {
+				recalls, b.recalls = b.recalls, nil
+			}
 			next, done := b.retained.Match("#", after, slice, func(name string, kept *retainedMessage) bool {
+				if kept != read {
+					b.recall(recalls, kept, name)
+				}
 				if kept.stored && b.wanted(name)&^kept.shown != 0 {
 					away = kept
 					return false
@@ -363,10 +372,22 @@ func (b *Broker) showConsumers(t *Turn, kept *retainedMessage, msg *Message) {
 	}
 }
 
+// recall has a retained message shown again to those who asked for it.
+func (b *Broker) recall(recalls []recall, kept *retainedMessage, name string) {
+	for _, r := range recalls {
+		for i, c := range b.consumers {
+			if r.of(c, name) {
+				kept.shown &^= 1 << i
+			}
+		}
+	}
+}
+
 // rewire forgets what consumers want, and has retained messages of newly
 // wanted topics brought to them.
 func (b *Broker) rewire(t *Turn) {
 	b.generation.Add(1)
+	b.recalls = append(b.recalls, t.recalls...)
 	if b.showing {
 		b.showAgain = true
 		return

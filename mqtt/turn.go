@@ -1,7 +1,10 @@
 package mqtt
 
 import (
+	"slices"
 	"time"
+
+	"lar.home/mqtt/topic"
 )
 
 // Now is an instant as the deciders of the house see it.
@@ -36,6 +39,7 @@ type Turn struct {
 	sends     []send
 	copy      send // see copyFor
 	rewired   bool
+	recalls   []recall
 	soon      bool // somebody waits for the disk
 	hop       int  // of the message being decided
 	batch     *Batch
@@ -105,6 +109,23 @@ func (t *Turn) Ready() error {
 // topic came first.
 func (t *Turn) Rewire() { t.rewired = true }
 
+// Recall asks, beside Rewire, that retained messages on topics that match a
+// filter be brought to c, also if it wanted and got them before.
+func (t *Turn) Recall(c Consumer, filter string) {
+	t.recalls = append(t.recalls, recall{c, filter})
+}
+
+// A recall is what a consumer wants to see once more.
+type recall struct {
+	consumer Consumer
+	filter   string
+}
+
+// of tells whether it speaks of a retained message.
+func (r recall) of(c Consumer, name string) bool {
+	return r.consumer == c && topic.Match(r.filter, name)
+}
+
 // Writes returns what the turn has written so far, for tests.
 func (t *Turn) Writes() []Write { return t.writes }
 
@@ -116,6 +137,12 @@ func (t *Turn) Published() []*Message { return t.published }
 
 // Rewired tells whether Rewire was called, for tests.
 func (t *Turn) Rewired() bool { return t.rewired }
+
+// Recalled tells whether a retained message was asked for with Recall, for who
+// plays a house without a broker.
+func (t *Turn) Recalled(c Consumer, name string) bool {
+	return slices.ContainsFunc(t.recalls, func(r recall) bool { return r.of(c, name) })
+}
 
 // NextWake returns the time c last asked for in this turn and whether it did,
 // for tests.
@@ -193,6 +220,9 @@ type Message struct {
 	Properties []byte
 	// ClientID names the publisher; empty when the hub itself is.
 	ClientID string
+	// Connected is the Run time at which the publisher's connection began; 0
+	// for the hub, and for a will.
+	Connected time.Duration
 	// Origin identifies the delivery for those who must know it again after a
 	// restart: session, packet identifier. Zero for QoS 0 and for the hub.
 	Origin Origin

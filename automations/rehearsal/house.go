@@ -27,9 +27,9 @@ type house struct {
 	disk   map[string][]byte
 	lazies map[string][]byte // given, not on disk yet
 
-	retained []*mqtt.Message // of the broker, on disk with their turn
-	kept     int             // retained messages that came
-	shown    map[*mqtt.Message]bool
+	retained []*mqtt.Message                          // of the broker, on disk with their turn
+	kept     int                                      // retained messages that came
+	shown    map[*mqtt.Message]map[mqtt.Consumer]bool // retained messages that were brought
 
 	number  uint64
 	turns   int
@@ -75,6 +75,7 @@ type lastTurn struct {
 type client struct {
 	session uint32
 	packet  uint16
+	since   time.Time // when it has connected; zero for the start of the hub
 	last    *mqtt.Message
 }
 
@@ -165,7 +166,7 @@ func (h *house) scan(prefix, from []byte, fn func(key, value []byte) bool) error
 // retained messages, then what is due.
 func (h *house) start() error {
 	h.off, h.boot, h.pending = false, h.wall, nil
-	h.wakes, h.shown = map[mqtt.Consumer]time.Duration{}, map[*mqtt.Message]bool{}
+	h.wakes, h.shown = map[mqtt.Consumer]time.Duration{}, map[*mqtt.Message]map[mqtt.Consumer]bool{}
 	log := slog.New(slog.DiscardHandler)
 	model, err := devices.New(devices.Options{Scan: h.scan, Log: log})
 	if err != nil {
@@ -185,6 +186,7 @@ func (h *house) start() error {
 	waiting := h.awaiting
 	h.awaiting = nil
 	for _, m := range waiting {
+		m.Connected = 0
 		h.come(m)
 	}
 	return nil
@@ -203,12 +205,17 @@ func (h *house) show() {
 	for again := true; again; {
 		again = false
 		for _, m := range h.retained {
-			if h.shown[m] || !h.model.Wants(m.Topic) && !h.engine.Wants(m.Topic) {
-				continue
+			if h.shown[m] == nil {
+				h.shown[m] = map[mqtt.Consumer]bool{}
 			}
-			h.shown[m], again = true, true
-			past := &mqtt.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: true, Retained: true}
-			h.turn(func(t *mqtt.Turn) { h.deliver(t, past) })
+			for _, c := range h.consumers() {
+				if h.shown[m][c] || !c.Wants(m.Topic) {
+					continue
+				}
+				h.shown[m][c], again = true, true
+				past := &mqtt.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: true, Retained: true}
+				h.turn(func(t *mqtt.Turn) { c.Accept(t, past, c.Prepare(m.Topic, m.Payload)) })
+			}
 		}
 	}
 }
@@ -268,6 +275,13 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 		work()
 	}
 	if t.Rewired() {
+		for m, to := range h.shown {
+			for c := range to {
+				if t.Recalled(c, m.Topic) {
+					delete(to, c)
+				}
+			}
+		}
 		h.show()
 	}
 }
@@ -312,19 +326,33 @@ func (h *house) keep(m *mqtt.Message) {
 	if len(m.Payload) > 0 {
 		h.retained = append(h.retained, m)
 		if h.shown != nil {
-			h.shown[m] = true
+			h.shown[m] = map[mqtt.Consumer]bool{}
+			for _, c := range h.consumers() {
+				h.shown[m][c] = c.Wants(m.Topic)
+			}
 		}
 	}
 }
 
-// publish is a message from a client.
-func (h *house) publish(name string, m mqtt.Message) {
+// connect is that of a client which was away for a moment.
+func (h *house) connect(name string) { h.client(name).since = h.wall }
+
+func (h *house) client(name string) *client {
 	c := h.clients[name]
 	if c == nil {
 		c = &client{session: uint32(len(h.clients) + 1)}
 		h.clients[name] = c
 	}
-	m.ClientID = name
+	return c
+}
+
+// publish is a message from a client.
+func (h *house) publish(name string, m mqtt.Message) {
+	c := h.client(name)
+	m.ClientID, m.Connected = name, 0
+	if c.since.After(h.boot) {
+		m.Connected = c.since.Sub(h.boot)
+	}
 	if m.QoS > mqtt.AtMostOnce {
 		c.packet++
 		m.Origin = mqtt.Origin{Session: c.session, PacketID: c.packet}

@@ -95,6 +95,7 @@ type step struct {
 	Hook        *string    `json:"hook"`
 	Method      string     `json:"method"`
 	Outside     *string    `json:"outside"`
+	Connect     *string    `json:"connect"`
 	ExpectError string     `json:"expect_error"`
 }
 
@@ -392,7 +393,7 @@ func (p *player) step(path string, s *step) func(path string) {
 		set  bool
 	}{{"publish", s.Publish != nil}, {"kill", s.Kill != nil}, {"stop", s.Stop != nil}, {"start", s.Start != nil}, {"clock", s.Clock != nil},
 		{"trusted", s.Trusted != nil}, {"disk", s.Disk != nil}, {"save", s.Save != nil}, {"enable", s.Enable != nil}, {"disable", s.Disable != nil},
-		{"delete", s.Delete != nil}, {"restore", s.Restore != nil}, {"run", s.Run != nil}, {"hook", s.Hook != nil}, {"outside", s.Outside != nil}} {
+		{"delete", s.Delete != nil}, {"restore", s.Restore != nil}, {"run", s.Run != nil}, {"hook", s.Hook != nil}, {"outside", s.Outside != nil}, {"connect", s.Connect != nil}} {
 		if k.set {
 			kinds = append(kinds, k.name)
 		}
@@ -413,6 +414,8 @@ func (p *player) step(path string, s *step) func(path string) {
 		return p.changing(s, func() error {
 			return p.house.do(func(t *mqtt.Turn) error { return p.house.engine.Hook(t, *s.Hook, cmp.Or(s.Method, "POST"), body) })
 		})
+	case "connect":
+		return p.running(func(string) { p.house.connect(*s.Connect) })
 	case "outside":
 		if *s.Outside != "down" && *s.Outside != "ok" {
 			p.bad(path+".outside", "What is outside is down or ok.")

@@ -460,7 +460,7 @@ func ConditionWords(h *devices.House, c automations.Condition) string {
 // ActionWords says what a step of a rule does.
 func ActionWords(h *devices.House, a automations.Action) string {
 	switch {
-	case a.Command != nil:
+	case a.Command != nil && a.Command.Entity != "":
 		c := a.Command
 		s := Label(c.Command) + " " + entityWords(h, c.Entity)
 		var args []string
