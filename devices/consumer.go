@@ -108,8 +108,8 @@ type Model struct {
 	birth    time.Duration // Run time of our birth message
 	births   int           // how many there were
 	stale    []string      // devices to be described again, some at a time
-	dirty    []*node       // readings changed since they were last kept
-	flushAt  time.Duration
+	dirty    unkept        // readings changed since they were last kept
+	often    unkept        // and were kept only a while ago
 	reporter reporter
 
 	gateways     map[string]*Gateway // by base
@@ -405,8 +405,10 @@ func (m *Model) Wake(t *mqtt.Turn) {
 		}
 		m.expire(t, n)
 	}
-	if m.flushAt > 0 && t.Now.Run >= m.flushAt {
-		m.flush(t, flushBatch)
+	for _, u := range []*unkept{&m.dirty, &m.often} {
+		if u.due(t.Now.Run) {
+			m.flush(t, u, flushBatch)
+		}
 	}
 	m.work(t)
 	m.tire(t)
@@ -483,8 +485,10 @@ func (m *Model) ask(t *mqtt.Turn) {
 			next = q.until
 		}
 	}
-	if m.flushAt > 0 && (next < 0 || m.flushAt < next) {
-		next = m.flushAt
+	for _, u := range []*unkept{&m.dirty, &m.often} {
+		if u.at > 0 && (next < 0 || u.at < next) {
+			next = u.at
+		}
 	}
 	if next != m.asked {
 		m.asked = next

@@ -22,6 +22,7 @@ type node struct {
 	expireAt time.Duration // expire_after ends
 	queued   time.Duration // place in the agenda; 0 if not there
 	dirty    bool
+	kept     time.Duration // when its readings were kept last; 0: not in this run
 }
 
 // due returns the earlier deadline of the node; 0 if it has none.

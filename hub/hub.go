@@ -16,6 +16,7 @@ import (
 
 	"lar.home/automations"
 	"lar.home/devices"
+	"lar.home/devices/history"
 	"lar.home/hub/config"
 	"lar.home/hub/control"
 	"lar.home/hub/identity"
@@ -60,6 +61,7 @@ type Config struct {
 	Listeners      []listen.Config
 	Home           config.Home
 	Rights         config.Rights
+	History        config.History
 	Limits         mqtt.Limits
 	Devices        config.Devices
 	Version        string
@@ -79,6 +81,7 @@ type Hub struct {
 	people    *identity.Directory
 	settings  *settings.Settings
 	model     *devices.Model
+	history   *history.History
 	rules     *automations.Engine
 	pages     *ui.Server
 	broker    *mqtt.Broker
@@ -174,6 +177,13 @@ func New(cfg Config) (_ *Hub, err error) {
 	}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
+	h.history, err = history.New(history.Options{
+		Scan: h.store.Scan, House: h.model.House, Low: h.store.Low,
+		Location: h.settings.Location(), Raw: cfg.History.Raw, Budget: int64(cfg.History.Budget), Log: h.log,
+	})
+	if err != nil {
+		return nil, explain(cfg.Dir, err)
+	}
 	h.pages, err = ui.New(ui.Config{
 		House:     h,
 		People:    h.people,
@@ -193,6 +203,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	// turn comes after it.
 	h.model.Watch(h.rules)
 	h.model.Watch(h.pages)
+	h.model.Watch(h.history)
 	h.broker, err = mqtt.New(mqtt.Config{
 		Store:        h.keepsake,
 		Clock:        h.clock.now,
@@ -200,7 +211,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Enhanced:     h.enhanced,
 		Authorize:    h.authorize,
 		Limits:       limitsOn(cfg.Limits, h.store.Stats().FreeBytes),
-		Consumers:    []mqtt.Consumer{h.model, h.rules},
+		Consumers:    []mqtt.Consumer{h.model, h.rules, h.history},
 		Version:      cfg.Version,
 		Log:          h.log,
 	})
@@ -366,6 +377,7 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 	failed("store the last values", h.Do(ctx, func(t *mqtt.Turn) error {
 		h.model.Flush(t)
 		h.rules.Flush(t)
+		h.history.Flush(t)
 		return nil
 	}))
 	failed("stop the broker", h.broker.Shutdown(ctx))

@@ -36,4 +36,5 @@ func rulesPlace(p ui.Place) automations.Place {
 // moved tells the automations within the turn that changes the place.
 func (h *Hub) moved(t *mqtt.Turn, p ui.Place, zone *time.Location) {
 	h.rules.SetPlace(t, rulesPlace(p), zone)
+	h.history.SetLocation(t, zone)
 }

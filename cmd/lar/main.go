@@ -200,6 +200,7 @@ func (f *flags) load() error {
 		Listeners:      effective.Listeners,
 		Home:           effective.Home,
 		Rights:         effective.Rights,
+		History:        effective.History,
 		Limits:         effective.Limits,
 		Devices:        effective.Devices,
 		Version:        f.hub.Version,

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"lar.home/devices/history"
 	"lar.home/hub/listen"
 	"lar.home/mqtt"
 )
@@ -28,6 +29,7 @@ type Config struct {
 	Home           Home
 	Devices        Devices
 	Rights         Rights
+	History        History
 	Limits         mqtt.Limits
 	Listeners      []listen.Config
 }
@@ -53,6 +55,12 @@ type Rights struct {
 	ACL             []string
 	SubscribeRights string // "strict" or "filter"
 	FailedLogins    int    // a minute, before the next ones wait; 0: none waits
+}
+
+// History says how much is kept of what was.
+type History struct {
+	Raw    time.Duration // for how long, every single value
+	Budget int           // bytes, all in all
 }
 
 // Level is LogLevel for package slog.
@@ -151,6 +159,11 @@ what the broker tells of itself: $SYS/# wants a line that names it.`).reloaded()
 "filter": only if all are denied; what comes of it is checked message by message.`).reloaded(),
 	define(countKind, "rights.failed_logins", "", func(c *Config) *int { return &c.Rights.FailedLogins },
 		"How often a minute a client may give a wrong password before the next ones wait,\n3 s at most, right or wrong. Clients that came in before do not wait for what\nothers do. 0: nobody waits.").reloaded(),
+
+	define(durationKind, "history.raw", "", func(c *Config) *time.Duration { return &c.History.Raw },
+		"For how long every single change of a value is kept. What each hour and each\nday was like is kept for years, as far as the budget goes."),
+	define(sizeKind, "history.budget", "", func(c *Config) *int { return &c.History.Budget },
+		"Bytes of the whole history. When it has more, the oldest goes first."),
 }, limitSettings()...)
 
 // Defaults returns what holds where nothing is said.
@@ -159,6 +172,7 @@ func Defaults() *Config {
 		Data: "lar-data", MQTT: ":1883", HTTP: ":8080", MDNS: true, LogLevel: "info", Sync: "always",
 		Devices: Devices{Prefix: "homeassistant", Zigbee2MQTT: []string{}},
 		Rights:  Rights{ACL: []string{}, SubscribeRights: "strict", FailedLogins: 3},
+		History: History{Raw: history.DefaultRaw, Budget: history.DefaultBudget},
 		Limits:  mqtt.DefaultLimits(),
 	}
 }
