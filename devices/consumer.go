@@ -206,6 +206,7 @@ func New(o Options) (*Model, error) {
 			return nil, fmt.Errorf("read what is known of devices: %w", err)
 		}
 	}
+	m.memory.forgot = m.forgot
 	m.tombs = m.memory.tombs
 	for _, id := range slices.Sorted(maps.Keys(m.tombs)) {
 		if tb := m.tombs[id]; !tb.Buried {
@@ -219,6 +220,15 @@ func New(o Options) (*Model, error) {
 
 // Watch adds a watcher. It is called before the hub starts.
 func (m *Model) Watch(w Watcher) { m.watchers = append(m.watchers, w) }
+
+// forgot tells those that keep something of an entity.
+func (m *Model) forgot(t *mqtt.Turn, entityID string) {
+	for _, w := range m.watchers {
+		if f, ok := w.(Forgetter); ok {
+			f.Forget(t, entityID)
+		}
+	}
+}
 
 // House returns the devices as of the last turn that changed one.
 func (m *Model) House() *House { return m.house.Load() }

@@ -40,6 +40,7 @@ type memory struct {
 	tombs   map[string]*tomb
 	waiting map[string][]string
 	sweepAt time.Duration
+	forgot  func(t *mqtt.Turn, entityID string) // an entity is forgotten for good; may be nil
 }
 
 // An identity is the record of an entity ID.

@@ -221,3 +221,11 @@ type Change struct {
 type Watcher interface {
 	Changed(t *mqtt.Turn, changes []Change, structure bool)
 }
+
+// A Forgetter is a Watcher that keeps something of entities. It is told, in
+// the same turn, when one is forgotten for good: a person had its device
+// forgotten and the time for taking that back is over, or it has been gone for
+// long.
+type Forgetter interface {
+	Forget(t *mqtt.Turn, entityID string)
+}

@@ -62,6 +62,9 @@ func (m *memory) forget(t *mqtt.Turn, ident string, r *identity) {
 	delete(m.owners, r.ID)
 	delete(m.values, r.ID)
 	m.impersonal(t, r.ID)
+	if m.forgot != nil {
+		m.forgot(t, r.ID)
+	}
 	t.Write(recordKey('i', ident), nil)
 	t.Write(recordKey('v', r.ID), nil)
 }

@@ -316,10 +316,10 @@ func (h *History) ask(t *mqtt.Turn) {
 		hourEnd := time.Duration((h.at(t)/hourMS+1)*hourMS-h.base.UnixMilli()) * time.Millisecond
 		sooner(hourEnd + time.Second)
 	}
-	if h.lookAt > 0 {
+	if h.lookAt > 0 && h.started && !h.paused {
 		sooner(h.lookAt)
 	}
-	if len(h.sealing) > 0 || h.looking >= 0 {
+	if len(h.sealing) > 0 || h.looking >= 0 && !h.paused {
 		next = t.Now.Run + slicePause
 	}
 	if next != h.asked {

@@ -54,7 +54,7 @@ func (h *History) reach(t *mqtt.Turn, e *devices.Entity, available bool) {
 // usable tells whether a reading was said since the start: one that comes from
 // the store only may not be true any more, and starts no curve.
 func (h *History) usable(t *mqtt.Turn, r devices.Reading) bool {
-	return r.Value.Known() && (!r.Restored || !r.At.Before(t.Now.Wall.Add(-t.Now.Run)))
+	return r.Value.Known() && (!r.Restored || !r.At.Before(t.Now.Wall.Add(-t.Now.Run)) && !r.At.After(t.Now.Wall))
 }
 
 // record takes a value of an aspect in, or that there is none.
