@@ -120,6 +120,8 @@ type Model struct {
 	tombs        map[string]*tomb    // of forgotten devices, by ID
 	open         []*tomb             // those that are not swept yet
 
+	layout *layout // that the next House has
+
 	c       changeSet // of the turn being decided
 	telling bool      // watchers are being told of changes
 }
@@ -213,7 +215,9 @@ func New(o Options) (*Model, error) {
 			m.open = append(m.open, tb)
 		}
 	}
-	m.house.Store(&House{})
+	m.arrange()
+	m.c.layout = false
+	m.house.Store(&House{layout: m.layout})
 	m.wiring.Store(&wiring{})
 	return m, nil
 }

@@ -259,6 +259,7 @@ func (m *Model) bury(t *mqtt.Turn) {
 			continue
 		}
 		m.open = slices.DeleteFunc(m.open, func(x *tomb) bool { return x == tb })
+		m.ungroup(t, tb.Entities)
 		delete(m.memory.healths, id)
 		t.Lazy(recordKey('h', id), nil)
 		m.memory.impersonal(t, id)

@@ -11,9 +11,10 @@ import (
 // them. What was not touched is shared with the house before. It tells whether
 // there is a new house.
 func (m *Model) publish() bool {
-	if len(m.c.touched) == 0 {
+	if len(m.c.touched) == 0 && !m.c.layout {
 		return false
 	}
+	m.c.layout = false
 	old := m.house.Load()
 	devices, entities := old.devices.edit(), old.entities.edit()
 	list := slices.Clone(old.Devices)
@@ -48,7 +49,7 @@ func (m *Model) publish() bool {
 	}
 	m.c.touched = m.c.touched[:0]
 
-	m.house.Store(&House{Devices: list, devices: devices.done(), entities: entities.done()})
+	m.house.Store(&House{Devices: list, layout: m.layout, devices: devices.done(), entities: entities.done()})
 	return true
 }
 

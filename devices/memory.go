@@ -29,6 +29,8 @@ const keepGone = 30 * 24 * time.Hour
 //	v  entity ID → last values (written lazily)
 //	h  device ID → when it spoke (written lazily)
 //	t  device ID → that it was forgotten
+//	g  group ID → its name and members
+//	a  name of a room → its floor and icon
 type memory struct {
 	ids     map[string]*identity // by identity
 	owners  map[string]string    // entity ID → identity
@@ -38,6 +40,8 @@ type memory struct {
 	values  map[string][]byte // of entities that have not appeared yet
 	healths map[string][]byte // of devices that have not appeared yet
 	tombs   map[string]*tomb
+	groups  map[string]*Group // by ID
+	areas   map[string]*Area  // by name
 	waiting map[string][]string
 	sweepAt time.Duration
 	forgot  func(t *mqtt.Turn, entityID string) // an entity is forgotten for good; may be nil
@@ -65,6 +69,8 @@ func (m *memory) init() {
 	m.values = map[string][]byte{}
 	m.healths = map[string][]byte{}
 	m.tombs = map[string]*tomb{}
+	m.groups = map[string]*Group{}
+	m.areas = map[string]*Area{}
 	m.waiting = map[string][]string{}
 }
 
@@ -107,6 +113,18 @@ func (m *memory) load(scan func(prefix, from []byte, fn func(key, value []byte) 
 			tb := &tomb{id: name, at: UndoWithin}
 			if json.Unmarshal(value, tb) == nil {
 				m.tombs[name] = tb
+			}
+		case 'g':
+			g := &Group{}
+			if json.Unmarshal(value, g) == nil && len(m.groups) < MaxGroups {
+				g.ID = name
+				m.groups[name] = g
+			}
+		case 'a':
+			a := &Area{}
+			if json.Unmarshal(value, a) == nil && len(m.areas) < MaxAreas {
+				a.Name = name
+				m.areas[name] = a
 			}
 		case 'h':
 			m.healths[name] = slices.Clone(value)

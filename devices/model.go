@@ -19,6 +19,7 @@ import (
 type House struct {
 	Devices []*Device // by name, then ID
 
+	layout   *layout
 	devices  shards[*Device]
 	entities shards[*Entity]
 }

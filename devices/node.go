@@ -41,6 +41,7 @@ type changeSet struct {
 	lent    []Change // to watchers
 	nodes   []*node  // parallel to changes
 	touched []*device
+	layout  bool // groups or rooms are others
 }
 
 // take returns the changes and begins anew.
