@@ -44,6 +44,8 @@ type Gateway struct {
 	RestartRequired bool
 	// Joining are the names of devices that are being asked what they are.
 	Joining []string
+	// Failed are the names of those that could not be asked.
+	Failed []string
 
 	coordinator string
 	entries     map[string]bool // keys of devices announced, by the topic of their list
@@ -190,12 +192,14 @@ func (m *Model) Gateways() []*Gateway {
 // deviceList plans what a list of devices changes.
 func (m *Model) deviceList(g *Gateway, b *bridgeMessage) {
 	list := g.Base + "/bridge/devices"
-	g.coordinator, g.Joining = b.coordinator, nil
+	g.coordinator, g.Joining, g.Failed = b.coordinator, nil, nil
 	g.exposes = make(map[string]groupable, len(b.devices))
 	var jobs []*job
 	for i, d := range b.devices {
 		if d.Interviewing || d.InterviewState == "IN_PROGRESS" {
 			g.Joining = append(g.Joining, d.Name)
+		} else if d.InterviewState == "FAILED" {
+			g.Failed = append(g.Failed, d.Name)
 		}
 		if e := zigbee2mqtt.Groupable(d); len(e) > 0 {
 			g.exposes[d.IEEE] = groupable{d.Hash, e}

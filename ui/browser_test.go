@@ -224,6 +224,11 @@ func (h *home) pages() map[string]string {
 		"strip":  "/devices/" + h.model.House().Entity("switch.power_strip_with_a_really_long_name_television").Device.ID,
 		"sensor": "/devices/" + h.model.House().Entity("sensor.bath_sensor_temperature").Device.ID,
 	}
+	if len(h.model.House().Groups()) > 0 {
+		pages["rooms"], pages["room"], pages["zigbee"] = "/rooms", "/rooms/Hall", "/zigbee"
+		pages["group"], pages["group-new"] = "/groups/group.evening_lamps", "/groups/new"
+		pages["porch"] = "/devices/" + h.model.House().Entity("switch.porch").Device.ID
+	}
 	for _, r := range h.rules.Rules() {
 		pages["automation"] = "/automations/" + r.ID
 		if r.Status.Last != nil {
@@ -239,6 +244,7 @@ func (h *home) pages() map[string]string {
 func TestLook(t *testing.T) {
 	h, _ := furnished(t)
 	h.automate()
+	h.equip()
 	for _, width := range []int64{412, 1280} {
 		for _, scheme := range []string{"light", "dark"} {
 			if *shots == "" && (width == 412) != (scheme == "light") {

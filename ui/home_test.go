@@ -36,14 +36,22 @@ type gear struct {
 	mu   sync.Mutex
 	deaf map[string]bool
 	got  []string // "topic payload"
+
+	asked chan<- string // what a Zigbee2MQTT was asked for; nil: there is none
 }
 
-func (g *gear) Wants(topic string) bool    { return strings.HasSuffix(topic, "/set") }
+func (g *gear) Wants(topic string) bool {
+	return strings.HasSuffix(topic, "/set") || strings.HasPrefix(topic, zigbeeRequest)
+}
 func (g *gear) Prepare(string, []byte) any { return nil }
 func (g *gear) Wake(*mqtt.Turn)            {}
 func (g *gear) Accept(t *mqtt.Turn, m *mqtt.Message, _ any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if what, ok := strings.CutPrefix(m.Topic, zigbeeRequest); ok {
+		g.answer(t, what, m.Payload)
+		return
+	}
 	g.got = append(g.got, m.Topic+" "+string(m.Payload))
 	base := strings.TrimSuffix(m.Topic, "/set")
 	if !g.deaf[base] {
@@ -211,4 +219,29 @@ func (h *home) until(holds func() bool) {
 		}
 		<-time.After(5 * time.Millisecond)
 	}
+}
+
+const zigbeeRequest = "zigbee2mqtt/bridge/request/"
+
+// answer is that of a Zigbee2MQTT, which lets nobody go.
+func (g *gear) answer(t *mqtt.Turn, what string, request []byte) {
+	if g.asked == nil {
+		return
+	}
+	g.asked <- what
+	var q struct{ Transaction string }
+	json.Unmarshal(request, &q)
+	answer := map[string]string{"status": "ok", "transaction": q.Transaction}
+	if what == "device/remove" {
+		answer["status"], answer["error"] = "error", "no such luck"
+	}
+	payload, _ := json.Marshal(answer)
+	t.Publish(&mqtt.Message{Topic: "zigbee2mqtt/bridge/response/" + what, Payload: payload})
+}
+
+// gateway has a Zigbee2MQTT answer, and tells what it is asked for.
+func (h *home) gateway(asked chan<- string) {
+	h.gear.mu.Lock()
+	defer h.gear.mu.Unlock()
+	h.gear.asked = asked
 }

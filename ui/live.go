@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -224,7 +225,7 @@ func (l *live) flush(now time.Time) bool {
 		}
 		var leaves []byte
 		for _, st := range streams {
-			if !st.shows(e) {
+			if !st.shows(h, e) {
 				continue
 			}
 			if leaves == nil {
@@ -378,10 +379,13 @@ func (s *Server) fragment(st *stream, scope string) (id string, c templ.Componen
 	kind, name, _ := strings.Cut(scope, ":")
 	switch kind {
 	case "home":
-		return "home", view.HomeBody(view.Rooms(h.Devices, maxRows), hint)
+		return "home", view.HomeBody(view.Home(h, maxRows), hint)
 	case "devices":
 		list, total := find(h, "")
 		return "devices", view.DeviceList(list, "", total, hint)
+	case "room":
+		room, _ := url.QueryUnescape(name)
+		return "home", view.HomeBody(view.InRoom(h, room, maxRows), view.Hint{})
 	case "device":
 		if d := h.Device(name); d != nil {
 			return "device", view.DeviceBody(d)
@@ -425,7 +429,7 @@ type stream struct {
 }
 
 // shows tells whether a page of a stream shows an entity.
-func (st *stream) shows(e *devices.Entity) bool {
+func (st *stream) shows(h *devices.House, e *devices.Entity) bool {
 	return slices.ContainsFunc(st.scopes, func(scope string) bool {
 		kind, id, _ := strings.Cut(scope, ":")
 		switch kind {
@@ -433,6 +437,12 @@ func (st *stream) shows(e *devices.Entity) bool {
 			return view.Shown(e)
 		case "device":
 			return e.Device.ID == id
+		case "room":
+			room, _ := url.QueryUnescape(id)
+			return e.Device.Area == room && view.Shown(e)
+		case "group":
+			g := h.Group(id)
+			return g != nil && slices.Contains(g.Members, e.ID)
 		}
 		return false
 	})
@@ -549,14 +559,14 @@ func (l *live) open(st *stream, since string) error {
 	h := l.s.Model.House()
 	if known {
 		for _, id := range missed {
-			if e := h.Entity(id); e != nil && st.shows(e) {
+			if e := h.Entity(id); e != nil && st.shows(h, e) {
 				st.put(now, id, encodeLeaves(e), false)
 			}
 		}
 	} else {
 		for _, d := range h.Devices {
 			for _, e := range d.Entities {
-				if st.shows(e) {
+				if st.shows(h, e) {
 					st.put(now, e.ID, encodeLeaves(e), false)
 				}
 			}

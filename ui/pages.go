@@ -21,7 +21,7 @@ func (s *Server) hint(v visitor) view.Hint {
 func (s *Server) showHome(w http.ResponseWriter, r *http.Request) error {
 	p := s.page(r, "", "home")
 	s.follow(&p, "home")
-	return s.render(w, r, http.StatusOK, view.HomePage(p, view.Rooms(s.Model.House().Devices, maxRows), s.hint(who(r))))
+	return s.render(w, r, http.StatusOK, view.HomePage(p, view.Home(s.Model.House(), maxRows), s.hint(who(r))))
 }
 
 func (s *Server) showDevices(w http.ResponseWriter, r *http.Request) error {
@@ -65,11 +65,17 @@ func (s *Server) device(w http.ResponseWriter, r *http.Request, status int, wron
 		return errNoDevice
 	}
 	p.Title = d.Name
-	f := view.Form{Values: map[string][]string{"name": {d.Name}, "room": {d.Area}}, Errors: wrong}
+	f := view.Form{Values: map[string][]string{"name": {d.Name}, "room": {d.Area}, "icon": {d.Personal.Icon}, "notes": {d.Personal.Notes}}, Errors: wrong}
+	if d.Personal.Favourite {
+		f.Values.Set("favourite", "yes")
+	}
+	if d.Personal.Hidden {
+		f.Values.Set("hidden", "yes")
+	}
 	if len(wrong) > 0 {
 		f.Values = r.PostForm
 	}
-	return s.render(w, r, status, view.DevicePage(p, d, s.about(h, d), view.RoomNames(h.Devices), f))
+	return s.render(w, r, status, view.DevicePage(p, d, s.about(h, d), view.RoomsOf(h), f))
 }
 
 // about returns what a device says of itself.
@@ -90,6 +96,10 @@ func (s *Server) about(h *devices.House, d *devices.Device) []view.Fact {
 	}
 	if strings.HasPrefix(d.ConfigURL, "http://") || strings.HasPrefix(d.ConfigURL, "https://") {
 		add("Its own page", d.ConfigURL, d.ConfigURL)
+	}
+	add("Notes", d.Personal.Notes, "")
+	for _, f := range view.Health(d, time.Now()) {
+		add(f.Name, f.Text, "")
 	}
 	if seen := d.Seen(); !seen.IsZero() {
 		facts = append(facts, view.Fact{Name: "Last heard", Text: view.Ago(time.Now(), seen), At: seen})
@@ -123,19 +133,22 @@ func (s *Server) editDevice(w http.ResponseWriter, r *http.Request) error {
 	if len(wrong) > 0 {
 		return s.device(w, r, http.StatusUnprocessableEntity, wrong)
 	}
-	err := s.House.Do(r.Context(), func(t *mqtt.Turn) error {
-		if name != d.Name {
-			if err := s.Model.SetName(t, id, name); err != nil {
-				return err
-			}
-		}
-		if room != d.Area {
-			return s.Model.SetArea(t, id, room)
-		}
-		return nil
-	})
+	to := d.Personal
+	if name != d.Name {
+		to.Name = name
+	}
+	if room != d.Area {
+		to.Area = room
+	}
+	to.Icon = r.PostForm.Get("icon")
+	to.Notes = strings.ReplaceAll(r.PostForm.Get("notes"), "\r\n", "\n")
+	to.Favourite, to.Hidden = r.PostForm.Get("favourite") != "", r.PostForm.Get("hidden") != ""
+	mistake, err := s.mistake(r, func(t *mqtt.Turn) error { return s.Model.SetDevice(t, id, to) })
 	if err != nil {
 		return err
+	}
+	if mistake != nil {
+		return s.device(w, r, http.StatusUnprocessableEntity, map[string]string{"": upper(mistake.Error()) + "."})
 	}
 	return s.done(w, r, r.URL.EscapedPath(), "Saved.", false)
 }

@@ -19,7 +19,7 @@ func TestPagesSay(t *testing.T) {
 	b.get("/devices?q=hall+acme").shows(200, "Hall lamp", "2 of 9 devices")
 	b.get("/devices?q=cellar").shows(200, "Nothing matches “cellar”")
 	lamp := "/devices/" + h.model.House().Entity("light.hall_lamp").Device.ID
-	b.get(lamp).shows(200, "Brightness", "62 %", "Colour temperature", "3125 K", "Effect", "Power", "4.1 W", "Name and room")
+	b.get(lamp).shows(200, "Brightness", "62 %", "Colour temperature", "3125 K", "Effect", "Power", "4.1 W", "Name, room and notes")
 	b.get("/devices/nothing").shows(404, "There is no such device")
 }
 

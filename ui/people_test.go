@@ -12,14 +12,12 @@ import (
 )
 
 // bare is a model without devices.
-type bare struct{}
+type bare struct{ Household }
 
 func (bare) House() *devices.House { return &devices.House{} }
 func (bare) Command(*mqtt.Turn, string, string, map[string]devices.Value) error {
 	return nil
 }
-func (bare) SetName(*mqtt.Turn, string, string) error { return nil }
-func (bare) SetArea(*mqtt.Turn, string, string) error { return nil }
 
 func TestFirstRunAndSignIn(t *testing.T) {
 	p := &people{}

@@ -101,7 +101,7 @@ func TestMakeRule(t *testing.T) {
 	run := h.rules.Runs(r.ID)[0]
 	b.get("/automations/"+r.ID+"/runs/"+run.ID).shows(200, "Bath sensor Temperature is below 25.5 °C", "True: it was 21.4", "Turn on Kettle", "Send “good morning” to home/note")
 	b.get("/automations/"+r.ID+"/runs/none").shows(404, "nothing known of that run")
-	b.get("/automations").shows(200, "Kettle in the morning", "When Hall motion becomes motion")
+	b.get("/automations").shows(200, "Kettle in the morning", "When Hall motion detects motion")
 }
 
 // errorAt returns what is said to be wrong at a field.

@@ -42,8 +42,7 @@ type Model interface {
 	House() *devices.House
 	// Command tells an entity to do something, within the turn.
 	Command(t *mqtt.Turn, entityID, command string, args map[string]devices.Value) error
-	SetName(t *mqtt.Turn, deviceID, name string) error
-	SetArea(t *mqtt.Turn, deviceID, area string) error
+	Household
 }
 
 // Rules are the automations of the house: *automations.Engine is one.
@@ -166,7 +165,24 @@ func (s *Server) routes() http.Handler {
 	handle("GET /devices", see, s.showDevices)
 	handle("GET /devices/{id}", see, s.showDevice)
 	handle("POST /devices/{id}", edit, s.editDevice)
+	handle("POST /devices/{id}/forget", edit, s.forgetDevice)
+	handle("POST /devices/{id}/undo", edit, s.undoForget)
+	handle("POST /devices/{id}/rename", edit, s.renameZigbee)
+	handle("POST /devices/{id}/leave", edit, s.leaveZigbee)
 	handle("POST /do/{entity}", operate, s.do)
+	handle("GET /rooms", see, s.showRooms)
+	handle("POST /rooms", edit, s.addRoom)
+	handle("GET /rooms/{name}", see, s.showRoom)
+	handle("POST /rooms/{name}", edit, s.editRoom)
+	handle("POST /rooms/{name}/remove", edit, s.removeRoom)
+	handle("GET /groups/new", edit, s.showNewGroup)
+	handle("POST /groups/new", edit, s.addGroup)
+	handle("GET /groups/{id}", see, s.showGroup)
+	handle("POST /groups/{id}", edit, s.editGroup)
+	handle("POST /groups/{id}/do", operate, s.doGroup)
+	handle("POST /groups/{id}/remove", edit, s.removeGroup)
+	handle("GET /zigbee", see, s.showZigbee)
+	handle("POST /zigbee/join", edit, s.joinZigbee)
 	handle("GET /live", see, s.serveLive)
 
 	handle("GET /automations", see, s.showRules)

@@ -339,7 +339,7 @@ func AutomationList(rules []*automations.Rule, h *devices.House, now time.Time, 
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var15 string
-					templ_7745c5c3_Var15, templ_7745c5c3_Err = templ.JoinStringErrs(OutcomeWords(last) + ",")
+					templ_7745c5c3_Var15, templ_7745c5c3_Err = templ.JoinStringErrs(Outcome(now, last) + ",")
 					if templ_7745c5c3_Err != nil {
 						return templ.Error{Err: templ_7745c5c3_Err, FileName: `ui/view/automations.templ`, Line: 82, Col: 35}
 					}
@@ -4070,7 +4070,7 @@ func runItems(runs []*automations.Run, h *devices.House, now time.Time) templ.Co
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var160 string
-			templ_7745c5c3_Var160, templ_7745c5c3_Err = templ.JoinStringErrs(OutcomeWords(run))
+			templ_7745c5c3_Var160, templ_7745c5c3_Err = templ.JoinStringErrs(Outcome(now, run))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `ui/view/automations.templ`, Line: 794, Col: 48}
 			}
@@ -4450,7 +4450,7 @@ func RunTrace(run *automations.Run, def *automations.Rule, h *devices.House, now
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var179 string
-		templ_7745c5c3_Var179, templ_7745c5c3_Err = templ.JoinStringErrs(OutcomeWords(run))
+		templ_7745c5c3_Var179, templ_7745c5c3_Err = templ.JoinStringErrs(Outcome(now, run))
 		if templ_7745c5c3_Err != nil {
 			return templ.Error{Err: templ_7745c5c3_Err, FileName: `ui/view/automations.templ`, Line: 860, Col: 54}
 		}

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"net/url"
 	"strconv"
 
@@ -12,6 +13,8 @@ type Hint struct {
 	Addresses []string // where devices connect, "192.168.1.20:1883"
 	Manage    bool     // the person may add a credential
 }
+
+func roomHeading(r Room, rooms int) string { return cmp.Or(r.Title, roomTitle(r.Name, rooms)) }
 
 func roomTitle(name string, rooms int) string {
 	switch {

@@ -62,7 +62,64 @@ type Room struct {
 	Name  string // empty for devices without a room
 	Tiles []Tile
 	More  int // tiles that are left out
+	Floor string
+	Title string // instead of the name
+	Link  string // to the page of the room; empty for none
+
+	Groups []*devices.Group
 }
+
+// Home sorts devices and groups for the first page: favourites, then rooms by
+// floor and name. What a person hid is left out.
+func Home(h *devices.House, limit int) []Room {
+	var shown []*devices.Device
+	first := Room{Title: "Favourites"}
+	for _, d := range h.Devices {
+		if !d.Personal.Hidden {
+			shown = append(shown, d)
+		}
+		if d.Personal.Favourite && len(first.Tiles) < maxFavourites {
+			first.Tiles = append(first.Tiles, Tiles(d)...)
+		}
+	}
+	rooms := Rooms(shown, limit)
+	place := map[string]int{}
+	for i := range rooms {
+		r := &rooms[i]
+		place[r.Name] = i
+		if r.Name != "" {
+			r.Floor, r.Link = h.Area(r.Name).Floor, roomPage(r.Name)
+		}
+	}
+	for _, g := range h.Groups() {
+		if g.Favourite {
+			first.Groups = append(first.Groups, g)
+		}
+		if i, ok := place[g.Area]; ok && !g.Hidden {
+			rooms[i].Groups = append(rooms[i].Groups, g)
+		} else if !g.Hidden && !g.Favourite {
+			first.Groups = append(first.Groups, g) // of a room without a device
+		}
+	}
+	if len(rooms) > 1 {
+		slices.SortStableFunc(rooms, func(a, b Room) int {
+			if a.Name == "" || b.Name == "" {
+				return compareNames(a.Name, b.Name)
+			}
+			return cmp.Or(compareNames(a.Floor, b.Floor), compareNames(a.Name, b.Name))
+		})
+	}
+	if len(first.Tiles)+len(first.Groups) > 0 {
+		if len(first.Tiles) == 0 && !slices.ContainsFunc(first.Groups, func(g *devices.Group) bool { return g.Favourite }) {
+			first.Title = "Groups"
+		}
+		rooms = append([]Room{first}, rooms...)
+	}
+	return rooms
+}
+
+// maxFavourites bounds what stands first on Home.
+const maxFavourites = 60
 
 // A Tile shows a device, or one of its parts when it has several to operate.
 type Tile struct {
@@ -120,7 +177,7 @@ func RoomNames(list []*devices.Device) []string {
 
 // primary tells whether an entity is shown without asking.
 func primary(e *devices.Entity) bool {
-	return e.Category == devices.Primary && e.Enabled && len(e.Aspects) > 0
+	return !e.Personal.Hidden && e.Category == devices.Primary && e.Enabled && len(e.Aspects) > 0
 }
 
 // Tiles returns the tiles of a device: one for each thing to switch when there
@@ -202,7 +259,7 @@ func parts(d *devices.Device) (operable, values []*devices.Entity, folded []sect
 		case len(e.Aspects) == 0 && len(e.Commands) == 0:
 		case e.Category == devices.Config:
 			config.entities = append(config.entities, e)
-		case e.Category == devices.Diagnostic || !e.Enabled:
+		case e.Category == devices.Diagnostic || !e.Enabled || e.Personal.Hidden:
 			diagnostic.entities = append(diagnostic.entities, e)
 		case len(e.Commands) > 0:
 			operable = append(operable, e)
@@ -210,6 +267,7 @@ func parts(d *devices.Device) (operable, values []*devices.Entity, folded []sect
 			values = append(values, e)
 		}
 	}
+	slices.SortStableFunc(values, func(a, b *devices.Entity) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, s := range []section{config, diagnostic} {
 		if len(s.entities) > 0 {
 			folded = append(folded, s)

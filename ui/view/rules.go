@@ -339,7 +339,7 @@ func TriggerWords(h *devices.House, t automations.Trigger) string {
 		limit := func(f float64) string { return valueWords(h, st.Entity, st.Aspect, automations.Number(f)) }
 		switch {
 		case st.To != nil:
-			s += " becomes " + valueWords(h, st.Entity, st.Aspect, *st.To)
+			s += " " + becomes(h.Entity(st.Entity), valueWords(h, st.Entity, st.Aspect, *st.To), *st.To)
 		case st.Above != nil && st.Below != nil:
 			s += " gets between " + limit(*st.Above) + " and " + limit(*st.Below)
 		case st.Above != nil:
@@ -401,6 +401,20 @@ func dayWords(list []automations.Weekday) string {
 		return ""
 	}
 	return " on " + strings.Join(days, ", ")
+}
+
+// detects are the classes of binary sensor that detect what they are named
+// after.
+var detects = map[string]bool{"motion": true, "occupancy": true, "presence": true, "smoke": true, "gas": true, "carbon_monoxide": true,
+	"moisture": true, "sound": true, "vibration": true}
+
+// becomes says that an entity takes on a value: "detects motion", "becomes
+// open".
+func becomes(e *devices.Entity, words string, v automations.Value) string {
+	if on := v.String(); e != nil && e.Kind == devices.BinarySensor && detects[e.DeviceClass] && on == "on" {
+		return "detects " + strings.ReplaceAll(e.DeviceClass, "_", " ")
+	}
+	return "becomes " + words
 }
 
 // ConditionWords says what must hold for a rule to run.
@@ -541,6 +555,19 @@ func CauseWords(h *devices.House, c automations.Cause) string {
 		return "Started by " + c.By
 	}
 	return c.String()
+}
+
+// Outcome says what became of a run, and of one that waits until when.
+func Outcome(now time.Time, r *automations.Run) string {
+	if r.Outcome == automations.Waiting && len(r.Actions) > 0 {
+		if step := r.Actions[len(r.Actions)-1]; !step.Planned.IsZero() && step.Ended.IsZero() {
+			if at := step.Planned.In(now.Location()); at.Sub(now) < 20*time.Hour {
+				return "Waiting until " + at.Format("15:04")
+			}
+			return "Waiting until " + Clock(now, step.Planned)
+		}
+	}
+	return OutcomeWords(r)
 }
 
 // OutcomeWords says what became of a run.

@@ -148,7 +148,34 @@ func Say(e *devices.Entity, st *devices.State) string {
 	if len(e.Aspects) == 0 || len(st.Readings) == 0 {
 		return "No value yet"
 	}
+	if e.Kind == devices.Climate || e.Kind == devices.WaterHeater {
+		return sayClimate(e, st)
+	}
 	return Text(e.Aspects[0], st.Readings[0].Value)
+}
+
+// sayClimate says how warm it is, how warm it is to be, and the mode.
+func sayClimate(e *devices.Entity, st *devices.State) string {
+	var words []string
+	for _, name := range []string{"current_temp", "target", "mode"} {
+		for i, a := range e.Aspects {
+			if a.Name != name || i >= len(st.Readings) || !st.Readings[i].Value.Known() {
+				continue
+			}
+			switch word := Text(a, st.Readings[i].Value); name {
+			case "target":
+				words = append(words, "to "+word)
+			case "mode":
+				words = append(words, Label(word))
+			default:
+				words = append(words, word)
+			}
+		}
+	}
+	if len(words) == 0 {
+		return "No value yet"
+	}
+	return strings.Join(words, " · ")
 }
 
 func brightness(e *devices.Entity, st *devices.State) (devices.Aspect, devices.Value, bool) {
@@ -216,12 +243,18 @@ var binaryIcons = map[string][2]string{
 	"window":       {"window-open-variant", "window-closed-variant"},
 }
 
+// deviceIcon is the icon that a person gave the device, for its main parts.
+func deviceIcon(e *devices.Entity) string {
+	if e.Device == nil || e.Category != devices.Primary {
+		return ""
+	}
+	return e.Device.Personal.Icon
+}
+
 // IconName returns the icon that shows an entity in its state.
 func IconName(e *devices.Entity, st *devices.State) string {
-	if name, ok := strings.CutPrefix(e.Icon, "mdi:"); ok {
-		if _, ok := assets.Icon(name); ok {
-			return name
-		}
+	if name := iconOr(cmp.Or(e.Icon, deviceIcon(e)), ""); name != "" {
+		return name
 	}
 	switch e.Kind {
 	case devices.Light:
