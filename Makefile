@@ -32,6 +32,7 @@ soak:
 	.ci/install test
 	LAR_KILLS=1000 LAR_CUTS=50 go test -v -count=1 -timeout 60m -run '^(TestKill|TestPowerCut|TestPowerCutUnsynced)$$' ./cmd/lar
 	LAR_HOSTILE=15s go test -v -count=1 -timeout 20m -run '^TestHostileClients$$' ./mqtt
+	LAR_DAMAGE=all go test -count=1 -run '^TestDamagedFiles$$' ./hub
 	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 5x ./hub
 
 bench:

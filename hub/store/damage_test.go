@@ -164,10 +164,10 @@ func TestDamage(t *testing.T) {
 		{"manifest: emptied", "MANIFEST", empty, true, all, damageBig, 200},
 		{"manifest: missing", "MANIFEST", remove, true, all, damageBig, 200},
 
-		{"value log: a place flipped", "*1.vlog", flip(0, 64), false, all, damageBig - 1, 200},
-		{"value log: cut", "*1.vlog", cut(100_000), false, all, damageBig - 2, 200},
-		{"value log: missing", "*1.vlog", remove, false, all, 0, 200},
-		{"value log: emptied", "*1.vlog", empty, false, all, 0, 200},
+		{"value log: a place flipped", "*1.vlog", flip(0, 64), true, all, damageBig - 1, 200},
+		{"value log: cut", "*1.vlog", cut(100_000), true, all, damageBig - 2, 200},
+		{"value log: missing", "*1.vlog", remove, true, all, 0, 200},
+		{"value log: emptied", "*1.vlog", empty, true, all, 0, 200},
 
 		{"key registry: junk", "KEYREGISTRY", junk, true, all, damageBig, 200},
 		{"key registry: emptied", "KEYREGISTRY", empty, true, all, damageBig, 200},

@@ -20,8 +20,9 @@ import (
 const opensTried = 3
 
 // openDatabase opens the database. A damaged one is set aside, and a fresh one
-// with what could be read of it takes its place.
-func (s *Store) openDatabase() error {
+// with what could be read of it takes its place. killed tells whether it was
+// open when the process before ended.
+func (s *Store) openDatabase(killed bool) error {
 	dir := filepath.Join(s.options.Dir, "db")
 	if err := finishRescue(dir); err != nil {
 		return err
@@ -31,6 +32,9 @@ func (s *Store) openDatabase() error {
 	}
 	options := badgerOptions(dir, s.log)
 
+	noLog := killed && !hasLog(dir)
+	values := mayHoldValues(dir)
+
 	tries := attempts(filepath.Join(s.options.Dir, "opening"))
 	var err error
 	if tries.begun() >= opensTried {
@@ -38,9 +42,18 @@ func (s *Store) openDatabase() error {
 	} else if err = errors.Join(s.sweep(dir), inspect(dir, options, s.options.Sync == SyncAlways)); err == nil {
 		tries.begin()
 		s.db, err = openBadger(options)
+		if err == nil && values && s.options.Sync == SyncAlways {
+			if err = checkValues(s.db); err != nil {
+				s.db.Close()
+				s.db = nil
+			}
+		}
 	}
 	if err == nil {
 		tries.end()
+		if noLog {
+			s.logLost(dir)
+		}
 		return nil
 	}
 	err = brief(err)
@@ -55,6 +68,24 @@ func (s *Store) openDatabase() error {
 	}
 	tries.end()
 	return nil
+}
+
+// logLost reports that the write-ahead log of a database that was open is gone,
+// or has become empty. There is nothing of it to be set aside but the report.
+func (s *Store) logLost(dir string) {
+	s.log.Error("store: the write-ahead log is gone: what was written last may be missing")
+	folder, err := freeName(dir)
+	if err == nil {
+		if err = os.Mkdir(folder, 0o700); err == nil {
+			err = (Report{Folder: folder, Lost: 1}).Save()
+		}
+	}
+	if err != nil {
+		s.log.Warn("store: no report of the damage", "err", err)
+		return
+	}
+	s.setAside = append(s.setAside, folder)
+	s.lost++
 }
 
 // sweep removes logs and value logs that are empty. A process that is killed
@@ -105,7 +136,7 @@ func (s *Store) rescue(dir string, options badger.Options, why error) error {
 	if err := (Report{Folder: dir, Rescued: records, Lost: lost}).Save(); err != nil {
 		s.log.Warn("store: no report of the damage", "err", err)
 	}
-	aside, err := setAside(dir, time.Now())
+	aside, err := setAside(dir)
 	if err != nil {
 		return fmt.Errorf("database is damaged (%w) and could not be set aside: %w", why, err)
 	}
@@ -165,20 +196,30 @@ const asideMark = ".broken-"
 
 // setAside renames a damaged database. Nothing of it is ever deleted here:
 // somebody may be able to read more of it than we are.
-func setAside(dir string, now time.Time) (string, error) {
-	base := dir + asideMark + now.UTC().Format("20060102-150405")
+func setAside(dir string) (string, error) {
+	aside, err := freeName(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Rename(dir, aside); err != nil {
+		return "", err
+	}
+	return aside, syncDir(filepath.Dir(dir))
+}
+
+// freeName returns a name under which something can be set aside.
+func freeName(dir string) (string, error) {
+	base := dir + asideMark + time.Now().UTC().Format("20060102-150405")
 	for i := 1; ; i++ {
 		aside := base
 		if i > 1 {
 			aside += "-" + strconv.Itoa(i)
 		}
-		if _, err := os.Lstat(aside); err == nil {
-			continue
-		}
-		if err := os.Rename(dir, aside); err != nil {
+		if _, err := os.Lstat(aside); errors.Is(err, os.ErrNotExist) {
+			return aside, nil
+		} else if err != nil {
 			return "", err
 		}
-		return aside, syncDir(filepath.Dir(dir))
 	}
 }
 

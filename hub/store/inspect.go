@@ -3,10 +3,13 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 )
 
 // inspect looks at a database before Badger does, and says what is damaged.
@@ -110,4 +113,61 @@ func inspectLog(path string, all bool) error {
 		return errors.New("log is damaged from its beginning")
 	}
 	return nil // at most, the last transaction was not finished
+}
+
+// hasLog tells whether there is a write-ahead log that was begun: Badger puts
+// a random number into its head.
+func hasLog(dir string) bool {
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.mem"))
+	return slices.ContainsFunc(logs, func(path string) bool {
+		f, err := os.Open(path)
+		if err != nil {
+			return true // not to be said from here
+		}
+		defer f.Close()
+		var head [logHeader]byte
+		_, err = io.ReadFull(f, head[:])
+		return err == nil && !blank(head[:])
+	})
+}
+
+// mayHoldValues tells whether large values were written, or a value log that
+// may have held some is gone. Badger makes a value log large and empty, counts
+// them from 1, and there is always one.
+func mayHoldValues(dir string) bool {
+	logs, err := numberedFiles(dir, ".vlog")
+	tables, _ := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || logs[1] == "" && len(tables) > 0 {
+		return true
+	}
+	for _, path := range logs {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) != nil || st.Size < logHeader || st.Blocks*512 >= bigValue {
+			return true
+		}
+	}
+	return false
+}
+
+// checkValues says whether a large value cannot be read: Badger opens a
+// database without looking at them.
+func checkValues(db *badger.DB) error {
+	return db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			item := it.Item()
+			if item.EstimatedSize() < bigValue {
+				continue // it stands beside its key
+			}
+			err := item.Value(func(record []byte) error {
+				_, _, err := decodeRecord(item.Key(), record)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("large value: %w", brief(err))
+			}
+		}
+		return nil
+	})
 }

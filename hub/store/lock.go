@@ -38,11 +38,30 @@ func lock(dir string) (*os.File, error) {
 	if err := take(dir, f); err != nil {
 		return nil, err
 	}
-	// The name is a courtesy: a full disk must not stop the start here.
-	if f.Truncate(0) == nil {
-		fmt.Fprintln(f, os.Getpid())
-	}
 	return f, nil
+}
+
+// openMark stands in the lock file as long as the database is open: then there
+// is always a write-ahead log.
+const openMark = "open"
+
+// mark writes its holder into the lock file, and whether the database is open.
+// It does its best: a full disk must not stop the start here.
+func mark(f *os.File, open bool) {
+	text := strconv.Itoa(os.Getpid())
+	if open {
+		text += " " + openMark
+	}
+	if f.Truncate(0) == nil {
+		f.WriteAt([]byte(text+"\n"), 0)
+	}
+}
+
+// marked tells whether the database was open when the last holder ended.
+func marked(f *os.File) bool {
+	var text [32]byte
+	n, _ := f.ReadAt(text[:], 0)
+	return strings.Contains(string(text[:n]), openMark)
 }
 
 // lockReadOnly takes the lock of a folder in which no file can be made: the
@@ -66,7 +85,8 @@ func take(dir string, f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 20))
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder)))
+		name, _, _ := strings.Cut(strings.TrimSpace(string(holder)), " ")
+		pid, _ := strconv.Atoi(name)
 		f.Close()
 		return &LockedError{Dir: dir, PID: pid}
 	}

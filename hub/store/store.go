@@ -171,7 +171,9 @@ func (s *Store) openWritable() (err error) {
 			return err
 		}
 	}
-	if err := s.openDatabase(); err != nil {
+	killed := marked(s.lock)
+	mark(s.lock, false)
+	if err := s.openDatabase(killed); err != nil {
 		return err
 	}
 	if s.disk, err = newDiskSync(s.db.Opts().Dir); err != nil {
@@ -192,6 +194,7 @@ func (s *Store) openWritable() (err error) {
 	if damaged > 0 {
 		s.damaged.add(largePrefix, errDamaged)
 	}
+	mark(s.lock, true)
 	return nil
 }
 
@@ -314,6 +317,7 @@ func (s *Store) close(ctx context.Context) error {
 	s.beside.Wait()
 	s.backend.close()
 	s.disk.close()
+	mark(s.lock, false)
 	done := make(chan error, 1)
 	go func() { done <- s.db.Close() }()
 	select {
