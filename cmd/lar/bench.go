@@ -71,7 +71,7 @@ func measure(f benchFlags, asJSON bool, version string, stdin io.Reader, stdout 
 			return err
 		}
 		defer hub.Kill()
-		cfg.Target, cfg.Process = hub.Target, hub
+		cfg.Target, cfg.Process, cfg.Disk = hub.Target, hub, dir
 		cfg.Broker = "lar " + version + ", a hub of its own in " + dir
 	}
 

@@ -30,6 +30,9 @@ type Config struct {
 	Broker  string  // what is measured, for people
 	Quick   bool    // too short to compare, long enough to try
 	Row     func(Row)
+	// Disk is a folder on the disk of a broker that keeps its data in
+	// hub/store; the bare committer is measured there. Empty: it is not.
+	Disk string
 }
 
 // A Report is what Run found.
@@ -98,6 +101,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	publish, drain, err := q.Run(ctx, t)
 	if publish, err = row(publish, err); err != nil {
 		return nil, err
+	}
+	if cfg.Disk != "" {
+		if _, err = row(Floor{Dir: cfg.Disk, Window: q.Publishers * q.Window, For: budget}.Run(ctx)); err != nil {
+			return nil, err
+		}
 	}
 	if _, err = row(drain, nil); err != nil {
 		return nil, err
