@@ -199,6 +199,76 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// TestDuplicates plays each test once more with every message brought a second
+// time at once, as by a client that has seen no acknowledgement, and once with
+// the hub starting anew in between: what rules send must be the same.
+func TestDuplicates(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join("..", "..", "packaging", "examples", "rules", "*.test.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _ := filepath.Glob("testdata/*.test.yaml")
+	for _, name := range append(names, own...) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range automations.Documents(data) {
+			play := func(twice, restart bool) *player {
+				p := &player{dir: filepath.Dir(name), open: os.ReadFile, now: map[string]string{}}
+				p.places, p.result.Errors = d.Into(&p.test)
+				var when []step
+				for _, s := range p.test.When {
+					if s.Publish == nil {
+						when = append(when, s)
+						continue
+					}
+					if s.Dup {
+						continue
+					}
+					s.QoS, s.Retain = 1, true
+					when = append(when, s)
+					if twice {
+						if restart {
+							when = append(when, step{At: s.At, Kill: &cut{}}, step{At: s.At, Start: &struct{}{}})
+						}
+						when = append(when, step{At: s.At, Publish: s.Publish, Client: s.Client, Dup: true})
+					}
+				}
+				p.test.When = when
+				p.furnished = func(h *house) { h.eager = true }
+				p.play()
+				return p
+			}
+			whole := play(false, false)
+			if slices.ContainsFunc(whole.test.When, func(s step) bool { return s.Kill != nil && s.Kill.Lose == "turn" }) {
+				continue // it would be another turn
+			}
+			if whole.house == nil || len(whole.result.Errors) > 0 && whole.house.failed != nil {
+				continue
+			}
+			want := fmt.Sprint(texts(whole.house))
+			for _, restart := range []bool{false, true} {
+				if restart && (!whole.sweepable() || whole.turnsOff()) {
+					continue
+				}
+				p := play(true, restart)
+				if p.house.failed != nil {
+					continue // it became too long
+				}
+				if got := fmt.Sprint(texts(p.house)); got != want {
+					t.Errorf("%s: %s: with every message twice (restart %v) there left\n%s\nwant\n%s\n%v", name, p.test.Test, restart, got, want, p.result.Errors)
+				}
+			}
+		}
+	}
+}
+
+// turnsOff tells whether the hub is off at times: it cannot be stopped then.
+func (p *player) turnsOff() bool {
+	return slices.ContainsFunc(p.test.When, func(s step) bool { return s.Kill != nil || s.Stop != nil })
+}
+
 // sweepable tells whether a test means the same with one more start.
 func (p *player) sweepable() bool {
 	for _, s := range p.test.When {
