@@ -10,7 +10,8 @@ import (
 // A deadline is the end of a run's wait, or of the time a state must hold.
 // Within a boot it follows Now.Run whatever the wall clock does. Across a boot
 // it is placed by the wall time it was written with, once the clock can be
-// trusted; one written by a clock without trust begins anew.
+// trusted; one written by a clock without trust goes on by that clock while it
+// has none, and begins anew once it has.
 type deadline struct {
 	due   time.Duration // Now.Run; meaningless until placed
 	after time.Duration // the whole time
@@ -87,6 +88,11 @@ func (e *Engine) place(t *mqtt.Turn) {
 	var later []*deadline
 	for _, d := range e.unplaced {
 		switch {
+		case !d.trusted && !t.Now.Trusted && !t.Now.Wall.Before(d.wall.Add(-d.after)):
+			// A clock that was wrong, and is still: the time that passed on it
+			// is no longer than the time that passed. One that was set back
+			// meanwhile tells nothing.
+			d.due = t.Now.Run + max(d.wall.Sub(t.Now.Wall), 0)
 		case !d.trusted:
 			d.due = t.Now.Run + d.after
 		case !t.Now.Trusted:

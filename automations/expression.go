@@ -55,6 +55,7 @@ type scope struct {
 	JSON     func(any) (string, error)                    `expr:"json"`
 	Replace  func(string, string, string) (string, error) `expr:"replace"`
 	Round    func(any, ...int) (any, error)               `expr:"round"`
+	Mod      func(any, any) (any, error)                  `expr:"mod"`
 }
 
 type triggerScope struct {
@@ -94,6 +95,9 @@ type forbid struct{ err error }
 func (f *forbid) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.BinaryNode:
+		if n.Operator == "%" { // of any numbers, not of whole ones alone
+			ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: "mod"}, Arguments: []ast.Node{n.Left, n.Right}})
+		}
 		if n.Operator == "matches" || n.Operator == ".." {
 			f.err = fmt.Errorf("the operator %q cannot be used", n.Operator)
 		}
@@ -224,7 +228,7 @@ func (g *given) scope(text string) scope {
 		},
 		State:  func(id string, aspect ...string) any { v, _ := g.reading(id, aspect); return v },
 		Age:    func(id string, aspect ...string) any { _, age := g.reading(id, aspect); return age },
-		Number: numberOf, Text: textOf, JSON: jsonText, Replace: replaceText, Round: roundTo,
+		Number: numberOf, Text: textOf, JSON: jsonText, Replace: replaceText, Round: roundTo, Mod: remainder,
 	}
 	for _, m := range []map[string]any{g.durable, g.vars} {
 		for k, v := range m {
@@ -363,6 +367,25 @@ func roundTo(v any, digits ...int) (any, error) {
 		scale = math.Pow(10, float64(min(max(digits[0], -12), 12)))
 	}
 	return math.Round(f*scale) / scale, nil
+}
+
+// remainder is what the operator % is worth.
+func remainder(a, b any) (any, error) {
+	x, ok1 := a.(float64)
+	y, ok2 := b.(float64)
+	if i, is := a.(int); is {
+		x, ok1 = float64(i), true
+	}
+	if i, is := b.(int); is {
+		y, ok2 = float64(i), true
+	}
+	if !ok1 || !ok2 {
+		return nil, errors.New("% takes numbers")
+	}
+	if y == 0 {
+		return nil, errors.New("there is no rest of a division by 0")
+	}
+	return math.Mod(x, y), nil
 }
 
 // valueOf makes a value of what an expression is worth.

@@ -45,13 +45,17 @@ func (e *Engine) state(t *mqtt.Turn, c *change) {
 		}
 		return
 	}
-	if !c.News && c.Message == nil && m.known {
+	found := !c.News && brought(t, c)
+	if !c.News && !found && m.known {
 		// A value from before the start, stored lazily: it may be older than
 		// what the trigger remembers, and decides nothing.
 		return
 	}
+	// A retained state that is found is news if it differs from what the
+	// trigger knew: it came while nobody listened.
+	news := c.News || found && m.known
 	if s.Change() {
-		e.stateChanges(t, c, m)
+		e.stateChanges(t, c, m, news)
 		return
 	}
 	switch s.holds(value, c.Available) {
@@ -72,19 +76,46 @@ func (e *Engine) state(t *mqtt.Turn, c *change) {
 		if m.holds {
 			return
 		}
-		*m = memory{known: true, holds: true, fired: s.For == 0 || !c.News || !s.cameFrom(Value(c.Old))}
+		*m = memory{known: true, holds: true, value: value.String(), fired: s.For == 0 || !news || !s.cameFrom(Value(c.Old))}
 		if !m.fired {
 			m.deadline = e.deadlineIn(t, time.Duration(s.For), &deadline{rule: r, trigger: f.trigger})
 		}
 		e.keepMemory(t, r, f.trigger)
-		if s.For == 0 && c.News && s.cameFrom(Value(c.Old)) {
+		if s.For == 0 && news && s.cameFrom(Value(c.Old)) {
 			e.fire(t, c, true)
 		}
 	}
 }
 
+// brought tells whether a value came with a message of this turn: a retained
+// one, not one that was restored as its entity was described.
+func brought(t *mqtt.Turn, c *change) bool {
+	if c.Message == nil {
+		return false
+	}
+	readings := c.Entity.State().Readings
+	for i := range c.Entity.Aspects {
+		if c.Entity.Aspects[i].Name == c.Aspect && i < len(readings) {
+			return readings[i].At.Equal(t.Now.Wall)
+		}
+	}
+	return false
+}
+
+// restored tells whether a value is from before the start, and from before an
+// instant.
+func restored(e *devices.Entity, aspect string, than time.Time) bool {
+	readings := e.State().Readings
+	for i := range e.Aspects {
+		if e.Aspects[i].Name == aspect && i < len(readings) {
+			return readings[i].Restored && readings[i].At.Before(than)
+		}
+	}
+	return true
+}
+
 // stateChanges feeds a trigger for any change of a value.
-func (e *Engine) stateChanges(t *mqtt.Turn, c *change, m *memory) {
+func (e *Engine) stateChanges(t *mqtt.Turn, c *change, m *memory, news bool) {
 	r, trigger, value := c.ref.rule, c.ref.trigger, Value(c.New)
 	if !c.Available || !value.known() || m.known && m.value == value.String() {
 		return
@@ -92,12 +123,12 @@ func (e *Engine) stateChanges(t *mqtt.Turn, c *change, m *memory) {
 	first := !m.known || !r.def.Triggers[trigger].State.cameFrom(Value(c.Old))
 	*m = memory{known: true, value: value.String()}
 	number := value.Type == devices.Number
-	if number {
+	if number && len(t.Writes()) == 0 && (c.Message == nil || !c.Message.Retain) {
 		t.Lazy(memoryRecordOf(r, trigger))
 	} else {
 		e.keepMemory(t, r, trigger)
 	}
-	if !first && c.News {
+	if !first && news {
 		e.fire(t, c, !number)
 	}
 }
@@ -126,11 +157,15 @@ func (e *Engine) fire(t *mqtt.Turn, c *change, durable bool) {
 // held acts on a state that has held for as long as its trigger asks for.
 func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
 	s, m := r.def.Triggers[trigger].State, &r.memory[trigger]
+	began := time.Time{}
+	if d := m.deadline; d != nil {
+		began = d.wall.Add(-d.after)
+	}
 	m.deadline, m.fired = nil, true
 	e.keepMemory(t, r, trigger)
-	var value Value
+	value := Text(m.value) // as it came to hold; what is restored may be older
 	if h := e.house(); h != nil {
-		if entity := h.Entity(s.Entity); entity != nil {
+		if entity := h.Entity(s.Entity); entity != nil && (m.value == "" || !restored(entity, s.Aspect, began)) {
 			value, _ = reading(entity, s.Aspect)
 		}
 	}

@@ -96,8 +96,6 @@ func TestValidate(t *testing.T) {
 		{func(r *Rule) { r.Conditions = []Condition{nested} }, "conditions[0].not.not.not.not.not", "5 deep"},
 		{func(r *Rule) { r.Conditions = []Condition{*nested.Not} }, "", ""},
 		{func(r *Rule) { r.Conditions = make([]Condition, 1000) }, "conditions", "at most 50"},
-		{func(r *Rule) { r.Conditions[0].Any[0].Time = &TimeCondition{} }, "conditions[0].any[0].time", "Choose a time or days"},
-		{func(r *Rule) { r.Conditions[0].Any[0].Time = &TimeCondition{From: 60, To: 60} }, "conditions[0].any[0].time.to", "another time"},
 		{func(r *Rule) { r.Conditions[0].Any[0].Time = &TimeCondition{To: 24 * 60} }, "conditions[0].any[0].time.to", "between 00:00 and 23:59"},
 		{func(r *Rule) { r.Conditions[0].Any[0].Time.Days = []Weekday{1, 1} }, "conditions[0].any[0].time.days[1]", "twice"},
 		{func(r *Rule) { r.Conditions[0].Any[0].Time.Days = []Weekday{-1} }, "conditions[0].any[0].time.days[0]", "not a day"},

@@ -123,6 +123,15 @@ func (c *checker) rule(r *Rule) {
 
 func at(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
 
+// kindsOf are the keys of which exactly one stands in a trigger, a condition
+// or an action.
+var kindsOf = map[string][]string{
+	"trigger":   {"message", "state", "silent", "time", "cron", "every", "sun", "start", "rule", "scene", "webhook", "hand"},
+	"condition": {"state", "time", "sun", "home", "payload", "trigger", "rule", "expr", "all", "any", "not"},
+	"action": {"publish", "command", "wait", "confirm", "if", "choose", "repeat", "parallel", "check", "stop", "fail", "set", "scene", "call",
+		"enable", "disable", "notify", "http", "note"},
+}
+
 // oneOf reports whether exactly one of the fields is set, and says so if not.
 func (c *checker) oneOf(path, what string, set ...bool) bool {
 	n := 0
@@ -131,11 +140,12 @@ func (c *checker) oneOf(path, what string, set ...bool) bool {
 			n++
 		}
 	}
+	words := strings.Join(kindsOf[what], ", ")
 	switch {
 	case n == 0:
-		c.bad(path, "Choose a kind of %s.", what)
+		c.bad(path, "Choose a kind of %s: %s.", what, words)
 	case n > 1:
-		c.bad(path, "Only one kind of %s can stand here.", what)
+		c.bad(path, "Only one kind of %s can stand here: %s.", what, words)
 	}
 	return n == 1
 }
@@ -406,11 +416,8 @@ func (c *checker) window(path string, w *TimeCondition) {
 			c.bad(path+"."+l.name, "A time of day is between 00:00 and 23:59.")
 		}
 	}
-	switch {
-	case w.From == w.To && w.From != 0:
+	if w.From == w.To && w.From != 0 {
 		c.bad(path+".to", "The window ends when it begins: choose another time.")
-	case w.From == w.To && len(w.Days) == 0:
-		c.bad(path, "Choose a time or days.")
 	}
 	c.days(path, w.Days)
 }

@@ -298,7 +298,14 @@ var (
 	durationType = reflect.TypeFor[Duration]()
 	clockType    = reflect.TypeFor[TimeOfDay]()
 	weekdayType  = reflect.TypeFor[Weekday]()
+	waitType     = reflect.TypeFor[WaitAction]()
+	confirmType  = reflect.TypeFor[ConfirmAction]()
 	nodeType     = reflect.TypeFor[yaml.Node]()
+)
+
+var (
+	yamlDuration = regexp.MustCompile(`^-?(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?(\d{1,9}ms)?$`)
+	yamlClock    = regexp.MustCompile(`^\d{2}:\d{2}$`)
 )
 
 // A YAMLReader reads itself from a node in a way of its own.
@@ -328,6 +335,13 @@ func (d *textDecoder) read(v reflect.Value, n *yaml.Node, path string) {
 		return
 	case durationType, clockType, weekdayType:
 		if text, ok := d.text(n, path); ok {
+			if v.Type() == durationType && !yamlDuration.MatchString(text) || v.Type() == clockType && !yamlClock.MatchString(text) {
+				d.bad(n, path, "%s", map[reflect.Type]string{
+					durationType: fmt.Sprintf("%q is no duration: write 500ms, 90s, 2m, 1h30m or 7d, the largest unit first.", clip(text)),
+					clockType:    fmt.Sprintf("%q is no time of day: write it as \"22:30\".", clip(text)),
+				}[v.Type()])
+				return
+			}
 			if err := v.Addr().Interface().(interface{ UnmarshalText([]byte) error }).UnmarshalText([]byte(text)); err != nil {
 				d.bad(n, path, "%s.", upperFirst(err.Error()))
 			}
@@ -422,6 +436,10 @@ func (d *textDecoder) fields(v reflect.Value, n *yaml.Node, path string) {
 			if text, ok := d.json(c, p); ok {
 				v.Field(i).SetString(text)
 			}
+			return
+		}
+		if key.Value == "until" && c.Kind == yaml.MappingNode && len(c.Content) == 2 && c.Content[0].Value == "message" && (v.Type() == waitType || v.Type() == confirmType) {
+			d.read(v.Field(known.index["message"]), c.Content[1], path+".message") // until: {message: …} says the same
 			return
 		}
 		if s, ok := v.Addr().Interface().(*StateTrigger); ok && key.Value == "to" && c.Kind == yaml.SequenceNode {
@@ -714,7 +732,7 @@ func encodeNode(v reflect.Value) *yaml.Node {
 	case Value:
 		return valueNode(x)
 	case Duration:
-		return textNode(span(time.Duration(x)))
+		return textNode(durationText(time.Duration(x)))
 	case interface{ MarshalText() ([]byte, error) }:
 		b, _ := x.MarshalText()
 		return textNode(string(b))
@@ -752,6 +770,28 @@ func encodeNode(v reflect.Value) *yaml.Node {
 		return valueNode(Number(v.Float()))
 	}
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprint(v.Interface())}
+}
+
+// durationText writes a duration as rules have it: 1h30m, 1d, 500ms.
+func durationText(d time.Duration) string {
+	var b strings.Builder
+	if d < 0 {
+		b.WriteByte('-')
+		d = -d
+	}
+	for _, unit := range []struct {
+		name string
+		size time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}} {
+		if n := d / unit.size; n > 0 {
+			fmt.Fprintf(&b, "%d%s", n, unit.name)
+			d -= n * unit.size
+		}
+	}
+	if b.Len() == 0 || b.String() == "-" {
+		return "0s"
+	}
+	return b.String()
 }
 
 func structNode(v reflect.Value) *yaml.Node {

@@ -61,7 +61,7 @@ func TestYAMLProblems(t *testing.T) {
 		{"name: x\nactions:\n  - notify: {to: a, text: a, urgency: loud}\n", `actions[0].notify.urgency: The urgency is low, normal or high.`},
 		{"name: x\nactions:\n  - http: {url: 'ftp://x'}\n", `actions[0].http.url: A URL begins with http:// or https://`},
 		{"name: x\nactions:\n  - http: {url: 'http://x', timeout: 2m}\n", `actions[0].http.timeout: A request waits at most 1m`},
-		{"name: x\nactions:\n  - wait: {for: 5}\n", `3:17: actions[0].wait.for: "5" is not a duration such as 90s, 2h30m or 7d.`},
+		{"name: x\nactions:\n  - wait: {for: 5}\n", `3:17: actions[0].wait.for: "5" is no duration: write 500ms, 90s`},
 		{"name: x\nactions:\n  - wait: {for: 400d}\n", `3:12: actions[0].wait.for: A time is between`},
 		{"name: x\nactions:\n  - publish: {topic: a, qos: high}\n", "3:30: actions[0].publish.qos: A whole number is needed here."},
 		{"name: x\nenabled: maybe\n", "2:10: enabled: Say true or false."},
