@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -58,6 +59,15 @@ func (h *Hub) webServer() *http.Server {
 		h.broker.ServePeer(nc, mqtt.Peer{Listener: "web"})
 	}))
 	web.Handler = mux
+	if h.httpsLn != nil {
+		web.TLSConfig = &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"h2", "http/1.1"}, // said here, since one server has both doors
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return h.webCert.Load(), nil
+			},
+		}
+	}
 	return web
 }
 
@@ -89,6 +99,11 @@ func Check(cfg Config) error {
 	}
 	if _, err := placeOf(cfg.Home); err != nil {
 		errs = append(errs, err)
+	}
+	if cfg.HTTPS.Certificate != "" || cfg.HTTPS.Key != "" {
+		if _, err := readWebCertificate(cfg.HTTPS); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	for i := range cfg.Listeners {
 		if err := listen.CheckFiles(cfg.Listeners[i]); err != nil {
@@ -123,6 +138,11 @@ func (h *Hub) Reload(cfg Config) error {
 		if before.users == nil && next.users != nil && !h.cfg.AllowAnonymous {
 			h.log.Info("clients without a user name sent away")
 			h.broker.SendAway("")
+		}
+	}
+	if h.httpsLn != nil {
+		if err := h.loadWebCertificate(cfg.HTTPS); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	for i, l := range h.listeners {

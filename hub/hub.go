@@ -5,6 +5,7 @@ package hub
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,7 @@ type Config struct {
 	Dir            string // the data folder
 	MQTT           string // where clients connect, ":1883", or config.Off
 	HTTP           string // where pages are served, ":8080", or config.Off
+	HTTPS          config.HTTPS
 	MDNS           bool   // make the hub known on the local network
 	AllowAnonymous bool   // let clients of the local network in without a credential
 	Sync           string // when a write counts as durable: a store.Sync, "always" if empty
@@ -88,6 +90,8 @@ type Hub struct {
 	control   *control.Server
 	mqttLn    net.Listener // nil: off
 	httpLn    net.Listener // nil: off
+	httpsLn   net.Listener // nil: off
+	webCert   atomic.Pointer[tls.Certificate]
 	listeners []*listen.Listener
 	rights    atomic.Pointer[access]
 	guard     *guard
@@ -127,6 +131,11 @@ func New(cfg Config) (_ *Hub, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.HTTPS.Address != "" {
+		if h.httpsLn, err = openPort(cfg.HTTPS.Address, "--https"); err != nil {
+			return nil, err
+		}
+	}
 	rights, err := readRights(cfg.Rights)
 	if err != nil {
 		return nil, err
@@ -142,6 +151,11 @@ func New(cfg Config) (_ *Hub, err error) {
 	}
 	if h.store, h.damage, err = openStore(store.Options{Dir: cfg.Dir, Sync: store.Sync(cfg.Sync), Log: h.log}); err != nil {
 		return nil, explain(cfg.Dir, err)
+	}
+	if h.httpsLn != nil {
+		if err := h.loadWebCertificate(cfg.HTTPS); err != nil {
+			return nil, err
+		}
 	}
 	h.keepsake = newKeepsake(cfg.Dir, h.store, h.log)
 	if h.clock, err = newClock(h.store.Scan); err != nil {
@@ -261,6 +275,13 @@ func (h *Hub) Run(ctx context.Context) error {
 		go func() {
 			if err := web.Serve(h.httpLn); !errors.Is(err, http.ErrServerClosed) {
 				cancel(fmt.Errorf("serve pages: %w", err))
+			}
+		}()
+	}
+	if h.httpsLn != nil {
+		go func() {
+			if err := web.ServeTLS(h.httpsLn, "", ""); !errors.Is(err, http.ErrServerClosed) {
+				cancel(fmt.Errorf("serve pages over TLS: %w", err))
 			}
 		}()
 	}
@@ -394,8 +415,10 @@ func (h *Hub) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	h.closeListeners()
-	if h.httpLn != nil {
-		h.httpLn.Close()
+	for _, ln := range []net.Listener{h.httpLn, h.httpsLn} {
+		if ln != nil {
+			ln.Close()
+		}
 	}
 	if h.pages != nil {
 		h.pages.Close()
@@ -437,7 +460,7 @@ func (h *Hub) Addresses() []ui.Address {
 	if name := h.localName.Load(); name != nil {
 		local = *name
 	}
-	return addresses(h.httpLn, h.mqttLn, local)
+	return addresses(h.httpLn, h.httpsLn, h.mqttLn, local)
 }
 
 // disk says how the data folder is, for the owner.
@@ -504,6 +527,9 @@ func (h *Hub) services() []mdns.Service {
 	}
 	if h.httpLn != nil {
 		list = append(list, mdns.Service{Type: "_http._tcp", Port: h.httpLn.Addr().(*net.TCPAddr).Port, Text: []string{"path=/"}})
+	}
+	if h.httpsLn != nil {
+		list = append(list, mdns.Service{Type: "_https._tcp", Port: h.httpsLn.Addr().(*net.TCPAddr).Port, Text: []string{"path=/"}})
 	}
 	return list
 }

@@ -24,7 +24,7 @@ func openPort(addr, flag string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "" {
 		return nil, fmt.Errorf("%q is no address: give %s a port as in :%s, or host and port as in 192.168.1.20:%[3]s",
-			addr, flag, map[string]string{"--mqtt": "1883", "--http": "8080"}[flag])
+			addr, flag, map[string]string{"--mqtt": "1883", "--http": "8080", "--https": "8443"}[flag])
 	}
 	ln, err := net.Listen("tcp", addr)
 	switch {
@@ -95,27 +95,31 @@ func lanAddrs() []netip.Addr {
 }
 
 // addresses says where the hub is reached.
-func addresses(web, broker net.Listener, local string) []ui.Address {
+func addresses(web, secure, broker net.Listener, local string) []ui.Address {
 	var list []ui.Address
-	var hosts []string
-	var port string
-	if web != nil {
-		hosts, port = reach(web, local)
-	}
-	for _, h := range hosts {
-		url := "http://" + net.JoinHostPort(h, port)
-		if port == "80" {
-			url = "http://" + h
-			if a, err := netip.ParseAddr(h); err == nil && a.Is6() {
-				url = "http://[" + h + "]"
-			}
+	for _, w := range []struct {
+		ln           net.Listener
+		scheme, port string
+	}{{web, "http", "80"}, {secure, "https", "443"}} {
+		if w.ln == nil {
+			continue
 		}
-		list = append(list, ui.Address{Kind: "web", Text: url})
+		hosts, port := reach(w.ln, local)
+		for _, h := range hosts {
+			at := net.JoinHostPort(h, port)
+			if port == w.port {
+				at = h
+				if a, err := netip.ParseAddr(h); err == nil && a.Is6() {
+					at = "[" + h + "]"
+				}
+			}
+			list = append(list, ui.Address{Kind: "web", Text: w.scheme + "://" + at})
+		}
 	}
 	if broker == nil {
 		return list
 	}
-	hosts, port = reach(broker, local)
+	hosts, port := reach(broker, local)
 	for _, h := range hosts {
 		list = append(list, ui.Address{Kind: "mqtt", Text: net.JoinHostPort(h, port)})
 	}

@@ -22,7 +22,7 @@ const stays = 400 * 24 * time.Hour
 func (s *Server) visitor(r *http.Request) visitor {
 	token, given := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !given || !isAPI(r) {
-		c, err := r.Cookie(cookie)
+		c, err := r.Cookie(cookieFor(r))
 		if err != nil {
 			return visitor{}
 		}
@@ -38,9 +38,18 @@ func (s *Server) visitor(r *http.Request) visitor {
 	return visitor{p, token}
 }
 
+// cookieFor is the name of the cookie. Over TLS it has one of its own, which a
+// browser keeps from whoever answers in our place without TLS.
+func cookieFor(r *http.Request) string {
+	if r.TLS != nil {
+		return "__Host-" + cookie
+	}
+	return cookie
+}
+
 func setCookie(w http.ResponseWriter, r *http.Request, token string) {
 	c := &http.Cookie{
-		Name:     cookie,
+		Name:     cookieFor(r),
 		Value:    token,
 		Path:     "/",
 		MaxAge:   int(stays / time.Second),

@@ -60,6 +60,7 @@ Flags, which are also environment variables as LAR_DATA or LAR_LOG_LEVEL:
   --mqtt ADDR         where clients connect (:1883); port 0 picks a free one
   --http ADDR         where pages are served (:8080); port 0 picks a free one;
                       off: no pages, a broker only
+  --https ADDR        where pages are served over TLS, as in :8443 (off)
   --sync WHEN         when a message counts as kept: always, once the disk has
                       it (the default); interval or never, once the system has
                       it, which tells the disk within 100 ms or when it likes.
@@ -194,6 +195,7 @@ func (f *flags) load() error {
 		Dir:            dir,
 		MQTT:           effective.MQTT,
 		HTTP:           effective.HTTP,
+		HTTPS:          effective.HTTPS,
 		Sync:           effective.Sync,
 		MDNS:           effective.MDNS,
 		AllowAnonymous: effective.AllowAnonymous,

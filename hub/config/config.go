@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Data           string
 	MQTT, HTTP     string // addresses, or Off
+	HTTPS          HTTPS
 	MDNS           bool
 	AllowAnonymous bool
 	LogLevel       string
@@ -36,6 +37,12 @@ type Config struct {
 
 // Off, as an address, says not to listen.
 const Off = "off"
+
+// HTTPS says where pages are served by TLS, and with which certificate.
+type HTTPS struct {
+	Address          string // or Off; empty is Off, too
+	Certificate, Key string // files; empty: the hub makes its own
+}
 
 // Home says where the home stands, in degrees as text, and which time its
 // walls show; empty is what the pages say.
@@ -121,6 +128,12 @@ var settings = append([]setting{
 		"Where clients connect over TCP: a port as in \":1883\", or an address and a\nport. \"off\": nowhere but at the listeners below."),
 	define(textKind, "http", "http", func(c *Config) *string { return &c.HTTP },
 		"Where pages are served, and MQTT over WebSocket at /mqtt. \"off\": no pages."),
+	define(textKind, "https", "https", func(c *Config) *string { return &c.HTTPS.Address },
+		"Where pages are served over TLS, and MQTT over secure WebSocket at /mqtt, as in\n\":8443\". \"off\": nowhere."),
+	define(textKind, "https_certificate", "", func(c *Config) *string { return &c.HTTPS.Certificate },
+		"The certificate of https and those of its authorities, PEM. Empty: Lar makes one\nof its own, which browsers ask about once.").aPath().reloaded(),
+	define(textKind, "https_key", "", func(c *Config) *string { return &c.HTTPS.Key },
+		"The private key of https_certificate, PEM.").aPath().reloaded(),
 	define(choice("always", "interval", "never"), "sync", "sync", func(c *Config) *string { return &c.Sync },
 		"When a message counts as kept: \"always\", once the disk has it; \"interval\" or\n\"never\", once the system has it, which tells the disk within 100 ms or when it\nlikes. These lose what was acknowledged last when the power fails."),
 	define(boolKind, "mdns", "mdns", func(c *Config) *bool { return &c.MDNS },
@@ -169,7 +182,7 @@ what the broker tells of itself: $SYS/# wants a line that names it.`).reloaded()
 // Defaults returns what holds where nothing is said.
 func Defaults() *Config {
 	return &Config{
-		Data: "lar-data", MQTT: ":1883", HTTP: ":8080", MDNS: true, LogLevel: "info", Sync: "always",
+		Data: "lar-data", MQTT: ":1883", HTTP: ":8080", HTTPS: HTTPS{Address: Off}, MDNS: true, LogLevel: "info", Sync: "always",
 		Devices: Devices{Prefix: "homeassistant", Zigbee2MQTT: []string{}},
 		Rights:  Rights{ACL: []string{}, SubscribeRights: "strict", FailedLogins: 3},
 		History: History{Raw: history.DefaultRaw, Budget: history.DefaultBudget},

@@ -301,8 +301,8 @@ func (l *loader) check() {
 			l.fail(l.where(listenerKey(i, key)), "%s: %v", plainKey(listenerKey(i, key)), err)
 		}
 	}
-	if l.MQTT == Off && l.HTTP == Off && len(l.Listeners) == 0 {
-		l.fail(l.where("mqtt"), "with mqtt and http off there has to be a listener")
+	if l.MQTT == Off && l.HTTP == Off && l.HTTPS.Address == Off && len(l.Listeners) == 0 {
+		l.fail(l.where("mqtt"), "with mqtt, http and https off there has to be a listener")
 	}
 }
 
