@@ -118,6 +118,11 @@ func New(cfg Config) (_ *Hub, err error) {
 	if !store.Sync(cfg.Sync).Valid() {
 		return nil, fmt.Errorf("--sync %q is none of always, interval, never: see lar --help", cfg.Sync)
 	}
+	connections := cfg.Limits.Connections
+	if connections == 0 {
+		connections = mqtt.DefaultLimits().Connections
+	}
+	wantDescriptors(connections, h.log)
 	asked := make(chan struct{})
 	go func() { defer close(asked); h.askLocalName() }()
 

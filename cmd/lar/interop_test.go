@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -104,6 +105,18 @@ key = %[2]q
 	python("TLS", "tcp", b.address["tls"], certFile)
 	python("WebSocket", "websockets", b.address["websocket"], "-")
 	python("SecureWebSocket", "websockets", b.address["secure-websocket"], certFile)
+
+	inC := filepath.Join(t.TempDir(), "interop")
+	if _, err := os.Stat("/usr/include/MQTTClient.h"); err != nil {
+		missing(t, "Paho's client in C is not here: install libpaho-mqtt-dev and gcc")
+	}
+	if out, err := exec.Command("gcc", "-Wall", "-Werror", "-o", inC, "testdata/interop.c", "-lpaho-mqtt3cs").CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	script("TCP/C", inC, "tcp://"+b.address["mqtt"], "-")
+	script("TLS/C", inC, "ssl://"+b.address["tls"], certFile)
+	script("WebSocket/C", inC, "ws://"+b.address["websocket"]+"/mqtt", "-")
+	script("SecureWebSocket/C", inC, "wss://"+b.address["secure-websocket"]+"/mqtt", certFile)
 
 	modules := t.TempDir()
 	install := exec.Command("npm", "install", "--no-audit", "--no-fund", "--prefix", modules, "mqtt@5")

@@ -64,6 +64,7 @@ func allowed(r *http.Request, origins []string) bool {
 type webSocket struct {
 	ws      *websocket.Conn
 	message io.Reader // the one being read
+	cut     packetCut // of what is written
 	once    sync.Once
 	err     error // of Close
 }
@@ -102,11 +103,46 @@ func ended(err error) error {
 	return err
 }
 
+// Write sends each packet in a frame of its own: a client need not, but some
+// that are about (Paho's in C) find only the first of several.
 func (s *webSocket) Write(p []byte) (int, error) {
-	if err := s.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
-		return 0, err
+	for sent := 0; sent < len(p); {
+		n := min(s.cut.next(p[sent:]), len(p)-sent)
+		if err := s.ws.WriteMessage(websocket.BinaryMessage, p[sent:sent+n]); err != nil {
+			return sent, err
+		}
+		sent += n
 	}
 	return len(p), nil
+}
+
+// A packetCut finds the ends of MQTT packets in a stream, section 2.1.
+type packetCut struct {
+	left int // bytes of the packet that has begun, once its length is known
+	head int // bytes of its fixed header that have passed before that
+	size int // of what follows the header, as far as it is read
+}
+
+// next returns how many bytes of p belong to the packet that has begun, or to
+// the next; of p, which is not empty, or more.
+func (c *packetCut) next(p []byte) int {
+	if c.left == 0 {
+		for i, b := range p {
+			if c.head++; c.head == 1 {
+				continue // type and flags
+			}
+			c.size |= int(b&0x7f) << (7 * (c.head - 2))
+			if b < 0x80 || c.head == 5 {
+				n := i + 1 + c.size
+				*c = packetCut{left: max(0, n-len(p))}
+				return n
+			}
+		}
+		return len(p)
+	}
+	n := c.left
+	c.left = max(0, n-len(p))
+	return n
 }
 
 func (s *webSocket) say(code int) {

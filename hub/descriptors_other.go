@@ -1,0 +1,7 @@
+//go:build !linux
+
+package hub
+
+import "log/slog"
+
+func wantDescriptors(int, *slog.Logger) {}
