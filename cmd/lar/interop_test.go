@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -88,6 +89,7 @@ key = %[2]q
 	}
 	script := func(name string, args ...string) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it waits
 			code, stdout, stderr := finish(t, "", exec.Command(args[0], args[1:]...))
 			if code != 0 || stdout != "ok\n" {
 				t.Errorf("exit code %d, %q:\n%s", code, stdout, stderr)
@@ -150,6 +152,34 @@ func mosquitto(t *testing.T, addr string, more ...string) {
 	in.next(topic + "/kept r")
 	c.subscribe(topic+"/kept", more...).next(topic + "/kept r")
 
+	if more[1] == "mqttv5" {
+		a := c.subscribe("$share/g/"+topic+"/work", more...)
+		b := c.subscribe("$share/g/"+topic+"/work", more...)
+		for _, n := range []string{"1", "2", "3", "4"} {
+			c.publish(topic+"/work", n, more...)
+			in.next(topic + "/work " + n)
+		}
+		if !eventually(patience, func() bool { return a.count()+b.count() >= 4 }) || a.count() != 2 || b.count() != 2 {
+			t.Errorf("of four shared messages %d and %d came", a.count(), b.count())
+		}
+		respond := c.subscribe(topic+"/ask", append(more, "-F", "got %t %R")...)
+		rr := exec.Command("mosquitto_rr", c.args(append(more, "-t", topic+"/ask", "-e", topic+"/answer", "-m", "?", "-W", "30")...)...)
+		answered := make(chan string, 1)
+		go func() {
+			out, err := rr.Output()
+			if err != nil {
+				out = append(out, err.Error()...)
+			}
+			answered <- string(out)
+		}()
+		in.next(topic + "/ask ?")
+		respond.next(topic + "/ask " + topic + "/answer")
+		c.publish(topic+"/answer", "!", more...)
+		in.next(topic + "/answer !")
+		if got := <-answered; got != "!\n" {
+			t.Errorf("mosquitto_rr prints %q", got)
+		}
+	}
 	args := c.args(append(more, "-t", topic+"/none", "-E", "-i", "resumed")...)
 	if more[1] != "mqttv31" { // whose clients have 23 letters, and that one too few ways
 		keep := append(more, "-t", topic+"/queue", "-q", "1", "-i", "kept-"+more[1], "-c")
@@ -210,10 +240,10 @@ func take[T comparable](t *testing.T, from <-chan T, want T) {
 }
 
 // pahoV3 plays a session of 3.1.1 with Eclipse Paho's older Go client.
-func pahoV3(t *testing.T, url string, trust *tls.Config) {
+func pahoV3(t *testing.T, server string, trust *tls.Config) {
 	topic := "three/" + t.Name()
 	dial := func(id string, got chan string) mqttclient.Client {
-		o := mqttclient.NewClientOptions().AddBroker(url).SetTLSConfig(trust).SetClientID(id + t.Name()).
+		o := mqttclient.NewClientOptions().AddBroker(server).SetTLSConfig(trust).SetClientID(id + t.Name()).
 			SetCleanSession(false).SetAutoReconnect(false).SetProtocolVersion(4)
 		o.SetDefaultPublishHandler(func(_ mqttclient.Client, m mqttclient.Message) {
 			got <- fmt.Sprintf("%d %v %s", m.Qos(), m.Retained(), m.Payload())
@@ -240,9 +270,32 @@ func pahoV3(t *testing.T, url string, trust *tls.Config) {
 	waitFor(t, pub.Publish(topic, 1, false, "while away"))
 	sub = dial("s", got)
 	take(t, got, "1 false while away")
+	// One whose transport goes leaves its will.
+	var mine net.Conn
+	o := mqttclient.NewClientOptions().AddBroker(server).SetTLSConfig(trust).SetClientID("w"+t.Name()).
+		SetAutoReconnect(false).SetProtocolVersion(4).SetWill(topic, "gone", 2, false)
+	o.SetCustomOpenConnectionFn(func(u *url.URL, o mqttclient.ClientOptions) (net.Conn, error) {
+		var err error
+		mine, err = dialFor(u, trust)
+		return mine, err
+	})
+	waitFor(t, mqttclient.NewClient(o).Connect())
+	mine.Close()
+	take(t, got, "2 false gone")
 	waitFor(t, pub.Publish(topic+"/r", 1, true, "kept"))
 	waitFor(t, sub.Subscribe(topic+"/+", 1, nil))
 	take(t, got, "1 true kept")
+}
+
+// dialFor opens the transport that a URL names.
+func dialFor(u *url.URL, trust *tls.Config) (net.Conn, error) {
+	switch u.Scheme {
+	case "ssl":
+		return tls.Dial("tcp", u.Host, trust)
+	case "ws", "wss":
+		return mqttclient.NewWebsocket(u.String(), trust.Clone(), patience, http.Header{}, nil)
+	}
+	return net.Dial("tcp", u.Host)
 }
 
 // pahoV5 plays shared subscriptions, a request with its response and retained
@@ -331,4 +384,45 @@ func pahoV5(t *testing.T, server string, trust *tls.Config) {
 	kept := make(chan *paho.Publish, 1)
 	dial("e", kept, topic+"/kept")
 	next(kept, "1 true r")
+	// A session that is taken up again, and a will.
+	direct := func(id string, got chan *paho.Publish, connect *paho.Connect) (*paho.Client, net.Conn, bool) {
+		conn, err := dialFor(u, trust)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+			func(r paho.PublishReceived) (bool, error) { got <- r.Packet; return true, nil },
+		}})
+		connect.ClientID, connect.KeepAlive = id+t.Name(), 30
+		ack, err := c.Connect(ctx, connect)
+		if err != nil {
+			t.Fatalf("not connected: %v", err)
+		}
+		return c, conn, ack.SessionPresent
+	}
+	stays := &paho.ConnectProperties{SessionExpiryInterval: new(uint32(300))}
+	away, _, present := direct("f", nil, &paho.Connect{CleanStart: true, Properties: stays})
+	if present {
+		t.Error("a session is there before its time")
+	}
+	if _, err := away.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: topic + "/queue", QoS: 2}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := away.Disconnect(&paho.Disconnect{}); err != nil {
+		t.Fatal(err)
+	}
+	publish(requester, &paho.Publish{Topic: topic + "/queue", QoS: 2, Payload: []byte("waited")})
+	waited := make(chan *paho.Publish, 1)
+	away, _, present = direct("f", waited, &paho.Connect{Properties: stays})
+	if !present {
+		t.Error("the session is not there")
+	}
+	next(waited, "2 false waited")
+	away.Disconnect(&paho.Disconnect{})
+
+	gone := make(chan *paho.Publish, 1)
+	dial("g", gone, topic+"/will")
+	_, conn, _ := direct("h", nil, &paho.Connect{CleanStart: true, WillMessage: &paho.WillMessage{Topic: topic + "/will", QoS: 1, Payload: []byte("gone")}})
+	conn.Close()
+	next(gone, "1 false gone")
 }

@@ -40,7 +40,8 @@ static MQTTClient dial(const char *name, int clean, int present, const char *wil
 	MQTTProperty expiry;
 	int rc, ws = url[0] == 'w';
 
-	snprintf(id, sizeof id, "c-%s-%d", name, version);
+	snprintf(id, sizeof id, "%s-%d-%s", name, version, strrchr(url, ':') + 1);
+	id[strcspn(id, "/")] = 0;
 	create.MQTTVersion = version;
 	rc = MQTTClient_createWithOptions(&c, url, id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &create);
 	if (rc != 0) fail("create", rc, 0);
