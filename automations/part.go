@@ -26,3 +26,6 @@ func ReadPart[P Trigger | Condition | Action](text string) (part P, problems []T
 	_, problems = Document{Text: []byte(text), Line: 1}.Into(&part)
 	return part, problems
 }
+
+// IDOf is the ID that a rule of a name gets, if no other has it.
+func IDOf(name string) string { return slug(name) }

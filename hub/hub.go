@@ -23,6 +23,7 @@ import (
 	"lar.home/hub/identity"
 	"lar.home/hub/listen"
 	"lar.home/hub/mdns"
+	"lar.home/hub/outbox"
 	"lar.home/hub/settings"
 	"lar.home/hub/store"
 	"lar.home/mqtt"
@@ -82,6 +83,7 @@ type Hub struct {
 	clock     *clock
 	people    *identity.Directory
 	settings  *settings.Settings
+	outbox    *outbox.Box
 	model     *devices.Model
 	history   *history.History
 	rules     *automations.Engine
@@ -190,10 +192,13 @@ func New(cfg Config) (_ *Hub, err error) {
 	}); err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
-	if h.rules, err = automations.New(automations.Config{
+	h.outbox = outbox.New(outbox.Config{Channel: h.settings.Channel, Delivered: h.delivered, Log: h.log})
+	h.rules, err = automations.New(automations.Config{
 		Scan: h.store.Scan, Ready: h.store.Ready, Model: h.model,
-		Location: h.settings.Location(), Place: rulesPlace(h.settings.Place()), Log: h.log,
-	}); err != nil {
+		Location: h.settings.Location(), Place: rulesPlace(h.settings.Place()),
+		Send: h.outbox.Send, Channel: h.hasChannel, Log: h.log,
+	})
+	if err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
 	h.history, err = history.New(history.Options{
@@ -209,6 +214,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Model:     h.model,
 		Rules:     h.rules,
 		Settings:  h.settings,
+		Sender:    h.outbox,
 		Log:       h.log,
 		Version:   cfg.Version,
 		Addresses: h.Addresses,
@@ -260,6 +266,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	beside.Go(func() { h.clock.watch(ctx, h.Do) })
 	beside.Go(func() { h.watchLocalName(ctx) })
 	beside.Go(func() { h.keepsake.watch(ctx) })
+	beside.Go(func() { h.outbox.Run(ctx) })
 	beside.Go(func() { h.watchLimits(ctx) })
 	beside.Go(func() { h.useFolderLater(ctx) })
 	if h.mqttLn != nil {
@@ -312,10 +319,10 @@ func (h *Hub) Run(ctx context.Context) error {
 // useFolder does what a start does in the data folder: people are saved, and
 // commands are listened for.
 func (h *Hub) useFolder(ctx context.Context) error {
-	err := h.people.Save(ctx)
+	err := errors.Join(h.people.Save(ctx), h.settings.Save(ctx))
 	if h.control == nil {
 		var failed error
-		if h.control, failed = control.Serve(h.cfg.Dir, h.people, h.log); failed != nil {
+		if h.control, failed = control.Serve(h.cfg.Dir, h.people, h.pages.API("the command lar"), h.log); failed != nil {
 			return errors.Join(err, failed)
 		}
 	}

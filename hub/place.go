@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"time"
@@ -37,4 +38,18 @@ func rulesPlace(p ui.Place) automations.Place {
 func (h *Hub) moved(t *mqtt.Turn, p ui.Place, zone *time.Location) {
 	h.rules.SetPlace(t, rulesPlace(p), zone)
 	h.history.SetLocation(t, zone)
+}
+
+// delivered tells the automations what became of what was sent.
+func (h *Hub) delivered(ctx context.Context, key string, failed error) error {
+	return h.doDurable(ctx, func(t *mqtt.Turn) error {
+		h.rules.Delivered(t, key, failed)
+		return nil
+	})
+}
+
+// hasChannel tells whether automations may notify by a name.
+func (h *Hub) hasChannel(name string) bool {
+	_, ok := h.settings.Channel(name)
+	return ok
 }

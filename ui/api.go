@@ -80,7 +80,9 @@ func (s *Server) API(name string) http.Handler {
 }
 
 // isAPI tells whether a request is answered with JSON whatever it accepts.
-func isAPI(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
+func isAPI(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/hook/")
+}
 
 func listed(r *automations.Rule) apiRule {
 	a := apiRule{

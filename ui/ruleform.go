@@ -20,7 +20,7 @@ import (
 var kinds = map[string][]string{
 	"t": {"state", "time", "sun", "every", "message", "silent", "cron", "start", "hand", "text"},
 	"c": {"state", "time", "sun", "payload", "text"},
-	"a": {"command", "publish", "wait", "text"},
+	"a": {"command", "publish", "wait", "notify", "text"},
 }
 
 // formOf fills a form with a rule.
@@ -213,6 +213,14 @@ func actionForm(a automations.Action) (b view.Block) {
 	case a.Wait != nil:
 		b = view.Block{Kind: "wait", Fields: url.Values{}}
 		setSpan(b.Fields, "for", time.Duration(a.Wait.For))
+	case a.Notify != nil:
+		b = view.Block{Kind: "notify", Fields: set("to", a.Notify.To, "title", a.Notify.Title, "text", a.Notify.Text, "urgency", cmp.Or(a.Notify.Urgency, automations.Normal))}
+		if strings.ContainsAny(a.Notify.Title+a.Notify.Text, "\r\n") {
+			return view.Block{} // a line is too little for it
+		}
+		if a.Notify.Urgency == automations.Normal {
+			b.Fields.Set("said", "on") // it need not be
+		}
 	case a.Command != nil:
 		b = view.Block{Kind: "command", Fields: set("what", a.Command.Entity+"|"+a.Command.Command)}
 		for name, value := range a.Command.Args {
@@ -616,6 +624,12 @@ func (rd reader) action(b *view.Block) automations.Action {
 			QoS:     mqtt.QoS(min(max(qos, 0), 2)),
 			Retain:  b.Get("retain") != "",
 		}}
+	case "notify":
+		n := &automations.NotifyAction{To: b.Get("to"), Title: b.Get("title"), Text: strings.ReplaceAll(b.Get("text"), "\r\n", "\n"), Urgency: b.Get("urgency")}
+		if n.Urgency == automations.Normal && b.Get("said") == "" {
+			n.Urgency = ""
+		}
+		return automations.Action{Notify: n}
 	case "wait":
 		w := &automations.WaitAction{For: rd.span(b, "for")}
 		if w.For == 0 && b.Errors["for"] == "" {
@@ -721,7 +735,7 @@ func fieldAt(b *view.Block, rest string) string {
 		}
 		return "what"
 	case "to", "above":
-		if b.Kind == "time" {
+		if b.Kind == "time" || b.Kind == "notify" {
 			return last
 		}
 		return "value"
@@ -732,7 +746,7 @@ func fieldAt(b *view.Block, rest string) string {
 		return "value"
 	case "not_before", "not_after":
 		return strings.ReplaceAll(last, "_", "")
-	case "filter", "topic", "payload", "qos", "for", "from", "op", "value", "path", "at", "period", "offset", "event", "after", "hysteresis", "title", "text":
+	case "filter", "topic", "payload", "qos", "for", "from", "op", "value", "path", "at", "period", "offset", "event", "after", "hysteresis", "title", "text", "urgency":
 		if last == "payload" && b.Kind != "publish" {
 			return "value"
 		}

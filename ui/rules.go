@@ -78,6 +78,9 @@ func (s *Server) editor(w http.ResponseWriter, r *http.Request, status int, f vi
 	number(&f)
 	if rule != nil {
 		f.ID, f.Waiting = rule.ID, rule.Status.Waiting
+		if who(r).may(edit) {
+			f.Hooks = s.hookAddresses(r, rule)
+		}
 		s.follow(&p, "automation:"+rule.ID)
 		p.Title = rule.Name
 		versions, runs = s.Rules.Versions(rule.ID), s.Rules.Runs(rule.ID)

@@ -28,6 +28,9 @@ actions:
 
 // bodyLimit is how many bytes a request may have.
 func bodyLimit(r *http.Request) int64 {
+	if strings.HasPrefix(r.URL.Path, "/hook/") {
+		return automations.MaxSent
+	}
 	if strings.HasPrefix(r.URL.Path, "/automations/") || strings.HasPrefix(r.URL.Path, "/api/rules") {
 		return maxRuleBody
 	}

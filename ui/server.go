@@ -59,6 +59,7 @@ type Rules interface {
 	Delete(t *mqtt.Turn, id, by string) error
 	Restore(t *mqtt.Turn, id, by string) error
 	RunNow(t *mqtt.Turn, id, by string) (*automations.Run, error)
+	Hook(t *mqtt.Turn, id, method string, body []byte) error
 }
 
 // Config is what a [Server] is made of. House, People, Model, Rules and Settings must be set.
@@ -68,6 +69,7 @@ type Config struct {
 	Model     Model
 	Rules     Rules
 	Settings  Settings
+	Sender    Sender           // nil: nothing is sent
 	Log       *slog.Logger     // nil for none
 	Version   string           // of the hub, shown in the settings
 	Addresses func() []Address // where the hub is reached now; nil for none
@@ -81,6 +83,9 @@ type Server struct {
 	Config
 	handler http.Handler
 	live    *live
+
+	hooks   *buckets // what webhooks are called
+	guesses *buckets // wrong keys, by address
 
 	mu      sync.Mutex
 	notices map[string]view.Notice // by sign-in; guarded by mu
@@ -97,7 +102,7 @@ func New(c Config) (*Server, error) {
 	if c.Addresses == nil {
 		c.Addresses = func() []Address { return nil }
 	}
-	s := &Server{Config: c, notices: map[string]view.Notice{}}
+	s := &Server{Config: c, notices: map[string]view.Notice{}, hooks: newBuckets(), guesses: newBuckets()}
 	s.live = newLive(s)
 	s.handler = s.routes()
 	return s, nil
@@ -201,10 +206,17 @@ func (s *Server) routes() http.Handler {
 	handle("GET /automations/{id}/runs/{run}", see, s.showRun)
 
 	s.apiRoutes(handle)
+	handle("/hook/{id}", public, s.hook)
 
 	handle("GET /settings", see, s.showSettings)
 	handle("GET /settings/place", administer, s.showPlace)
 	handle("POST /settings/place", administer, s.editPlace)
+	handle("GET /settings/channels", administer, s.showChannels)
+	handle("POST /settings/channels", administer, s.addChannel)
+	handle("GET /settings/channels/{name}", administer, s.showChannel)
+	handle("POST /settings/channels/{name}", administer, s.editChannel)
+	handle("POST /settings/channels/{name}/remove", administer, s.removeChannel)
+	handle("POST /settings/channels/{name}/try", administer, s.tryChannel)
 	handle("POST /settings/credentials", administer, s.addCredential)
 	handle("POST /settings/damage", administer, s.damageSeen)
 	handle("POST /settings/credentials/remove", administer, s.removeCredential)
@@ -212,6 +224,7 @@ func (s *Server) routes() http.Handler {
 	handle("/", see, func(http.ResponseWriter, *http.Request) error { return errNoPage })
 
 	guard := http.NewCrossOriginProtection()
+	guard.AddInsecureBypassPattern("/hook/{id}") // who calls it shows a key of its own, not a sign-in
 	guard.SetDenyHandler(s.adapt(public, func(http.ResponseWriter, *http.Request) error {
 		return &failure{http.StatusForbidden, "That came from another site", "Nothing was changed. Open this page yourself and try again."}
 	}))
@@ -405,6 +418,9 @@ func (s *Server) page(r *http.Request, title, place string) view.Page {
 		}
 		if p.Manage && s.Disk != nil {
 			p.Troubles = troubles(s.Disk())
+		}
+		if p.Manage && s.Sender != nil {
+			p.Troubles = append(p.Troubles, unsent(s.Sender.State(), p.Now)...)
 		}
 	}
 	return p

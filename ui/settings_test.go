@@ -72,6 +72,8 @@ func (s *settings) SetChannel(_ context.Context, c Channel) error {
 	return nil
 }
 
+func (s *settings) HookKey(id string) string { return "key-of-" + id }
+
 func (s *settings) RemoveChannel(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

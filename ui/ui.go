@@ -175,4 +175,39 @@ type Settings interface {
 	Channels() []Channel
 	SetChannel(ctx context.Context, c Channel) error
 	RemoveChannel(ctx context.Context, name string) error
+	// HookKey returns the key of a webhook, at least 128 bits; empty while
+	// there is none.
+	HookKey(id string) string
+}
+
+// An Unsent is a notification or a request that waits to be sent.
+type Unsent struct {
+	Rule, Run string // the IDs of those that sent it
+	What      string
+	Why       string // the last try failed; empty before the first
+	Made      time.Time
+	Tries     int
+	Next      time.Time // when it is tried again
+}
+
+// A GivenUp is one that could not be sent.
+type GivenUp struct {
+	Rule, Run, What, Why string
+	At                   time.Time
+}
+
+// An Outbox is what waits, the oldest first, and what was given up since the
+// hub started, the newest first.
+type Outbox struct {
+	Waiting []Unsent
+	GivenUp []GivenUp
+}
+
+// A Sender sends what automations have to say outside the house.
+type Sender interface {
+	State() Outbox
+	// Try sends a notification over a channel at once.
+	Try(ctx context.Context, channel, text string) error
+	// Poke tries what waits again: a channel was changed.
+	Poke()
 }

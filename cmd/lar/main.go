@@ -36,6 +36,11 @@ Usage:
   lar rules test FILE...                 play tests of rules on a simulated
                                          clock; --json for machines. Exit code
                                          0: all is well, 1: not, 2: no such file
+  lar rules list                         list the rules of the hub that runs
+  lar rules get ID                       print a rule
+  lar rules put FILE...                  save rules: a new one, or the one of
+                                         its ID; with --runs move or cancel what
+                                         waits goes on in it, or is stopped
   lar devices dump --corpus DIR          print, a line of JSON for each entity,
                                          what is understood of the announcements
                                          in DIR (discovery-*.jsonl.gz,
@@ -102,6 +107,7 @@ type flags struct {
 	home   string
 	json   bool
 	corpus string
+	runs   string
 	bench  benchFlags
 }
 
@@ -112,7 +118,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage)
 		return 0
 	}
-	if err == nil && len(words) > 0 && words[0] == "rules" {
+	if err == nil && len(words) > 1 && words[0] == "rules" && slices.Contains(hubRules, words[1]) {
+		if err = f.load(); err == nil {
+			err = rulesOfHub(f, words, stdout)
+		}
+		if errors.Is(err, errFailed) {
+			return 1
+		}
+	} else if err == nil && len(words) > 0 && words[0] == "rules" {
 		if err = rules(words, f.json, stdout); errors.Is(err, errFailed) {
 			return 1 // the report says what
 		}
@@ -129,7 +142,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "lar: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-		if _, ok := errors.AsType[usageError](err); ok || len(args) > 0 && args[0] == "rules" {
+		if _, ok := errors.AsType[usageError](err); ok || len(args) > 0 && args[0] == "rules" && (len(words) < 2 || !slices.Contains(hubRules, words[1])) {
 			return 2
 		}
 		return 1
@@ -148,6 +161,7 @@ func parse(args []string) (flags, []string, error) {
 	set.StringVar(&f.role, "role", "", "")
 	set.StringVar(&f.home, "home", "", "")
 	set.StringVar(&f.corpus, "corpus", "", "")
+	set.StringVar(&f.runs, "runs", "", "")
 	set.BoolVar(&f.json, "json", false, "")
 	set.StringVar(&f.bench.addr, "addr", "", "")
 	set.StringVar(&f.bench.user, "user", "", "")
@@ -218,6 +232,9 @@ func serve(f flags, stdout io.Writer, log *slog.Logger) error {
 	}
 	if f.corpus != "" {
 		return errors.New("--corpus belongs to lar devices dump: see lar --help")
+	}
+	if f.runs != "" {
+		return errors.New("--runs belongs to lar rules put: see lar --help")
 	}
 	if f.bench.given() {
 		return errBenchFlags

@@ -29,7 +29,7 @@ const maxShown = 50
 // rules carries out lar rules, which needs no hub.
 func rules(words []string, asJSON bool, stdout io.Writer) error {
 	if len(words) < 3 || words[1] != "check" && words[1] != "test" {
-		return usageError{errors.New("lar rules wants check or test, and files: see lar --help")}
+		return usageError{errors.New("lar rules wants check, test or put and files, get and an ID, or list: see lar --help")}
 	}
 	files := map[string][]byte{}
 	for _, name := range words[2:] {

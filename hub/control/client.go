@@ -72,6 +72,29 @@ func (c *Client) AddPerson(ctx context.Context, home, name, password string, rol
 	return c.do(ctx, http.MethodPost, "/people", personBody{home, name, password, role}, nil)
 }
 
+// API asks the API of the hub, and returns its answer: bodies are as they are.
+func (c *Client) API(ctx context.Context, method, path string, header http.Header, body []byte) (status int, answer []byte, headers http.Header, err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxDuration)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "http://lar"+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("talk to the hub: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("talk to the hub: %w", err)
+	}
+	return resp.StatusCode, answer, resp.Header, nil
+}
+
 func (c *Client) do(ctx context.Context, method, path string, body, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, maxDuration)
 	defer cancel()

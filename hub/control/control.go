@@ -61,8 +61,9 @@ type Server struct {
 
 // Serve opens the socket in the data folder dir and answers commands until
 // Close. The caller has the folder to itself, so a socket that is there was
-// left by a hub that was killed.
-func Serve(dir string, admin Admin, log *slog.Logger) (*Server, error) {
+// left by a hub that was killed. What begins with /api/ is answered by api;
+// nil: there is none.
+func Serve(dir string, admin Admin, api http.Handler, log *slog.Logger) (*Server, error) {
 	s := &Server{path: filepath.Join(dir, "control.sock")}
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("replace control socket: %w", err)
@@ -83,7 +84,7 @@ func Serve(dir string, admin Admin, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("protect control socket: %w", err)
 	}
 	s.http = &http.Server{
-		Handler:      handler(admin),
+		Handler:      handler(admin, api),
 		ReadTimeout:  maxDuration,
 		WriteTimeout: maxDuration,
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -97,8 +98,11 @@ func (s *Server) Close() error {
 	return errors.Join(os.Remove(s.path), s.http.Close())
 }
 
-func handler(admin Admin) http.Handler {
+func handler(admin Admin, api http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	if api != nil {
+		mux.Handle("/api/", api)
+	}
 	handle := func(pattern string, h func(r *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)

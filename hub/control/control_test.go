@@ -46,7 +46,7 @@ func (a *admin) AddPerson(_ context.Context, home, name, password string, role u
 
 func serve(t *testing.T, dir string, a Admin) *Client {
 	t.Helper()
-	s, err := Serve(dir, a, slog.New(slog.DiscardHandler))
+	s, err := Serve(dir, a, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestNotRunning(t *testing.T) {
 
 func TestStoppedServer(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Serve(dir, &admin{}, slog.New(slog.DiscardHandler))
+	s, err := Serve(dir, &admin{}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

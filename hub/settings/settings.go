@@ -8,7 +8,12 @@
 package settings
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -28,6 +33,11 @@ var placeKey = []byte("xl")
 
 const channelPrefix = "xn"
 
+// The secret of webhooks stands under x k, as it is.
+var secretKey = []byte("xk")
+
+const secretSize = 32
+
 // A Config is what Settings need from the outside.
 type Config struct {
 	Scan func(prefix, from []byte, fn func(key, value []byte) bool) error
@@ -46,10 +56,12 @@ type Settings struct {
 	cfg      Config
 	state    atomic.Pointer[state]
 	changing chan struct{} // holds one token while a change is made
+	unsaved  []byte        // a secret that Load has made
 }
 
 // state is never changed, only replaced.
 type state struct {
+	secret   []byte   // of webhooks; nil until it is on disk
 	place    ui.Place // as it was set
 	channels map[string]ui.Channel
 }
@@ -106,8 +118,46 @@ func Load(cfg Config) (*Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)
 	}
+	err = cfg.Scan(secretKey, nil, func(_, value []byte) bool {
+		if len(value) == secretSize {
+			st.secret = bytes.Clone(value)
+		}
+		return false
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
+	}
+	if st.secret == nil {
+		s.unsaved = make([]byte, secretSize)
+		rand.Read(s.unsaved) // never fails
+	}
 	s.state.Store(st)
 	return s, nil
+}
+
+// Save makes durable what Load had to make up. It can be called again
+// after it has failed.
+func (s *Settings) Save(ctx context.Context) error {
+	if s.unsaved == nil || s.state.Load().secret != nil {
+		return nil
+	}
+	return s.change(ctx, func(t *mqtt.Turn, next *state) {
+		t.Write(secretKey, s.unsaved)
+		next.secret = s.unsaved
+	}, nil)
+}
+
+// HookKey returns the key of the webhook with an ID: 128 bits that nobody can
+// guess who does not know another secret of this hub. It is empty while that
+// secret is not on disk.
+func (s *Settings) HookKey(id string) string {
+	secret := s.state.Load().secret
+	if secret == nil {
+		return ""
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("webhook " + id))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // Check says what is wrong with a place.

@@ -27,6 +27,7 @@ type RuleForm struct {
 	Changed    bool              // what is shown is not saved
 	House      *devices.House
 	Channels   []string // by which automations notify
+	Hooks      []string // addresses of the webhooks it waits for
 
 	// Text is shown instead of the blocks, when AsText.
 	AsText   bool
@@ -212,6 +213,24 @@ var triggerKinds = []option{
 	{"hand", "Only somebody who starts it"},
 	{"cron", "A cron schedule"},
 	{"text", "Something else, as text"},
+}
+
+var urgencies = []option{{"normal", "normal"}, {"low", "low"}, {"high", "high"}}
+
+// channels lists those that a notification may go by.
+func (b Block) channels() []option {
+	var list []option
+	chosen := b.Get("to")
+	if len(b.Channels) == 0 || chosen == "" {
+		list = append(list, option{"", "Choose…"})
+	}
+	for _, name := range b.Channels {
+		list = append(list, option{name, name})
+	}
+	if chosen != "" && !slices.Contains(b.Channels, chosen) {
+		list = append(list, option{chosen, chosen + " (not here now)"})
+	}
+	return list
 }
 
 var sunEvents = []option{{"sunrise", "sunrise"}, {"sunset", "sunset"}, {"dawn", "first light (dawn)"}, {"dusk", "last light (dusk)"}}
@@ -492,6 +511,8 @@ func ActionWords(h *devices.House, a automations.Action) string {
 			s = "Send an empty message to " + a.Publish.Topic
 		}
 		return s
+	case a.Notify != nil:
+		return "Notify " + a.Notify.To + ": “" + cmp.Or(a.Notify.Title, a.Notify.Text) + "”"
 	case a.Wait != nil:
 		if a.Wait.For != 0 {
 			return "Wait " + Span(time.Duration(a.Wait.For))
@@ -668,7 +689,7 @@ func stepWords(h *devices.House, def *automations.Rule, run *automations.Run, i 
 // for one.
 func plainSteps(list []automations.Action) bool {
 	for _, a := range list {
-		if a.Publish == nil && a.Command == nil && (a.Wait == nil || len(a.Wait.Until) > 0) {
+		if a.Publish == nil && a.Command == nil && a.Notify == nil && (a.Wait == nil || len(a.Wait.Until) > 0) {
 			return false
 		}
 	}
@@ -703,7 +724,7 @@ var conditionTitles = map[string]string{
 }
 
 var actionTitles = map[string]string{
-	"command": "Tell a device", "wait": "Wait", "publish": "Send a message", "text": "Something else",
+	"command": "Tell a device", "wait": "Wait", "publish": "Send a message", "notify": "Notify", "text": "Something else",
 }
 
 // addPlaces are where the page comes to rest after something was added.
