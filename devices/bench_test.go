@@ -2,7 +2,9 @@ package devices
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"lar.home/mqtt"
 )
@@ -36,4 +38,46 @@ func BenchmarkChange(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkHouse is 1,000 devices with 8,500 entities that announce themselves
+// at once, each entity by a message of its own: all of it, the longest turn,
+// which is how long another client may wait, and the memory that stays.
+func BenchmarkHouse(b *testing.B) {
+	const devices, entities = 1000, 8500
+	messages := make([]*mqtt.Message, entities)
+	for i := range messages {
+		d := i % devices
+		messages[i] = &mqtt.Message{Topic: fmt.Sprintf("homeassistant/sensor/dev%d/s%d/config", d, i), Retain: true, Payload: fmt.Appendf(nil,
+			`{"dev":{"ids":["dev%d"],"name":"Device %d","mf":"Acme","mdl":"One"},"name":"Value %d","uniq_id":"dev%d_%d","stat_t":"dev/%d","unit_of_meas":"W","dev_cla":"power","stat_cla":"measurement","val_tpl":"{{ value_json[\"s%d\"] }}","avty":[{"t":"bridge/state"},{"t":"dev/%d/up"}],"avty_mode":"all"}`,
+			d, d, i/devices, d, i, d, i/devices, d)}
+	}
+	var before, after runtime.MemStats
+	var longest time.Duration
+	var kept *bench
+	for b.Loop() {
+		kept = nil
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		h := newBench(b)
+		h.quiet = true
+		longest = 0
+		for _, msg := range messages {
+			prepared := h.model.Prepare(msg.Topic, msg.Payload)
+			h.number++
+			t := &mqtt.Turn{Number: h.number, Now: h.now}
+			start := time.Now()
+			h.model.Accept(t, msg, prepared)
+			longest = max(longest, time.Since(start))
+		}
+		kept = h
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := len(kept.model.nodes); n != entities {
+		b.Fatalf("%d entities, want %d", n, entities)
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/entities, "B/entity")
+	b.ReportMetric(float64(longest.Microseconds())/1000, "ms/longest-turn")
+	runtime.KeepAlive(kept)
 }
