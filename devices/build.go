@@ -426,6 +426,7 @@ func toTemplate(v Value) template.Value {
 
 // A templates compiles each text once: devices of a kind share theirs.
 type templates struct {
+	clock func() time.Time // in the home's zone
 	mu    sync.Mutex
 	cache map[string]compiled
 }
@@ -441,7 +442,7 @@ func (ts *templates) compile(text string) (*template.Template, error) {
 	if c, ok := ts.cache[text]; ok {
 		return c.t, c.err
 	}
-	t, err := template.Compile(text)
+	t, err := template.CompileWith(ts.clock, text)
 	if ts.cache == nil || len(ts.cache) >= maxCached {
 		ts.cache = make(map[string]compiled)
 	}

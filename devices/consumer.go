@@ -46,6 +46,9 @@ type Options struct {
 	Zigbee2MQTT []string
 	// Watchers are told of changes, in this order.
 	Watchers []Watcher
+	// Clock tells the wall time in the home's zone to templates that ask for
+	// it; time.Now if nil. It is called from any goroutine.
+	Clock func() time.Time
 	// Identity tells as whom a client came; nil if nobody knows.
 	Identity func(clientID string) string
 	// Forgotten is told, in a turn, of a device that was forgotten when what is
@@ -180,7 +183,7 @@ func New(o Options) (*Model, error) {
 		log:       o.Log,
 		identity:  o.Identity,
 		forgotten: o.Forgotten,
-		templates: &templates{},
+		templates: &templates{clock: o.Clock},
 		nodes:     map[string]*node{},
 		slots:     map[string]*node{},
 		owned:     map[string]*announcement{},
@@ -192,6 +195,9 @@ func New(o Options) (*Model, error) {
 		requests:  map[string]*request{},
 		shadows:   map[string][]string{},
 		asked:     -1,
+	}
+	if o.Clock == nil {
+		m.templates.clock = time.Now
 	}
 	if m.prefix == "" {
 		m.prefix = "homeassistant"

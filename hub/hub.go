@@ -188,6 +188,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	}
 	if h.model, err = devices.New(devices.Options{
 		Scan: h.store.Scan, Log: h.log, Prefix: cfg.Devices.Prefix, Zigbee2MQTT: cfg.Devices.Zigbee2MQTT,
+		Clock:    func() time.Time { return h.clock.now().Wall.In(h.settings.Location()) },
 		Identity: h.logins.of, Forgotten: h.forgotten,
 	}); err != nil {
 		return nil, explain(cfg.Dir, err)

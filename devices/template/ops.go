@@ -1,6 +1,7 @@
 package template
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -21,7 +22,7 @@ func (v Value) float() float64 {
 
 // kindName is for errors.
 func kindName(v Value) string {
-	return [...]string{"an undefined value", "None", "a bool", "a number", "a number", "a text", "a list", "a tuple", "a dict", "a namespace"}[v.kind]
+	return [...]string{"an undefined value", "None", "a bool", "a number", "a number", "a text", "a list", "a tuple", "a dict", "a namespace", "a time", "a length of time"}[v.kind]
 }
 
 func mismatch(op string, l, r Value) error {
@@ -53,6 +54,8 @@ func arithmetic(e *env, op string, l, r Value) (Value, error) {
 		return e.text(a + b)
 	}
 	switch {
+	case l.kind >= moment || r.kind >= moment:
+		return timeArithmetic(op, l, r)
 	case isNumber(l) && isNumber(r):
 		if l.kind != Float && r.kind != Float {
 			return integers(op, int64(l.bits), int64(r.bits))
@@ -233,6 +236,8 @@ func equal(e *env, l, r Value, depth int) (bool, error) {
 		return true, nil
 	case l.kind == namespace:
 		return l.box == r.box, nil
+	case l.kind >= moment:
+		return l.bits == r.bits && (l.text == "") == (r.text == ""), nil
 	case len(l.box.items) != len(r.box.items):
 		return false, nil
 	case l.kind == Dict:
@@ -284,6 +289,11 @@ func compare(e *env, l, r Value, depth int) (n int, ordered bool, err error) {
 		return 0, a == b, nil
 	case l.kind == String && r.kind == String:
 		return strings.Compare(l.text, r.text), true, nil
+	case l.kind >= moment && l.kind == r.kind:
+		if (l.text == "") != (r.text == "") {
+			return 0, false, mismatch("comparing", l, r)
+		}
+		return cmp.Compare(int64(l.bits), int64(r.bits)), true, nil
 	case l.kind == r.kind && (l.kind == List || l.kind == Tuple):
 		for i := range min(len(l.box.items), len(r.box.items)) {
 			if n, ordered, err := compare(e, l.box.items[i], r.box.items[i], depth+1); err != nil || n != 0 || !ordered {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Bounds of a template and of one evaluation.
@@ -37,6 +38,7 @@ type Template struct {
 	slots []slot // inputs by name
 	size  int    // number of slots
 	json  bool
+	clock func() time.Time
 
 	patterns patternCache
 }
@@ -79,7 +81,18 @@ func (t *Template) NeedsJSON() bool { return t.json }
 
 var errUndefined = errors.New("undefined value")
 
-// Compile reads a template.
+// CompileWith is Compile for templates that may ask for the time. clock tells
+// it, in the home's zone; it is called from any goroutine.
+func CompileWith(clock func() time.Time, text string) (*Template, error) {
+	t, err := Compile(text)
+	if err == nil {
+		t.clock = clock
+	}
+	return t, err
+}
+
+// Compile reads a template. One that asks for the time fails when it is
+// rendered.
 func Compile(text string) (*Template, error) {
 	if len(text) > MaxSource {
 		return nil, fmt.Errorf("template is longer than %d bytes", MaxSource)
@@ -138,6 +151,11 @@ func subscript(v, key Value) Value {
 	case namespace:
 		if key.kind == String {
 			return v.Key(key.text)
+		}
+	case moment, span:
+		if key.kind == String {
+			field, _ := timeField(v, key.text)
+			return field
 		}
 	}
 	return Value{}

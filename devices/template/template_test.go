@@ -99,7 +99,7 @@ func TestPlainPath(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	for text, part := range map[string]string{
 		"{{ states('light.x') }}":       "states()",
-		"{{ now().year }}":              "now()",
+		"{{ relative_time(value) }}":    "relative_time()",
 		"{{ value|frobnicate }}":        "|frobnicate",
 		"{% macro x() %}{% endmacro %}": "macro",
 		"{{ value.__class__() }}":       "__class__",

@@ -23,6 +23,8 @@ const (
 	Tuple
 	Dict
 	namespace // made by namespace(), the one thing {% set x.y %} may change
+	moment    // a point in time
+	span      // a length of time
 )
 
 // A Value is a JSON value, or what an expression came to. The zero Value is
@@ -270,8 +272,10 @@ func (v Value) truth() bool {
 		return v.text != ""
 	case List, Tuple, Dict:
 		return len(v.box.items) > 0
-	case namespace:
+	case namespace, moment:
 		return true
+	case span:
+		return v.bits != 0
 	}
 	return false
 }
@@ -298,6 +302,10 @@ func (v Value) Text() string {
 		return strconv.FormatInt(int64(v.bits), 10)
 	case Float:
 		return floatText(v)
+	case moment:
+		return isoTime(v, " ")
+	case span:
+		return spanText(v)
 	}
 	p := printer{limit: maxOutput}
 	p.repr(v, 0)
