@@ -109,6 +109,9 @@ func (b *Broker) takeBefore(c *Conn, first byte, body []byte, batch *Batch) erro
 // takeAuth handles AUTH on a connection that stands: a client that shows again
 // who it is, section 4.12.1. Whatever else it sends meanwhile goes on.
 func (b *Broker) takeAuth(c *Conn, first byte, body []byte, batch *Batch) error {
+	if c.auth.method == "" && c.version >= packet.V5 { // [MQTT-4.12.0-7], whatever is in it
+		return &packet.Error{Packet: "AUTH", Field: "without a method in CONNECT", Reason: packet.ProtocolError}
+	}
 	decoded, err := packet.DecodeFromClient(c.version, first, body)
 	if err != nil {
 		return err
@@ -120,8 +123,6 @@ func (b *Broker) takeAuth(c *Conn, first byte, body []byte, batch *Batch) error 
 	p := decoded.(*packet.Auth)
 	again := p.Reason == packet.ReAuthenticate
 	switch {
-	case c.auth.method == "": // [MQTT-4.12.0-7]
-		return wrong(packet.ProtocolError, "without a method in CONNECT")
 	case !p.HasMethod:
 		return wrong(packet.ProtocolError, "authentication method")
 	case p.Method != c.auth.method: // [MQTT-4.12.1-1]

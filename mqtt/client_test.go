@@ -148,6 +148,7 @@ type client struct {
 	v    packet.Version
 	name string
 	id   uint16 // last packet identifier
+	tap  func(b []byte)
 
 	connack *packet.Connack
 
@@ -166,7 +167,13 @@ func (h *house) dial(v packet.Version) *client { return h.dialFrom(v, nil) }
 // loopback.
 func (h *house) dialFrom(v packet.Version, from net.Addr) *client {
 	h.t.Helper()
-	c := &client{t: h.t, h: h, v: v}
+	return h.dialTapped(v, from, nil)
+}
+
+// dialTapped is dialFrom; tap, if not nil, is shown the bytes that come.
+func (h *house) dialTapped(v packet.Version, from net.Addr, tap func(b []byte)) *client {
+	h.t.Helper()
+	c := &client{t: h.t, h: h, v: v, tap: tap}
 	c.news.L = &c.mu
 	if h.addr != "" {
 		nc, err := net.Dial("tcp", h.addr)
@@ -259,6 +266,9 @@ func (c *client) listen() {
 		c.mu.Unlock()
 		n, err := c.nc.Read(chunk)
 		buf = append(buf, chunk[:n]...)
+		if c.tap != nil {
+			c.tap(chunk[:n])
+		}
 		c.mu.Lock()
 		for c.wrong == nil {
 			first, body, n, err := packet.Split(buf, 0)

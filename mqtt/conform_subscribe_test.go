@@ -495,7 +495,7 @@ func TestText(t *testing.T) {
 				} {
 					c := h.dial(v)
 					a := c.connectAs("c", clean, connect)
-					if v == v311 && a != nil || v == v5 && a != nil && a.Reason != packet.MalformedPacket {
+					if v == v311 && a != nil || v == v5 && a != nil && a.Reason != packet.MalformedPacket && a.Reason != packet.ClientIDNotValid {
 						t.Errorf("%q: got %+v", text, a)
 					}
 					c.expectEnd()

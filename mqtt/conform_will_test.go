@@ -124,7 +124,7 @@ func (h *house) leaveBadly(c *client) {
 // leaveAsServer sends a reason that only a server may give.
 func (h *house) leaveAsServer(c *client) {
 	c.sendRaw([]byte{0xe0, 1, byte(packet.SessionTakenOver)})
-	c.expectClosed(packet.ProtocolError)
+	c.expectEnd()
 }
 
 func (h *house) comeBack(c *client) {

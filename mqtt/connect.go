@@ -38,7 +38,7 @@ type Peer struct {
 // refused client disturb nobody.
 func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
 	c.version = p.Version
-	if p.ClientID == "" && !p.CleanStart && p.Version < packet.V5 { // [MQTT-3.1.3-8]
+	if p.ClientID == "" && (p.Version == packet.V31 || !p.CleanStart && p.Version < packet.V5) { // [MQTT-3.1.3-8]
 		return refused(packet.ClientIDNotValid)
 	}
 	l := b.limits()

@@ -169,7 +169,7 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 			return p[n:], b.takeBefore(c, first, body, t)
 		}
 		if !c.connected {
-			return p[n:], b.takeConnect(c, kind, body, t)
+			return p[n:], b.takeConnect(c, first, body, t)
 		}
 		if kind == packet.AUTH {
 			if len(t.in) > 0 {
@@ -361,14 +361,17 @@ func (b *Broker) handle(t *Turn, c *Conn, in *inbound) error {
 }
 
 // takeConnect handles the first packet of a connection.
-func (b *Broker) takeConnect(c *Conn, kind packet.Type, body []byte, t *Batch) error {
-	if kind != packet.CONNECT {
+func (b *Broker) takeConnect(c *Conn, first byte, body []byte, t *Batch) error {
+	if kind := packet.Type(first >> 4); kind != packet.CONNECT {
 		return &packet.Error{Packet: kind.String(), Field: "before CONNECT", Reason: packet.ProtocolError}
 	}
 	c.seen.set(b.clock().Run)
 	b.stats.packetsIn.Add(1)
 	p, err := packet.DecodeConnect(body)
 	c.version = p.Version
+	if wrong := packet.CheckConnect(first, p.Version); wrong != nil {
+		return wrong
+	}
 	if err == nil {
 		err = b.connect(c, p, t)
 	}
@@ -384,7 +387,7 @@ func (b *Broker) fail(c *Conn, err error, t *Batch) {
 	}
 	b.mu.Lock() // somebody may be taking the session over
 	defer b.mu.Unlock()
-	if isProtocol {
+	if isProtocol && broken.Reason != packet.Success {
 		switch {
 		case !c.connected && (broken.Packet == "CONNECT" || c.auth.connect != nil) && answerable(c.version, broken.Reason):
 			c.sendNow(&packet.Connack{Reason: broken.Reason}, t)

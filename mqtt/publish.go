@@ -351,7 +351,7 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	}
 	reason := packet.Success
 	if len(r.to) == 0 && len(r.shares) == 0 && r.wants == 0 {
-		reason = packet.NoMatchingSubscribers
+		reason = packet.NoMatchingSubscribers // in PUBACK; a PUBREC is the same when it is sent again
 	}
 	if p.QoS == ExactlyOnce {
 		b.keepReceipt(t, c, p.PacketID)
@@ -361,7 +361,7 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	case AtLeastOnce:
 		t.sendAck(c, s.lastWrite, packet.PUBACK, p.PacketID, reason).own = true
 	case ExactlyOnce:
-		t.sendAck(c, s.lastWrite, packet.PUBREC, p.PacketID, reason).own = true
+		t.sendAck(c, s.lastWrite, packet.PUBREC, p.PacketID, packet.Success).own = true
 	}
 	return nil
 }

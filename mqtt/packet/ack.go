@@ -84,7 +84,9 @@ func decodeDisconnect(v Version, body []byte) (*Disconnect, error) {
 	d := decoder{packet: DISCONNECT, buf: body}
 	p := &Disconnect{}
 	if v >= V5 && len(d.buf) > 0 {
-		p.Reason = d.reason()
+		if p.Reason = Reason(d.byte("reason code")); !p.Reason.in(DISCONNECT) {
+			d.fail("reason code", Success)
+		}
 	}
 	if v >= V5 && len(d.buf) > 0 {
 		props := d.properties(DISCONNECT)

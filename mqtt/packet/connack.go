@@ -90,14 +90,20 @@ func appendConnack(dst []byte, v Version, c *Connack) []byte {
 
 func (c *Connack) appendProperties(dst []byte) []byte {
 	dst, at := begin(dst)
+	// In the order in which the field's brokers write them.
+	if c.TopicAliasMaximum != 0 {
+		dst = appendUint16(dst, propTopicAliasMaximum, c.TopicAliasMaximum)
+	}
 	if c.SessionExpiry != nil {
 		dst = appendUint32(dst, propSessionExpiry, *c.SessionExpiry)
 	}
-	if c.ReceiveMaximum != 0 {
-		dst = appendUint16(dst, propReceiveMaximum, c.ReceiveMaximum)
+	dst = appendString(dst, propAssignedClientID, c.AssignedClientID)
+	if c.ServerKeepAlive != nil {
+		dst = appendUint16(dst, propServerKeepAlive, *c.ServerKeepAlive)
 	}
-	if c.MaximumQoS != nil {
-		dst = appendByte(dst, propMaximumQoS, byte(*c.MaximumQoS))
+	dst = appendString(dst, propAuthMethod, c.AuthenticationMethod)
+	if c.AuthenticationData != nil {
+		dst = appendBinary(append(dst, byte(propAuthData)), c.AuthenticationData)
 	}
 	if c.RetainAvailable != nil {
 		dst = appendFlag(dst, propRetainAvailable, *c.RetainAvailable)
@@ -105,12 +111,12 @@ func (c *Connack) appendProperties(dst []byte) []byte {
 	if c.MaximumPacketSize != 0 {
 		dst = appendUint32(dst, propMaximumPacketSize, c.MaximumPacketSize)
 	}
-	dst = appendString(dst, propAssignedClientID, c.AssignedClientID)
-	if c.TopicAliasMaximum != 0 {
-		dst = appendUint16(dst, propTopicAliasMaximum, c.TopicAliasMaximum)
+	if c.ReceiveMaximum != 0 {
+		dst = appendUint16(dst, propReceiveMaximum, c.ReceiveMaximum)
 	}
-	dst = appendString(dst, propReasonString, c.ReasonString)
-	dst = appendUsers(dst, c.UserProperties)
+	if c.MaximumQoS != nil {
+		dst = appendByte(dst, propMaximumQoS, byte(*c.MaximumQoS))
+	}
 	if c.WildcardAvailable != nil {
 		dst = appendFlag(dst, propWildcardAvailable, *c.WildcardAvailable)
 	}
@@ -120,14 +126,9 @@ func (c *Connack) appendProperties(dst []byte) []byte {
 	if c.SharedAvailable != nil {
 		dst = appendFlag(dst, propSharedAvailable, *c.SharedAvailable)
 	}
-	if c.ServerKeepAlive != nil {
-		dst = appendUint16(dst, propServerKeepAlive, *c.ServerKeepAlive)
-	}
 	dst = appendString(dst, propResponseInformation, c.ResponseInformation)
 	dst = appendString(dst, propServerReference, c.ServerReference)
-	dst = appendString(dst, propAuthMethod, c.AuthenticationMethod)
-	if c.AuthenticationData != nil {
-		dst = appendBinary(append(dst, byte(propAuthData)), c.AuthenticationData)
-	}
+	dst = appendString(dst, propReasonString, c.ReasonString)
+	dst = appendUsers(dst, c.UserProperties)
 	return finish(dst, at)
 }

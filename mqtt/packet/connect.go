@@ -35,20 +35,41 @@ func DecodeConnect(body []byte) (*Connect, error) {
 		c.properties(&d)
 	}
 	// The fields of the payload come in this order [MQTT-3.1.3-1].
-	c.ClientID = string(d.word("client identifier"))
+	c.ClientID = c.readClientID(&d)
 	if flags&flagWill != 0 {
 		c.Will = decodeWill(&d, c.Version, flags)
 	}
 	if c.HasUsername = flags&flagUsername != 0; c.HasUsername {
-		c.Username = string(d.word("user name"))
+		c.Username = string(quietly(&d, func() []byte { return d.word("user name", MalformedPacket) }))
 	}
 	if c.HasPassword = flags&flagPassword != 0; c.HasPassword {
-		c.Password = clone(d.binary("password"))
+		c.Password = clone(quietly(&d, func() []byte { return d.binary("password") }))
 	}
 	if d.end() == nil {
 		c.check(&d)
 	}
 	return c, d.failed()
+}
+
+// readClientID reads section 3.1.3.1. What is no identifier is told a 5.0
+// client as such.
+func (c *Connect) readClientID(d *decoder) string {
+	wrong := MalformedPacket
+	if c.Version >= V5 {
+		wrong = ClientIDNotValid
+	}
+	return string(d.word("client identifier", wrong))
+}
+
+// quietly has a fault in what read reads end the connection without a word:
+// who has not shown who it is need not learn what was wrong with that.
+func quietly(d *decoder, read func() []byte) []byte {
+	before := d.err
+	b := read()
+	if before == nil && d.err != nil {
+		d.err.Reason = Success
+	}
+	return b
 }
 
 // protocol reads name and level, sections 3.1.2.1 and 3.1.2.2.
@@ -64,10 +85,10 @@ func (c *Connect) protocol(d *decoder) {
 		c.Version = V5
 	case name == "MQTT" && old == byte(V311), name == "MQIsdp" && old == byte(V31):
 		c.Version, c.Bridge = Version(old), level != old
-	case name == "MQTT" && old == byte(V31), name == "MQIsdp":
+	case name == "MQTT" && old == byte(V31), name == "MQIsdp" && old == byte(V311):
 		c.Version = V31
 		d.fail("protocol version", UnsupportedProtocolVersion)
-	case name == "MQTT":
+	case name == "MQTT", name == "MQIsdp":
 		c.Version = V5
 		d.fail("protocol version", UnsupportedProtocolVersion) // [MQTT-3.1.2-2]
 	default:
@@ -78,7 +99,7 @@ func (c *Connect) protocol(d *decoder) {
 // checkFlags checks the connect flags, numbered as in 5.0.
 func (c *Connect) checkFlags(d *decoder, flags byte) {
 	switch willQoS := QoS(flags >> 3 & 0x03); {
-	case flags&flagReserved != 0:
+	case flags&flagReserved != 0 && c.Version != V31: // which has no rule about it
 		d.fail("connect flags", MalformedPacket) // [MQTT-3.1.2-3]
 	case flags&flagWill == 0 && willQoS != 0:
 		d.fail("will QoS", MalformedPacket) // [MQTT-3.1.2-11]
@@ -128,8 +149,8 @@ func (c *Connect) check(d *decoder) {
 	switch {
 	case len(c.ClientID) > MaxClientID:
 		d.fail("client identifier", ClientIDNotValid)
-	case c.ClientID == "" && c.Version < V5 && !c.CleanStart:
-		d.fail("client identifier", ClientIDNotValid) // 3.1.1 [MQTT-3.1.3-8]
+	case c.ClientID == "" && (c.Version == V31 || c.Version < V5 && !c.CleanStart):
+		d.fail("client identifier", ClientIDNotValid) // 3.1.1 [MQTT-3.1.3-8]; 3.1 section 3.1: 1 to 23 characters
 	case len(c.Username) > MaxUsername:
 		d.fail("user name", BadUserNameOrPassword)
 	}

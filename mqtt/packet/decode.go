@@ -29,9 +29,9 @@ func Decode(v Version, first byte, body []byte) (Packet, error) {
 	case UNSUBACK:
 		return whole(decodeUnsuback(v, body))
 	case PINGREQ:
-		return whole(&Pingreq{}, empty(t, body))
+		return whole(&Pingreq{}, empty(t, body, Success))
 	case PINGRESP:
-		return whole(&Pingresp{}, empty(t, body))
+		return whole(&Pingresp{}, empty(t, body, MalformedPacket))
 	case DISCONNECT:
 		return whole(decodeDisconnect(v, body))
 	case AUTH:
@@ -49,16 +49,19 @@ func whole[P Packet](p P, err error) (Packet, error) {
 	return p, nil
 }
 
-// empty checks a packet that has no content.
-func empty(t Type, body []byte) error {
-	d := decoder{packet: t, buf: body}
-	return d.end()
+// empty checks a packet that has no content; some says how one that has is
+// refused.
+func empty(t Type, body []byte, some Reason) error {
+	if len(body) > 0 {
+		return &Error{t.String(), "length", some}
+	}
+	return nil
 }
 
 // DecodeFromClient is Decode for a packet that came from a client. It refuses
 // what only a server may send, as a protocol error: CONNACK, SUBACK, UNSUBACK
 // and PINGRESP, Subscription Identifiers in PUBLISH [MQTT-3.3.4-6], and the
-// reason codes and properties of DISCONNECT and AUTH that are a server's.
+// reason codes of DISCONNECT and AUTH that are a server's.
 func DecodeFromClient(v Version, first byte, body []byte) (Packet, error) {
 	switch t := Type(first >> 4); t {
 	case CONNACK, SUBACK, UNSUBACK, PINGRESP:
@@ -75,10 +78,7 @@ func DecodeFromClient(v Version, first byte, body []byte) (Packet, error) {
 		}
 	case *Disconnect:
 		if !clientDisconnects(p.Reason) {
-			return nil, &Error{"DISCONNECT", "reason code", ProtocolError}
-		}
-		if p.ServerReference != "" {
-			return nil, &Error{"DISCONNECT", "server reference", ProtocolError}
+			return nil, &Error{"DISCONNECT", "reason code", Success} // it goes anyway
 		}
 	case *Auth:
 		if p.Reason == Success { // [MQTT-3.15.2-1], [MQTT-4.12.0-3]

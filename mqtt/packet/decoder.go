@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"unicode/utf8"
 
 	"lar.home/mqtt/topic"
@@ -111,12 +112,19 @@ func (d *decoder) text(field string) []byte {
 }
 
 // word is text without control characters, which section 1.5.4 allows to
-// refuse: it names somebody, in logs and pages too.
-func (d *decoder) word(field string) []byte {
-	b := d.text(field)
+// refuse: it names somebody, in logs and pages too. wrong says how one that is
+// there is refused.
+func (d *decoder) word(field string, wrong Reason) []byte {
+	b := d.binary(field)
+	if d.err != nil {
+		return nil
+	}
+	if !utf8.Valid(b) {
+		d.fail(field, wrong)
+	}
 	for i, c := range b {
 		if c < 0x20 || c == 0x7f || c == 0xc2 && i+1 < len(b) && b[i+1] < 0xa0 {
-			d.fail(field, MalformedPacket)
+			d.fail(field, wrong)
 			break
 		}
 	}
@@ -157,8 +165,8 @@ func (d *decoder) filter() string {
 	s := string(b)
 	switch err := topic.ValidFilter(s); {
 	case err == nil:
-	case errors.Is(err, topic.ErrWildcard), errors.Is(err, topic.ErrShare), errors.Is(err, topic.ErrEmpty):
-		d.fail("topic filter", TopicFilterInvalid)
+	case errors.Is(err, topic.ErrShare) && !strings.Contains(s[:max(0, len(s)-1)], "#"):
+		d.fail("topic filter", ProtocolError) // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
 	default:
 		d.fail("topic filter", MalformedPacket)
 	}
@@ -166,10 +174,13 @@ func (d *decoder) filter() string {
 }
 
 // packetID reads a packet identifier, which is never 0 [MQTT-2.2.1-3].
-func (d *decoder) packetID() uint16 {
+func (d *decoder) packetID() uint16 { return d.packetIDOr(ProtocolError) }
+
+// packetIDOr is packetID; zero says how 0 is refused.
+func (d *decoder) packetIDOr(zero Reason) uint16 {
 	id := d.uint16("packet identifier")
 	if id == 0 {
-		d.fail("packet identifier", ProtocolError)
+		d.fail("packet identifier", zero)
 	}
 	return id
 }

@@ -30,12 +30,14 @@ func Size(buf []byte) (total int, ok bool, err error) {
 	if len(buf) == 0 {
 		return 0, false, nil
 	}
-	if err := checkFirst(buf[0]); err != nil {
-		return 0, false, err
+	if Type(buf[0]>>4) != CONNECT { // whose flags mean nothing in 3.1, see CheckConnect
+		if err := checkFirst(buf[0]); err != nil {
+			return 0, false, err
+		}
 	}
 	value, digits, valid := varint(buf[1:])
 	if !valid {
-		return 0, false, &Error{Type(buf[0] >> 4).String(), "remaining length", MalformedPacket}
+		return 0, false, &Error{Type(buf[0] >> 4).String(), "remaining length", Success}
 	}
 	if digits == 0 {
 		return 0, false, nil
@@ -54,6 +56,15 @@ func checkFirst(first byte) error {
 		return &Error{t.String(), "flags", MalformedPacket}
 	}
 	return nil
+}
+
+// CheckConnect checks the flags in the first byte of a CONNECT, which has turned
+// out to be one of version v: 3.1 gives them no meaning.
+func CheckConnect(first byte, v Version) error {
+	if v == V31 || first&0x0f == 0 {
+		return nil
+	}
+	return &Error{CONNECT.String(), "flags", Success}
 }
 
 // flags returns the fixed lower half of the first byte, table 2-2.

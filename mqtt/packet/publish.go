@@ -32,10 +32,10 @@ func decodePublish(v Version, flags byte, body []byte, p *Publish, fromClient bo
 		d.fail("QoS", MalformedPacket) // [MQTT-3.3.1-4]
 	}
 	if p.Dup && p.QoS == AtMostOnce {
-		if v >= V5 {
+		if v >= V311 {
 			d.fail("DUP", MalformedPacket) // [MQTT-3.3.1-2]
 		}
-		p.Dup = false // old clients set it without harm
+		p.Dup = false // 3.1 has no rule about it
 	}
 	p.Topic = d.binary("topic name")
 	if len(p.Topic) > 0 {

@@ -9,7 +9,7 @@ import (
 // decodeSubscribe reads section 3.8.
 func decodeSubscribe(v Version, body []byte) (*Subscribe, error) {
 	d := decoder{packet: SUBSCRIBE, buf: body}
-	s := &Subscribe{PacketID: d.packetID()}
+	s := &Subscribe{PacketID: d.packetIDOr(MalformedPacket)}
 	if v >= V5 {
 		props := d.properties(SUBSCRIBE)
 		var v property
@@ -53,7 +53,7 @@ func (s *Subscription) options(d *decoder, v Version) {
 	case b&0xc0 != 0:
 		d.fail("subscription options", MalformedPacket) // [MQTT-3.8.3-5]
 	case s.QoS > ExactlyOnce:
-		d.fail("maximum QoS", ProtocolError)
+		d.fail("maximum QoS", MalformedPacket)
 	case s.RetainHandling > 2:
 		d.fail("retain handling", ProtocolError)
 	case s.NoLocal:
@@ -129,7 +129,7 @@ func appendSuback(dst []byte, v Version, s *Suback) []byte {
 // decodeUnsubscribe reads section 3.10.
 func decodeUnsubscribe(v Version, body []byte) (*Unsubscribe, error) {
 	d := decoder{packet: UNSUBSCRIBE, buf: body}
-	u := &Unsubscribe{PacketID: d.packetID()}
+	u := &Unsubscribe{PacketID: d.packetIDOr(MalformedPacket)}
 	if v >= V5 {
 		_, u.UserProperties = d.reasonProperties()
 	}
