@@ -527,18 +527,6 @@ func (b *Broker) onDurable(number uint64, fn func()) {
 	}
 }
 
-// waitDurable waits until a turn is on disk; false if the broker stops first.
-func (b *Broker) waitDurable(number uint64) bool {
-	done := make(chan struct{})
-	b.onDurable(number, func() { close(done) })
-	select {
-	case <-done:
-		return true
-	case <-b.stopping:
-		return false
-	}
-}
-
 // committed is called by the store: turns up to number are on disk. It takes
 // only connections' locks.
 func (b *Broker) committed(number uint64) {
