@@ -30,7 +30,7 @@ check:
 # Every round is at a random moment; a failure prints its seed.
 soak:
 	.ci/install test
-	LAR_KILLS=1000 LAR_CUTS=50 go test -v -count=1 -timeout 60m -run '^(TestKill|TestPowerCut|TestPowerCutUnsynced)$$' ./cmd/lar
+	LAR_KILLS=1000 LAR_CUTS=50 LAR_HANG=30 go test -v -count=1 -timeout 60m -run '^(TestKill|TestPowerCut|TestPowerCutUnsynced|TestDiskHangs)$$' ./cmd/lar
 	LAR_HOSTILE=15s go test -v -count=1 -timeout 20m -run '^TestHostileClients$$' ./mqtt
 	LAR_DAMAGE=all go test -count=1 -run '^TestDamagedFiles$$' ./hub
 	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 5x ./hub

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -311,6 +312,68 @@ func TestDiskTurnsReadOnly(t *testing.T) {
 	}
 	if got := answer(talk(t, h.mqtt, packet.V5, "sensor"), "new"); got >= 0x80 {
 		t.Errorf("PUBLISH is answered %v on a disk that was mended", got)
+	}
+	h.stop(syscall.SIGTERM)
+}
+
+// TestDiskHangs has the disk answer nothing for a while (LAR_HANG seconds) under
+// a hub that runs: what needs no disk goes on, nothing is acknowledged that is
+// not kept, after some seconds it is refused, and all of it ends by itself.
+func TestDiskHangs(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	disk := newFragileDisk(t)
+	dir := filepath.Join(disk.dir, "data")
+	h := furnished(t, dir)
+	sub := talk(t, h.mqtt, packet.V5, "listener")
+	sub.retained()
+	pub := talk(t, h.mqtt, packet.V5, "sensor")
+	live(t, pub, sub, "before")
+
+	thaw := sync.OnceFunc(disk.freeze())
+	defer thaw()
+	begun := time.Now()
+	waiting := talk(t, h.mqtt, packet.V5, "waiting")
+	waiting.say(&packet.Publish{QoS: packet.AtLeastOnce, Retain: true, PacketID: 9, Topic: []byte("other/state"), Payload: []byte("waits")})
+	for n := 0; time.Since(begun) < time.Duration(times("LAR_HANG", 8))*time.Second; n++ {
+		sent := time.Now()
+		live(t, pub, sub, fmt.Sprint("live ", n))
+		if took := time.Since(sent); took > 5*time.Second {
+			t.Errorf("a message that needs no disk took %v", took)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	if got := answer(talk(t, h.mqtt, packet.V5, "late"), "late"); got != packet.QuotaExceeded {
+		t.Errorf("PUBLISH of what would be kept is answered %v after %v, want 0x97", got, time.Since(begun))
+	}
+	live(t, pub, sub, "live to the end")
+	heard := make(chan packet.Packet, 1)
+	go func() { heard <- waiting.hear() }()
+	select {
+	case p := <-heard:
+		t.Errorf("a disk that hangs has kept something: %+v", p)
+	case <-time.After(100 * time.Millisecond):
+	}
+	thaw()
+	select {
+	case p := <-heard:
+		if ack, ok := p.(*packet.Ack); !ok || ack.Reason >= 0x80 {
+			t.Errorf("what waited for the disk is answered %+v", p)
+		}
+	case <-time.After(patience):
+		t.Fatal("what waited for the disk is not answered")
+	}
+	for begun := time.Now(); answer(pub, "after") >= 0x80; <-time.After(100 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			t.Fatal("still refused")
+		}
+	}
+	h.stop(syscall.SIGKILL)
+	h = start(t, dir, "--allow-anonymous")
+	c := talk(t, h.mqtt, packet.V5, "listener")
+	c.say(&packet.Subscribe{PacketID: 1, Filters: []packet.Subscription{{Filter: "other/#"}}})
+	c.hear()
+	if p, ok := c.hear().(*packet.Publish); !ok || string(p.Payload) != "waits" {
+		t.Errorf("what was acknowledged came back as %+v", p)
 	}
 	h.stop(syscall.SIGTERM)
 }

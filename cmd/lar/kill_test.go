@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -333,12 +334,49 @@ func (s *storm) judge(t *testing.T) (broken []string) {
 				}
 			}
 		}
+		if before, after := disorder(sub.delivered); before != "" {
+			broken = append(broken, fmt.Sprintf("%s: %q came after %q", sub.id, before, after))
+		}
 		t.Logf("%s: %d delivered, %d lost, %d doubled", sub.id, len(sub.delivered), lost, doubled)
 		if len(sub.delivered) < 2 {
 			broken = append(broken, sub.id+": nothing came")
 		}
 	}
 	return broken
+}
+
+// disorder returns the first message that came, for the first time, after a
+// later one of the same publisher, topic and QoS. Payloads are
+// qos-publisher-number-topic.
+func disorder(delivered []string) (before, after string) {
+	last := make(map[string]string)
+	seen := make(map[string]bool)
+	number := func(payload string) int {
+		n, _ := strconv.Atoi(strings.Split(payload, "-")[2])
+		return n
+	}
+	for _, d := range delivered {
+		f := strings.Split(d, "-")
+		if seen[d] || len(f) != 4 {
+			continue
+		}
+		seen[d] = true
+		row := f[0] + f[1] + f[3]
+		if l, ok := last[row]; ok && number(d) < number(l) {
+			return d, l
+		}
+		last[row] = d
+	}
+	return "", ""
+}
+
+// retainedPayload is what a publisher retains: every third time nothing, which
+// takes the message before it away.
+func retainedPayload(sent int) string {
+	if sent/10%3 == 2 {
+		return ""
+	}
+	return strconv.Itoa(sent)
 }
 
 // judgeRetained compares the retained messages with the last that were
@@ -353,7 +391,10 @@ func (s *storm) judgeRetained(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	kept := make(map[string]string)
-	for len(kept) < len(s.pubs) {
+	if err := fresh.publish("kept/end", marker, packet.AtMostOnce, false); err != nil { // comes behind them
+		t.Fatal(err)
+	}
+	for kept["kept/end"] == "" {
 		in, err := fresh.read()
 		if err != nil {
 			t.Fatalf("retained messages: %v; there are %v", err, kept)
@@ -363,7 +404,7 @@ func (s *storm) judgeRetained(t *testing.T, addr string) {
 		}
 	}
 	for i, p := range s.pubs {
-		want := strconv.Itoa(p.sent - (p.sent%10+5)%10) // the last of those that end in 5
+		want := retainedPayload(p.sent - (p.sent%10+5)%10) // the last of those that end in 5
 		if got := kept[fmt.Sprintf("kept/%d", i)]; got != want {
 			t.Errorf("kept/%d is %q, want %q", i, got, want)
 		}
@@ -386,7 +427,7 @@ func (s *storm) publisher(p *endpoint, n int, addr string, last bool) error {
 			case p.sent%10 == 0:
 				err = p.publish("all/some", fmt.Sprintf("%d-%d-%d-some", qos, n, p.sent), qos, false)
 			case p.sent%10 == 5:
-				err = p.publish(fmt.Sprintf("kept/%d", n), strconv.Itoa(p.sent), qos, true)
+				err = p.publish(fmt.Sprintf("kept/%d", n), retainedPayload(p.sent), qos, true)
 			default:
 				err = p.publish("all/rest", fmt.Sprintf("%d-%d-%d-rest", qos, n, p.sent), qos, false)
 			}
@@ -438,11 +479,11 @@ const stormRounds = 20
 // manyStorms ends the hub at random moments under load, so many times on the
 // same folder. In the end nothing is lost that was acknowledged, and nothing
 // sent with QoS 2 has come twice.
-func manyStorms(t *testing.T, rounds int, dir string, end func(h *running)) {
+func manyStorms(t *testing.T, rounds int, dir string, end func(h *running), flags ...string) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	h := start(t, dir)
+	h := start(t, dir, flags...)
 	for rounds > 0 && !t.Failed() {
 		s := newStorm()
 		s.settle(t, h.mqtt)
@@ -451,7 +492,7 @@ func manyStorms(t *testing.T, rounds int, dir string, end func(h *running)) {
 			if err := s.until(h.mqtt, r, func() { end(h) }); err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
-			h = start(t, dir)
+			h = start(t, dir, flags...)
 		}
 		rounds -= n
 		if err := s.finish(h.mqtt); err != nil {
@@ -481,4 +522,87 @@ func TestKill(t *testing.T) {
 		h.cmd.Process.Signal(syscall.SIGKILL)
 		h.cmd.Wait()
 	})
+}
+
+// TestKillUnsynced kills hubs that do not wait for the disk: the kernel has what
+// they acknowledged.
+func TestKillUnsynced(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"interval", "never"} {
+		manyStorms(t, 4, filepath.Join(t.TempDir(), "data"), func(h *running) {
+			h.cmd.Process.Signal(syscall.SIGKILL)
+			h.cmd.Wait()
+		}, "--sync", policy)
+	}
+}
+
+// TestKillWithWills kills a hub whose clients have been connected for longer
+// than it takes to write their wills: each is published, once, but for that of
+// the client which comes back in time.
+func TestKillWithWills(t *testing.T) {
+	t.Parallel() // it mostly waits
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "lar.toml")
+	if err := os.WriteFile(conf, []byte("[limits]\nwill_grace = \"4s\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	h := start(t, data, "--config", conf)
+	withWill := func(id string) *endpoint {
+		c := &endpoint{id: id, open: map[uint16]bool{}}
+		var err error
+		if c.conn, err = net.Dial("tcp", h.mqtt); err != nil {
+			t.Fatal(err)
+		}
+		c.conn.SetDeadline(time.Now().Add(patience))
+		c.in = bufio.NewReader(c.conn)
+		if err := c.write(&packet.Connect{Version: packet.V311, ClientID: id, CleanStart: true, KeepAlive: 60,
+			Will: &packet.Will{Topic: "will/" + id, Payload: []byte("gone"), QoS: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := c.read(); err != nil || p.Type() != packet.CONNACK {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		return c
+	}
+	for i := range 20 {
+		withWill(fmt.Sprint("away", i))
+	}
+	withWill("back")
+	<-time.After(8 * time.Second) // the interval of lazy writes is 5 s
+	h.stop(syscall.SIGKILL)
+	h = start(t, data, "--config", conf)
+	watcher := talk(t, h.mqtt, packet.V311, "watcher")
+	watcher.say(&packet.Subscribe{PacketID: 1, Filters: []packet.Subscription{{Filter: "will/#"}}})
+	back := withWill("back")
+	came := map[string]int{}
+	for len(came) < 20 {
+		switch p := watcher.hear().(type) {
+		case nil:
+			t.Fatalf("only %d wills came", len(came))
+		case *packet.Publish:
+			came[string(p.Topic)]++
+		}
+	}
+	if err := back.write(&packet.Disconnect{}); err != nil {
+		t.Fatal(err)
+	}
+	watcher.say(publish(packet.AtMostOnce, false, "the end"))
+	watcher.say(&packet.Subscribe{PacketID: 2, Filters: []packet.Subscription{{Filter: "room/#"}}})
+	watcher.say(publish(packet.AtMostOnce, false, "the end"))
+	for {
+		p, ok := watcher.hear().(*packet.Publish)
+		if ok && string(p.Payload) == "the end" {
+			break
+		}
+		if ok {
+			came[string(p.Topic)]++
+		}
+	}
+	for topic, n := range came {
+		if n != 1 || topic == "will/back" {
+			t.Errorf("%s came %d times", topic, n)
+		}
+	}
+	h.stop(syscall.SIGTERM)
 }

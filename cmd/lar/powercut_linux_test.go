@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lar.home/mqtt/packet"
 )
 
 // A fragile disk is an ext4 file system in an image whose content at any
@@ -89,27 +92,37 @@ const (
 	fiThaw   = 0xc0045878
 )
 
+// freeze has the disk take nothing and answer nothing until thaw.
+func (d *fragileDisk) freeze() (thaw func()) {
+	d.t.Helper()
+	outer, err := os.Open(d.outer)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := unix.IoctlSetInt(int(outer.Fd()), fiFreeze, 0); err != nil {
+		d.t.Fatalf("freeze the image: %v", err)
+	}
+	return func() {
+		d.t.Helper()
+		defer outer.Close()
+		if err := unix.IoctlSetInt(int(outer.Fd()), fiThaw, 0); err != nil {
+			d.t.Fatalf("thaw the image: %v", err)
+		}
+	}
+}
+
 // cut cuts the power of the disk and of the hub, and lets the disk come back
 // with what had reached it.
 func (d *fragileDisk) cut(h *running) {
 	t := d.t
 	t.Helper()
-	outer, err := os.Open(d.outer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer outer.Close()
-	if err := unix.IoctlSetInt(int(outer.Fd()), fiFreeze, 0); err != nil {
-		t.Fatalf("freeze the image: %v", err)
-	}
+	thaw := d.freeze()
 	survives := filepath.Join(filepath.Dir(d.outer), "survives")
 	out, copied := exec.Command("cp", "--sparse=always", d.image, survives).CombinedOutput()
 	// Dead before anything moves again: it cannot acknowledge what comes
 	// after the copy.
 	killed := h.cmd.Process.Signal(syscall.SIGKILL)
-	if err := unix.IoctlSetInt(int(outer.Fd()), fiThaw, 0); err != nil {
-		t.Fatalf("thaw the image: %v", err)
-	}
+	thaw()
 	h.cmd.Wait()
 	if copied != nil || killed != nil {
 		t.Fatalf("copy the image: %v, %v\n%s", copied, killed, out)
@@ -166,4 +179,26 @@ func TestPowerCutUnsynced(t *testing.T) {
 		}
 	}
 	t.Error("nothing was lost although nothing was synced: the cuts do not cut")
+}
+
+// TestPowerCutInterval cuts the power of a hub that syncs ten times a second:
+// what was acknowledged a moment before is there.
+func TestPowerCutInterval(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	disk := newFragileDisk(t)
+	dir := filepath.Join(disk.dir, "data")
+	h := start(t, dir, "--sync", "interval")
+	for round := range 2 {
+		want := fmt.Sprint("kept ", round)
+		if got := answer(talk(t, h.mqtt, packet.V5, "sensor"), want); got >= 0x80 {
+			t.Fatalf("PUBLISH is answered %v", got)
+		}
+		<-time.After(3 * time.Second) // a tenth, and a busy machine
+		disk.cut(h)
+		h = start(t, dir, "--sync", "interval")
+		if got := talk(t, h.mqtt, packet.V5, "listener").retained(); got != want {
+			t.Errorf("the retained message came back as %q, want %q", got, want)
+		}
+	}
+	h.stop(syscall.SIGTERM)
 }

@@ -317,6 +317,76 @@ func TestLock(t *testing.T) {
 	open(t, o)
 }
 
+// TestFolderStaysSmall has queues fill and empty, and large values replaced,
+// many times over: the folder holds little more than what is there, and no file
+// of it grows beyond its bound.
+func TestFolderStaysSmall(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t, t.TempDir())
+	o.Sync = SyncNever // the same files, sooner
+	s := open(t, o)
+	const sessions, each, size, rounds = 20, 50, 1000, 50
+	given, number := 0, uint64(0)
+	largest := func() (most, all int64) {
+		list, err := os.ReadDir(filepath.Join(o.Dir, "db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range list {
+			info, err := f.Info()
+			if err != nil {
+				continue // merged meanwhile
+			}
+			n := blocks(t, filepath.Join(o.Dir, "db", f.Name()))
+			all += n
+			if most = max(most, n); n > vlogSize+4<<20 || filepath.Ext(f.Name()) == ".sst" && info.Size() > 8<<20 {
+				t.Errorf("%s has %d bytes", f.Name(), n)
+			}
+		}
+		return most, all
+	}
+	for round := range rounds {
+		var fill, empty []mqtt.Write
+		for i := range sessions * each {
+			key := fmt.Appendf(nil, "q%04d%06d", i%sessions, round*each+i/sessions)
+			value := noisy(round*sessions*each+i, size)
+			given += len(value)
+			fill = append(fill, mqtt.Write{Key: key, Value: value})
+			empty = append(empty, mqtt.Write{Key: key})
+		}
+		number++
+		s.Submit(number, fill, false)
+		number++
+		commit(t, s, number, empty...)
+		if round%2 == 0 {
+			number++
+			commit(t, s, number, mqtt.Write{Key: []byte("picture"), Value: noisy(round, 2<<20)})
+			given += 2 << 20
+		}
+		if round%10 == 9 {
+			largest()
+			if err := s.collectOnce(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, all := largest()
+	t.Logf("%d MB were written and deleted; the folder has %d MB", given>>20, all>>20)
+	const bound = 40 << 20
+	if all > bound {
+		t.Errorf("the folder has %d MB while it is in use, of %d MB that were deleted", all>>20, given>>20)
+	}
+	shut(t, s)
+	s = open(t, o)
+	if err := s.collectOnce(); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	if _, all = largest(); all > bound {
+		t.Errorf("the folder has %d MB after a new start, for a value of 2 MB", all>>20)
+	}
+}
+
 func TestSyncPolicies(t *testing.T) {
 	for _, policy := range []Sync{SyncAlways, SyncInterval, SyncNever} {
 		o := testOptions(t, t.TempDir())
