@@ -33,10 +33,6 @@ func serveRaw(b *Broker, nc net.Conn, peer *Peer) bool {
 	return true
 }
 
-// fewReads is how many reads of a connection are handled aside: then it talks
-// so much that its own stack may as well grow.
-const fewReads = 8
-
 // asides are channels by which aside waits.
 var asides = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
 
@@ -91,8 +87,8 @@ type socket struct {
 // buffer.
 func (s *socket) serve() {
 	try, take := s.readSome, s.take
-	for reads := 0; s.rc.Read(try) == nil; reads++ {
-		if reads < fewReads || rare(s.t.Buf[0]) {
+	for s.rc.Read(try) == nil {
+		if rare(s.t.Buf[0]) {
 			aside(take)
 		} else {
 			take()
@@ -103,10 +99,11 @@ func (s *socket) serve() {
 	}
 }
 
-// rare tells whether a packet that begins so is one that comes seldom.
+// rare tells whether a packet that begins so is one that comes seldom: no
+// message, and no answer to one.
 func rare(first byte) bool {
 	kind := packet.Type(first >> 4)
-	return kind == packet.SUBSCRIBE || kind == packet.UNSUBSCRIBE
+	return kind < packet.PUBLISH || kind > packet.PUBCOMP
 }
 
 // take handles what was read.
