@@ -286,7 +286,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	if h.httpLn != nil {
 		go func() {
-			if err := web.Serve(h.httpLn); !errors.Is(err, http.ErrServerClosed) {
+			if err := web.Serve(listen.Raw(h.httpLn)); !errors.Is(err, http.ErrServerClosed) {
 				cancel(fmt.Errorf("serve pages: %w", err))
 			}
 		}()

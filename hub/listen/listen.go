@@ -231,6 +231,9 @@ func (l *Listener) accept(next func(nc net.Conn, peer mqtt.Peer)) error {
 			continue
 		}
 		wait = 5 * time.Millisecond
+		if l.cfg.secure() || l.cfg.web() {
+			nc = raw(nc)
+		}
 		if !l.begin(nc) {
 			continue
 		}
@@ -391,3 +394,17 @@ func (q *connQueue) Accept() (net.Conn, error) {
 
 func (q *connQueue) Close() error   { q.once.Do(func() { close(q.done) }); return nil }
 func (q *connQueue) Addr() net.Addr { return q.addr }
+
+// Raw returns ln with connections that read and write by raw calls, where the
+// system has them: for an HTTP server that hands WebSockets to a broker.
+func Raw(ln net.Listener) net.Listener { return rawListener{ln} }
+
+type rawListener struct{ net.Listener }
+
+func (l rawListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return raw(nc), nil
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package listen
+
+import "net"
+
+// raw returns nc: raw calls are for Linux.
+func raw(nc net.Conn) net.Conn { return nc }
