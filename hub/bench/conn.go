@@ -14,12 +14,13 @@ import (
 
 // A Target is a broker that is measured.
 type Target struct {
-	Addr     string // host and port
-	Username string // without it, no credential is sent
-	Password string
-	Version  packet.Version // 0: 3.1.1
-	TLS      *tls.Config    // nil: plain TCP
-	PID      int            // of the broker; 0: unknown, so nothing is said of CPU and memory
+	Addr      string // host and port
+	Username  string // without it, no credential is sent
+	Password  string
+	Version   packet.Version // 0: 3.1.1
+	TLS       *tls.Config    // nil: plain TCP
+	WebSocket bool           // by path /mqtt
+	PID       int            // of the broker; 0: unknown, so nothing is said of CPU and memory
 }
 
 func (t Target) version() packet.Version {
@@ -67,6 +68,14 @@ func dial(ctx context.Context, t Target, c packet.Connect, room int) (*conn, err
 	}
 	if err != nil {
 		return nil, err
+	}
+	if t.WebSocket {
+		ws, err := upgrade(ctx, nc, t.Addr)
+		if err != nil {
+			nc.Close()
+			return nil, err
+		}
+		nc = ws
 	}
 	cn := &conn{nc: nc, v: t.version(), in: make([]byte, room), receiveMaximum: 65535}
 	c.Version = cn.v

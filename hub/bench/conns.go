@@ -15,7 +15,19 @@ import (
 type Crowd struct {
 	Clients int
 	Dialers int
-	Kept    bool // the clients have sessions that are kept
+	Kept    bool    // the clients have sessions that are kept
+	Logins  []Login // one for each client; none: the target's
+}
+
+// A Login is the credential of a client.
+type Login struct{ Username, Password string }
+
+// of returns the target as the i-th client sees it.
+func (cr Crowd) of(t Target, i int) Target {
+	if i < len(cr.Logins) {
+		t.Username, t.Password = cr.Logins[i].Username, cr.Logins[i].Password
+	}
+	return t
 }
 
 // hold connects everybody. The caller releases the connections, with an error
@@ -37,7 +49,7 @@ func (cr Crowd) hold(ctx context.Context, t Target) (conns []*conn, row Row, err
 			ask.SessionExpiry = 3600
 		}
 		from := time.Now()
-		c, err := dial(ctx, t, ask, littleRoom)
+		c, err := dial(ctx, cr.of(t, i), ask, littleRoom)
 		if err != nil {
 			return err
 		}
@@ -145,6 +157,23 @@ func Settled(ctx context.Context, t Target) int {
 	return now
 }
 
+// Calm waits until a broker has nothing more to do of its own: for a second it
+// has taken less than a fiftieth of a core. It waits for most at most.
+func Calm(ctx context.Context, t Target, most time.Duration) {
+	const look = time.Second
+	for end := time.Now().Add(most); time.Now().Before(end); {
+		before := CPU(t.PID)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(look):
+		}
+		if CPU(t.PID)-before < look/50 {
+			return
+		}
+	}
+}
+
 // Reconnect measures how long a house takes to come back: clients with kept
 // sessions connect once, lose the connection, and all come back together.
 func (cr Crowd) Reconnect(ctx context.Context, t Target) (Row, error) {
@@ -163,7 +192,7 @@ func (cr Crowd) Reconnect(ctx context.Context, t Target) (Row, error) {
 	}
 	release(conns)
 	return row, errors.Join(err, each(cr.Clients, 8, func(i int) error {
-		c, err := dial(ctx, t, packet.Connect{ClientID: fmt.Sprintf("%s-c%d", prefix, i), CleanStart: true}, littleRoom)
+		c, err := dial(ctx, cr.of(t, i), packet.Connect{ClientID: fmt.Sprintf("%s-c%d", prefix, i), CleanStart: true}, littleRoom)
 		if err == nil {
 			c.close()
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,14 +34,24 @@ type broker struct {
 	binary  string
 	dir     string // for its data and configuration
 	more    []string
-	start   func(b *broker, flags []string) (*running, error)
+	kit     *kit
+	start   func(ctx context.Context, b *broker, w wish) (*running, error)
+}
+
+// A wish is how a broker is to be started.
+type wish struct {
+	flags  []string // of lar
+	doors  bool     // TLS and WebSocket too
+	logins bool     // clients have credentials, and come by TLS
 }
 
 // A running is a broker that was started.
 type running struct {
-	target bench.Target
-	web    string
-	stop   func()
+	target            bench.Target
+	secure, webSocket bench.Target // by the other doors
+	logins            []bench.Login
+	web               string
+	stop              func()
 }
 
 // prepare builds or finds the brokers; lar comes first.
@@ -61,12 +72,19 @@ func prepare(ctx context.Context, dir string, peers []string, lar string, larFla
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", lar, err)
 	}
+	k, err := newKit(dir)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
 	commit, _ := exec.CommandContext(ctx, "git", "-C", top, "describe", "--always", "--dirty").Output()
-	brokers := []*broker{{name: "lar", binary: lar, dir: filepath.Join(dir, "lar-data"), start: startLar,
+	brokers := []*broker{{name: "lar", binary: lar, kit: k, dir: filepath.Join(dir, "lar-data"), start: startLar,
 		version: strings.TrimSpace(strings.TrimPrefix(string(version), "lar ")) + ", commit " + cmp.Or(strings.TrimSpace(string(commit)), "unknown"),
-		setting: strings.TrimSpace("whole hub, anonymous clients, no mDNS " + strings.Join(larFlags, " ")), more: larFlags}}
+		setting: strings.TrimSpace("whole hub, anonymous clients, queue limits lifted, no mDNS " + strings.Join(larFlags, " ")), more: larFlags}}
 	for _, name := range peers {
-		b := &broker{name: name, dir: filepath.Join(dir, name)}
+		if name == "" {
+			continue
+		}
+		b := &broker{name: name, kit: k, dir: filepath.Join(dir, name)}
 		if err := os.MkdirAll(b.dir, 0o755); err != nil {
 			return nil, err
 		}
@@ -78,6 +96,7 @@ func prepare(ctx context.Context, dir string, peers []string, lar string, larFla
 					return nil, fmt.Errorf("%w: sudo apt-get install mosquitto", err)
 				}
 			}
+			err = nil
 			said, _ := exec.CommandContext(ctx, b.binary, "-h").CombinedOutput() // its exit code is not 0
 			b.version = regexp.MustCompile(`version (\S+)`).FindString(string(said))
 			b.setting = "one listener on loopback, anonymous, max_queued_messages 0, else defaults (no persistence)"
@@ -92,7 +111,9 @@ func prepare(ctx context.Context, dir string, peers []string, lar string, larFla
 			return nil, fmt.Errorf("-peers: %q is none of mosquitto, mochi, nats", name)
 		}
 		if err != nil {
-			return nil, err
+			// The others are measured all the same.
+			fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", name, err)
+			continue
 		}
 		brokers = append(brokers, b)
 	}
@@ -126,11 +147,58 @@ func (b *broker) fresh() error {
 	return os.MkdirAll(b.dir, 0o755)
 }
 
-func startLar(b *broker, flags []string) (*running, error) {
+// larSettings lift the limits that Mosquitto is not given either.
+const larSettings = `[limits]
+queue_messages = 1_000_000
+queue_bytes = "1 GiB"
+all_queues_bytes = "1 GiB"
+`
+
+func startLar(ctx context.Context, b *broker, w wish) (*running, error) {
 	if err := os.RemoveAll(b.dir); err != nil {
 		return nil, err
 	}
-	return serveLar(b, append(append([]string{"--allow-anonymous"}, b.more...), flags...))
+	var logins []bench.Login
+	if w.logins {
+		if err := b.kit.forLar(ctx, b); err != nil {
+			return nil, err
+		}
+		logins = b.kit.larLogins
+		if err := os.CopyFS(b.dir, os.DirFS(b.kit.larDir)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(b.dir, 0o700); err != nil {
+		return nil, err
+	}
+	settings, port := larSettings, 0
+	if w.doors || w.logins {
+		var err error
+		if port, err = freePort(); err != nil {
+			return nil, err
+		}
+		settings += fmt.Sprintf("[[listener]]\ntype = \"tls\"\naddress = \"127.0.0.1:%d\"\ncertificate = %q\nkey = %q\n", port, b.kit.certificate, b.kit.key)
+	}
+	conf := b.dir + ".toml"
+	if err := os.WriteFile(conf, []byte(settings), 0o600); err != nil {
+		return nil, err
+	}
+	r, err := serveLar(b, append(append([]string{"--allow-anonymous", "--config", conf}, b.more...), w.flags...))
+	if err != nil {
+		return nil, err
+	}
+	r.logins = logins
+	r.secure, r.webSocket = r.target, r.target
+	r.secure.Addr, r.secure.TLS = fmt.Sprintf("127.0.0.1:%d", port), b.kit.client
+	web, err := url.Parse(r.web)
+	if err != nil {
+		return nil, err
+	}
+	r.webSocket.Addr, r.webSocket.WebSocket = web.Host, true
+	return r, nil
 }
 
 func serveLar(b *broker, flags []string) (*running, error) {
@@ -138,10 +206,10 @@ func serveLar(b *broker, flags []string) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &running{h.Target, h.Web, func() { h.Kill() }}, nil
+	return &running{target: h.Target, web: h.Web, stop: func() { h.Kill() }}, nil
 }
 
-func startMosquitto(b *broker, _ []string) (*running, error) {
+func startMosquitto(_ context.Context, b *broker, w wish) (*running, error) {
 	if err := b.fresh(); err != nil {
 		return nil, err
 	}
@@ -150,14 +218,43 @@ func startMosquitto(b *broker, _ []string) (*running, error) {
 		return nil, err
 	}
 	conf := filepath.Join(b.dir, "mosquitto.conf")
-	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_type none\n", port)
+	text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous %t\nmax_queued_messages 0\nlog_type none\n", port, !w.logins)
+	var secure, web int
+	if w.doors || w.logins {
+		if secure, err = freePort(); err != nil {
+			return nil, err
+		}
+		text += fmt.Sprintf("user %s\nlistener %d 127.0.0.1\ncertfile %s\nkeyfile %s\n", me(), secure, b.kit.certificate, b.kit.key)
+	}
+	if w.doors {
+		if web, err = freePort(); err != nil {
+			return nil, err
+		}
+		text += fmt.Sprintf("listener %d 127.0.0.1\nprotocol websockets\n", web)
+	}
+	var logins []bench.Login
+	if w.logins {
+		if err := b.kit.forMosquitto(); err != nil {
+			return nil, err
+		}
+		logins = b.kit.logins
+		text += "password_file " + b.kit.passwords + "\n"
+	}
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
-	return serve(port, b.binary, "-c", conf)
+	r, err := serve(port, b.binary, "-c", conf)
+	if err != nil {
+		return nil, err
+	}
+	r.logins = logins
+	r.secure, r.webSocket = r.target, r.target
+	r.secure.Addr, r.secure.TLS = fmt.Sprintf("127.0.0.1:%d", secure), b.kit.client
+	r.webSocket.Addr, r.webSocket.WebSocket = fmt.Sprintf("127.0.0.1:%d", web), true
+	return r, nil
 }
 
-func startMochi(b *broker, _ []string) (*running, error) {
+func startMochi(_ context.Context, b *broker, _ wish) (*running, error) {
 	var ports [3]int
 	for i := range ports {
 		var err error
@@ -169,7 +266,7 @@ func startMochi(b *broker, _ []string) (*running, error) {
 	return serve(ports[0], b.binary, "-tcp", local(ports[0]), "-ws", local(ports[1]), "-info", local(ports[2]))
 }
 
-func startNATS(b *broker, _ []string) (*running, error) {
+func startNATS(_ context.Context, b *broker, _ wish) (*running, error) {
 	if err := b.fresh(); err != nil {
 		return nil, err
 	}
@@ -217,7 +314,7 @@ func serve(port int, binary string, args ...string) (*running, error) {
 	for late := time.After(20 * time.Second); ; {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			c.Close()
-			return &running{bench.Target{Addr: addr, PID: cmd.Process.Pid}, "", stop}, nil
+			return &running{target: bench.Target{Addr: addr, PID: cmd.Process.Pid}, stop: stop}, nil
 		}
 		select {
 		case <-ended:

@@ -33,7 +33,7 @@ func main() {
 	var s suite
 	only := flag.String("only", "", "measure rows whose `name` matches this regular expression")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often every row is measured")
-	flag.DurationVar(&s.long, "for", 3*time.Second, "how long a row of forwarding takes")
+	flag.DurationVar(&s.long, "for", time.Second, "how long a row of forwarding takes; those of a home twice that")
 	versions := flag.String("versions", "3.1.1,5.0", "protocol versions")
 	peers := flag.String("peers", "mosquitto,mochi,nats", "brokers beside lar; the first is what CPU is a ratio to")
 	out := flag.String("o", "packaging/bench/RESULTS.md", "`file` to write, - for standard output")
@@ -51,6 +51,7 @@ func main() {
 
 // A suite is one call of the program.
 type suite struct {
+	at       time.Time // of the begin
 	rounds   int
 	long     time.Duration
 	only     *regexp.Regexp
@@ -81,30 +82,46 @@ func (s *suite) run(ctx context.Context, only, versions, peers, out, lar string,
 	if s.brokers, err = prepare(ctx, dir, strings.Split(peers, ","), lar, larFlags); err != nil {
 		return err
 	}
-	at := time.Now()
+	s.at = time.Now()
 	for _, part := range []func(context.Context) error{s.forwarding, s.memory, s.queues, s.house} {
 		if err := part(ctx); err != nil {
 			return err
 		}
+		if out != "-" { // what is known is not lost, should the rest fail
+			if err := s.write(out); err != nil {
+				return err
+			}
+		}
 	}
-	text, err := s.report(at)
+	if out == "-" {
+		text, err := s.report()
+		if err == nil {
+			_, err = os.Stdout.Write(text)
+		}
+		return err
+	}
+	return nil
+}
+
+func (s *suite) write(file string) error {
+	text, err := s.report()
 	if err != nil {
 		return err
 	}
-	if out == "-" {
-		_, err = os.Stdout.Write(text)
-		return err
-	}
-	return os.WriteFile(out, text, 0o644)
+	return os.WriteFile(file, text, 0o644)
 }
 
 // wanted tells whether a row is to be measured.
 func (s *suite) wanted(name string) bool { return s.only.MatchString(name) }
 
-// turns calls fn for each broker, rounds times, in alternating order.
-func (s *suite) turns(ctx context.Context, brokers []*broker, fn func(b *broker) error) error {
+// turns calls fn for each broker, rounds times, in alternating order. Brokers
+// beyond the first peer, which nothing is a ratio to, have fewer turns.
+func (s *suite) turns(ctx context.Context, brokers []*broker, fn func(b *broker)) error {
 	for round := range s.rounds {
 		order := slices.Clone(brokers)
+		if round >= othersRounds {
+			order = order[:min(2, len(order))]
+		}
 		if round%2 == 1 {
 			slices.Reverse(order)
 		}
@@ -112,13 +129,13 @@ func (s *suite) turns(ctx context.Context, brokers []*broker, fn func(b *broker)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := fn(b); err != nil {
-				return err
-			}
+			fn(b)
 		}
 	}
 	return nil
 }
+
+const othersRounds = 2
 
 // keep notes what a broker did, or that it could not.
 func (s *suite) keep(row string, b *broker, r bench.Row, err error) {
@@ -138,67 +155,105 @@ func versionName(v packet.Version) string {
 	return "3.1.1"
 }
 
-// forwarding measures the rows that are a ratio to the first peer.
-func (s *suite) forwarding(ctx context.Context) error {
-	type row struct {
-		name string
-		run  func(t bench.Target) (bench.Row, error)
+// A door is by which listener a row's clients come.
+type door string
+
+const (
+	plain     door = ""
+	secure    door = "TLS"
+	webSocket door = "WebSocket"
+	logins    door = "TLS and credentials"
+)
+
+// A row is one line of the tables.
+type row struct {
+	name string
+	by   door
+	run  func(r *running, t bench.Target) (bench.Row, error)
+	few  bool // measured beside the first peer only
+}
+
+// rows are those that each protocol version is measured by.
+func (s *suite) rows(ctx context.Context) (rows []row) {
+	warm := s.long / 4
+	flow := func(name string, by door, f bench.Flow) {
+		f.Warm, f.For = warm, s.long
+		few := f.Size != 0 || by != plain
+		if f.Size == 0 {
+			f.Size = 64
+		}
+		rows = append(rows, row{name, by, func(_ *running, t bench.Target) (bench.Row, error) { return f.Run(ctx, t) }, few})
 	}
-	var rows []row
-	warm := s.long / 6
-	flow := func(name string, f bench.Flow) {
-		f.Size, f.Warm, f.For = 64, warm, s.long
-		rows = append(rows, row{name, func(t bench.Target) (bench.Row, error) { return f.Run(ctx, t) }})
+	pipe := func(qos packet.QoS, size int) bench.Flow {
+		return bench.Flow{Shape: bench.Pipe, Publishers: 10, QoS: qos, Window: 20, Size: size}
+	}
+	home := func(name string, by door, qos packet.QoS) {
+		h := bench.Home{Devices: 200, PerSecond: 1000, QoS: qos, Warm: warm, For: 2 * s.long}
+		rows = append(rows, row{name, by, func(_ *running, t bench.Target) (bench.Row, error) { return h.Run(ctx, t) }, by != plain})
 	}
 	for qos := range packet.QoS(3) {
-		flow(fmt.Sprintf("pipe 10:10, window 20, QoS %d", qos), bench.Flow{Shape: bench.Pipe, Publishers: 10, QoS: qos, Window: 20})
+		flow(fmt.Sprintf("pipe 10:10, window 20, QoS %d", qos), plain, pipe(qos, 0))
 	}
 	for qos := range packet.QoS(2) {
-		flow(fmt.Sprintf("fan-out 1:100, window 20, QoS %d", qos), bench.Flow{Shape: bench.FanOut, Publishers: 1, Subscribers: 100, QoS: qos, Window: 20})
+		flow(fmt.Sprintf("fan-out 1:100, window 20, QoS %d", qos), plain, bench.Flow{Shape: bench.FanOut, Publishers: 1, Subscribers: 100, QoS: qos, Window: 20})
 	}
 	for qos := range packet.QoS(2) {
-		flow(fmt.Sprintf("fan-in 50:1, window 5, QoS %d", qos), bench.Flow{Shape: bench.FanIn, Publishers: 50, QoS: qos, Window: 5})
+		flow(fmt.Sprintf("fan-in 50:1, window 5, QoS %d", qos), plain, bench.Flow{Shape: bench.FanIn, Publishers: 50, QoS: qos, Window: 5})
 	}
 	for qos := range packet.QoS(2) {
-		h := bench.Home{Devices: 200, PerSecond: 1000, QoS: qos, Warm: warm, For: s.long}
-		rows = append(rows, row{fmt.Sprintf("home 200 devices, 1,000/s, QoS %d", qos),
-			func(t bench.Target) (bench.Row, error) { return h.Run(ctx, t) }})
+		home(fmt.Sprintf("home 200 devices, 1,000/s, QoS %d", qos), plain, qos)
 	}
-	flow("round trip, window 1, QoS 1", bench.Flow{Shape: bench.Pipe, Publishers: 1, QoS: 1, Window: 1})
-	rows = append(rows, row{"retained 50,000 to one #", func(t bench.Target) (bench.Row, error) {
+	flow("round trip, window 1, QoS 1", plain, bench.Flow{Shape: bench.Pipe, Publishers: 1, QoS: 1, Window: 1})
+
+	flow("pipe 10:10, window 20, QoS 1, 1 KiB", plain, pipe(1, 1<<10))
+	flow("pipe 10:10, window 20, QoS 0, 16 KiB", plain, pipe(0, 16<<10))
+	flow("pipe 10:10, window 20, QoS 1, TLS", secure, pipe(1, 0))
+	home("home 200 devices, 1,000/s, QoS 1, TLS", secure, 1)
+	flow("pipe 10:10, window 20, QoS 1, WebSocket", webSocket, pipe(1, 0))
+
+	rows = append(rows, row{"retained 50,000 to one #", plain, func(_ *running, t bench.Target) (bench.Row, error) {
 		return bench.Shelf{Topics: 50_000, Size: 40}.Run(ctx, t)
-	}})
-	rows = append(rows, row{"200 clients come back at once", func(t bench.Target) (bench.Row, error) {
-		return bench.Crowd{Clients: 200}.Reconnect(ctx, t)
-	}})
+	}, false})
+	rows = append(rows, row{"200 clients come back at once, TLS and credentials", logins, func(r *running, t bench.Target) (bench.Row, error) {
+		return bench.Crowd{Clients: crowd, Logins: r.logins}.Reconnect(ctx, t)
+	}, true})
+	return rows
+}
+
+// forwarding measures the rows in which clients are connected.
+func (s *suite) forwarding(ctx context.Context) error {
+	up := stable{}
+	defer up.stop()
 	for _, v := range s.versions {
-		for _, r := range rows {
+		for _, r := range s.rows(ctx) {
 			name := versionName(v) + " " + r.name
 			if !s.wanted(name) {
 				continue
 			}
-			// A row gets fresh brokers, so none pays for the row before.
-			up := map[*broker]*running{}
-			err := s.turns(ctx, s.brokers, func(b *broker) error {
-				if v == packet.V5 && b.only311 {
-					return nil
-				}
-				if up[b] == nil {
-					run, err := b.start(b, nil)
-					if err != nil {
-						return fmt.Errorf("start %s: %w", b.name, err)
-					}
-					up[b] = run
-				}
-				t := up[b].target
-				t.Version = v
-				one, err := r.run(t)
-				s.keep(name, b, one, err)
-				return nil
-			})
-			for _, run := range up {
-				run.stop()
+			brokers := s.brokers
+			if r.few {
+				brokers = brokers[:min(2, len(brokers))]
 			}
+			err := s.turns(ctx, brokers, func(b *broker) {
+				if v == packet.V5 && b.only311 {
+					return
+				}
+				run, err := up.get(ctx, b, r.by)
+				if err != nil {
+					s.keep(name, b, bench.Row{}, fmt.Errorf("does not start: %w", err))
+					return
+				}
+				t := run.target
+				switch r.by {
+				case secure, logins:
+					t = run.secure
+				case webSocket:
+					t = run.webSocket
+				}
+				t.Version = v
+				one, err := r.run(run, t)
+				s.keep(name, b, one, err)
+			})
 			if err != nil {
 				return err
 			}
@@ -207,20 +262,51 @@ func (s *suite) forwarding(ctx context.Context) error {
 	return nil
 }
 
+// A stable keeps brokers running from row to row, so that what they do when
+// they start is over when they are measured.
+type stable map[stall]*running
+
+type stall struct {
+	b     *broker
+	doors bool // or plain
+	login bool
+}
+
+func (up stable) get(ctx context.Context, b *broker, by door) (*running, error) {
+	at := stall{b, by == secure || by == webSocket, by == logins}
+	if up[at] != nil {
+		return up[at], nil
+	}
+	run, err := b.start(ctx, b, wish{doors: at.doors, logins: at.login})
+	if err != nil {
+		return nil, err
+	}
+	up[at] = run
+	bench.Calm(ctx, run.target, quiet)
+	return run, nil
+}
+
+func (up stable) stop() {
+	for _, run := range up {
+		run.stop()
+	}
+}
+
 // quiet is how long after a start nothing is measured: a hub asks devices for
 // their states again ten seconds after it, NATS and Badger look around.
-const quiet = 15 * time.Second
+const quiet = 12 * time.Second
 
 // memory measures what a broker takes that has just been started.
 func (s *suite) memory(ctx context.Context) error {
-	const idle, crowd, silent = "memory idle", "memory of a connection", "idle CPU, 200 silent clients"
-	if !s.wanted(idle) && !s.wanted(crowd) && !s.wanted(silent) {
+	const idle, crowds, silent = "memory idle", "memory of a connection", "idle CPU, 200 silent clients"
+	if !s.wanted(idle) && !s.wanted(crowds) && !s.wanted(silent) {
 		return nil
 	}
-	return s.turns(ctx, s.brokers, func(b *broker) error {
-		run, err := b.start(b, nil)
+	return s.turns(ctx, s.brokers, func(b *broker) {
+		run, err := b.start(ctx, b, wish{})
 		if err != nil {
-			return fmt.Errorf("start %s: %w", b.name, err)
+			s.keep(idle, b, bench.Row{}, fmt.Errorf("does not start: %w", err))
+			return
 		}
 		defer run.stop()
 		if s.wanted(idle) {
@@ -228,14 +314,13 @@ func (s *suite) memory(ctx context.Context) error {
 			s.keep(idle, b, bench.Row{Memory: float64(now)}, nil)
 		}
 		if s.wanted(silent) {
-			r, err := bench.Silence(ctx, run.target, 200, quiet, 3*s.long)
+			r, err := bench.Silence(ctx, run.target, 200, quiet, 6*time.Second)
 			s.keep(silent, b, r, err)
 		}
-		if s.wanted(crowd) {
+		if s.wanted(crowds) {
 			r, err := bench.Crowd{Clients: 1000, Dialers: 32}.Run(ctx, run.target)
-			s.keep(crowd, b, r, err)
+			s.keep(crowds, b, r, err)
 		}
-		return nil
 	})
 }
 
@@ -260,8 +345,11 @@ func (s *suite) queues(ctx context.Context) error {
 		return nil
 	}
 	for range s.rounds {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err := s.floor(ctx); err != nil {
-			return err
+			s.keep("bare committer", &broker{name: "lar"}, bench.Row{}, err)
 		}
 		for _, r := range rows {
 			if !s.wanted(r.name) {
@@ -277,9 +365,10 @@ func (s *suite) queues(ctx context.Context) error {
 				if b.name == "mosquitto" && r.publishers > 4 {
 					continue
 				}
-				run, err := b.start(b, r.flags)
+				run, err := b.start(ctx, b, wish{flags: r.flags})
 				if err != nil {
-					return fmt.Errorf("start %s: %w", b.name, err)
+					s.keep(r.name, b, bench.Row{}, fmt.Errorf("does not start: %w", err))
+					continue
 				}
 				q := bench.Queue{Sessions: 50, Each: 900, Publishers: r.publishers, Window: 20, Size: 64, QoS: 1}
 				publish, drain, err := q.Run(ctx, run.target)
@@ -296,7 +385,7 @@ var floorLine = regexp.MustCompile(`(?m)^BenchmarkCommitterFloor/(\S+?)(?:-\d+)?
 
 // floor measures the bare committer of hub/store.
 func (s *suite) floor(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "CommitterFloor", "-benchtime", s.long.String(), "./hub/store")
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "CommitterFloor/.*/window=(80|500)$", "-benchtime", s.long.String(), "./hub/store")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("bare committer: %w\n%s", err, out)

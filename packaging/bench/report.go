@@ -93,11 +93,14 @@ func of(fn func(bench.Row) float64, unit float64) func(bench.Row) float64 {
 	return func(r bench.Row) float64 { return fn(r) / unit }
 }
 
-// musts are what the CPU of a row may be, as a multiple of Mosquitto's.
-var musts = []struct {
-	row       string
+// A bound is what issue and reader hold a row to.
+type bound struct {
+	row       string // its end
 	must, aim float64
-}{
+}
+
+// musts are what the CPU of a row may be, as a multiple of Mosquitto's.
+var musts = []bound{
 	{"pipe 10:10, window 20, QoS 0", 0.20, 0.10},
 	{"pipe 10:10, window 20, QoS 1", 0.15, 0.07},
 	{"pipe 10:10, window 20, QoS 2", 0.20, 0.10},
@@ -107,6 +110,94 @@ var musts = []struct {
 	{"fan-in 50:1, window 5, QoS 1", 0.25, 0.12},
 	{"home 200 devices, 1,000/s, QoS 0", 1.3, 0.9},
 	{"home 200 devices, 1,000/s, QoS 1", 1.3, 0.8},
+}
+
+// others are bounds of lar's own figures.
+var others = []struct {
+	bound
+	what   string
+	format string
+	higher bool // is better
+	of     func(bench.Row) float64
+	beside string // of the row of the bare committer: a share of it, or CPU beyond it
+	share  bool
+}{
+	{bound{"durable, 80 in flight", 0.5, 0.8}, "rate beside the bare committer", "%.2f ×", true, rate, "bare committer always/window=80", true},
+	{bound{"durable, 80 in flight", 5, 3}, "CPU beyond the bare committer's", "%.1f µs", false, cpu, "bare committer always/window=80", false},
+	{bound{"durable, 500 in flight", 0.5, 0.8}, "rate beside the bare committer", "%.2f ×", true, rate, "bare committer always/window=500", true},
+	{bound{"durable, 500 in flight", 5, 3}, "CPU beyond the bare committer's", "%.1f µs", false, cpu, "bare committer always/window=500", false},
+	{bound{"durable without sync, 80 in flight", 60_000, 120_000}, "a second", "%.0f", true, rate, "", false},
+	{bound{"durable, 80 in flight, drained", 80_000, 150_000}, "a second", "%.0f", true, rate, "", false},
+	{bound{"round trip, window 1, QoS 1", 100, 55}, "half within", "%.0f µs", false, p50, "", false},
+	{bound{"memory idle", 40, 25}, "resident", "%.1f MB", false, of(memory, 1e6), "", false},
+	{bound{"memory with 200 devices, 100 rules, a page open", 70, 45}, "resident", "%.1f MB", false, of(memory, 1e6), "", false},
+	{bound{"memory of a connection", 8, 4.5}, "idle", "%.1f KiB", false, of(memory, 1024), "", false},
+	{bound{"memory of a connection", 10, 6.5}, "after traffic", "%.1f KiB", false, of(after, 1024), "", false},
+	{bound{"retained 50,000 to one #", 500, 200}, "the last within", "%.0f ms", false, last, "", false},
+	{bound{"idle CPU, 200 silent clients", 1.0, 0.6}, "of a core", "%.2f %%", false, of(cpu, 1e4), "", false},
+	{bound{"200 clients come back at once, TLS and credentials", 2000, 1000}, "all served within", "%.0f ms", false, last, "", false},
+}
+
+// verdict says what a figure meets.
+func (b bound) verdict(v float64, higher bool) string {
+	if higher {
+		v, b.must, b.aim = -v, -b.must, -b.aim
+	}
+	switch {
+	case v <= b.aim:
+		return "aim"
+	case v <= b.must:
+		return "must"
+	}
+	return "**not met**"
+}
+
+// verdicts writes what each row is held to, and whether it keeps it.
+func (s *suite) verdicts() string {
+	var b strings.Builder
+	b.WriteString("| row | | lar | must | aim | keeps |\n|---|---|--:|--:|--:|---|\n")
+	line := func(row, what, format string, v float64, m bound, higher bool) {
+		one := func(v float64) string { return fmt.Sprintf(format, v) }
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", row, what, one(v), one(m.must), one(m.aim), m.verdict(v, higher))
+	}
+	for _, m := range musts {
+		for _, name := range s.results.names {
+			if base := s.base(name); strings.HasSuffix(name, " "+m.row) && base > 0 {
+				if v := figureOf(s.results.rows[name]["lar"], cpu).median; v > 0 {
+					line(name, "CPU, as a multiple", "%.2f", v/base, m, false)
+				}
+			}
+		}
+	}
+	for _, o := range others {
+		for _, name := range s.results.names {
+			if name != o.row && !strings.HasSuffix(name, " "+o.row) {
+				continue
+			}
+			v := figureOf(s.results.rows[name]["lar"], o.of).median
+			if o.beside != "" {
+				floor := figureOf(s.results.rows[o.beside]["lar"], o.of).median
+				if floor == 0 {
+					continue
+				}
+				if v -= floor; o.share {
+					v = (v + floor) / floor
+				}
+			} else if v == 0 {
+				continue
+			}
+			line(name, o.what, o.format, v, o.bound, o.higher)
+		}
+	}
+	return b.String()
+}
+
+// base is the CPU of the first peer.
+func (s *suite) base(row string) float64 {
+	if len(s.brokers) < 2 {
+		return 0
+	}
+	return figureOf(s.results.rows[row][s.brokers[1].name], cpu).median
 }
 
 // table writes a table of Markdown with a line for each row that begins with
@@ -176,7 +267,7 @@ func (s *suite) ratios(rows []string) string {
 var resultsTemplate string
 
 // report writes the page.
-func (s *suite) report(at time.Time) ([]byte, error) {
+func (s *suite) report() ([]byte, error) {
 	having := func(parts ...string) (rows []string) {
 		for _, name := range s.results.names {
 			if slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(name, p) }) {
@@ -205,6 +296,7 @@ func (s *suite) report(at time.Time) ([]byte, error) {
 	forwarding := having("pipe ", "fan-out ", "fan-in ", "home ", "round trip")
 	type table struct{ Title, Text string }
 	tables := []table{
+		{"What the rows are held to, and what they keep", s.verdicts()},
 		{"CPU beside Mosquitto", s.ratios(forwarding)},
 		{"CPU of the broker for a delivered message, µs", s.table(forwarding, "%.2f", cpu)},
 		{"Messages a second", s.table(forwarding, "%.0f", rate)},
@@ -227,14 +319,14 @@ func (s *suite) report(at time.Time) ([]byte, error) {
 	}
 	data := struct {
 		Date, Machine, Go, Profiles string
-		Cores, Rounds               int
-		Long                        time.Duration
+		Cores, Rounds, Fewer        int
+		Long, Took                  time.Duration
 		Load                        string
 		Brokers                     []struct{ Name, Version, Setting string }
 		Tables                      []table
 	}{
-		Date: at.Format(time.DateOnly), Machine: bench.Machine(), Go: strings.TrimSpace(strings.TrimPrefix(string(goVersion), "go version ")),
-		Cores: runtime.NumCPU(), Rounds: s.rounds, Long: s.long, Profiles: strings.TrimSpace(string(profiles)), Tables: measured,
+		Date: s.at.Format(time.DateOnly), Machine: bench.Machine(), Go: strings.TrimSpace(strings.TrimPrefix(string(goVersion), "go version ")),
+		Cores: runtime.NumCPU(), Rounds: s.rounds, Fewer: min(s.rounds, othersRounds), Long: s.long, Took: time.Since(s.at).Round(time.Second), Profiles: strings.TrimSpace(string(profiles)), Tables: measured,
 	}
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		data.Load = strings.Join(strings.Fields(string(b))[:3], " ")
