@@ -443,13 +443,14 @@ type PublishAction struct {
 	Expiry  Duration `json:"expiry,omitzero"` // of the message, in MQTT 5.0; 0 never
 }
 
-// A CommandAction tells entities to do something: one, several, or those of a
-// kind in a room that know the command.
+// A CommandAction tells entities to do something: one, several, those of a kind
+// in a room that know the command, or the members of a group that do.
 type CommandAction struct {
 	Entity   string           `json:"entity,omitempty"`
 	Entities []string         `json:"entities,omitempty"`
 	Area     string           `json:"area,omitempty"`
 	Kind     devices.Kind     `json:"kind,omitempty"` // with Area
+	Group    string           `json:"group,omitempty"`
 	Command  string           `json:"command"`
 	Args     map[string]Value `json:"args,omitempty"`
 	// Worth is how late the command may be given; later it is dropped.

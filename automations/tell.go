@@ -49,7 +49,7 @@ func (e *Engine) command(t *mqtt.Turn, w *thread, c *CommandAction, step *Step) 
 	}
 	var failed []error
 	for _, id := range list {
-		dropped, err := e.tell(t, w, id, c.Command, args)
+		dropped, err := e.tell(t, w, id, c.Command, e.taken(c, id, args))
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -81,11 +81,28 @@ func (e *Engine) targets(c *CommandAction) ([]string, error) {
 	if !ok {
 		return nil, errors.New("there are no devices")
 	}
+	knows := func(entity *devices.Entity) bool {
+		return slices.ContainsFunc(entity.Commands, func(known devices.Command) bool { return known.Name == c.Command })
+	}
 	var list []string
+	if c.Group != "" {
+		g := groupOf(h, c.Group)
+		if g == nil {
+			return nil, fmt.Errorf("there is no group %s", c.Group)
+		}
+		for _, entity := range h.Members(g) {
+			if knows(entity) {
+				list = append(list, entity.ID)
+			}
+		}
+		if len(list) == 0 {
+			return nil, fmt.Errorf("nothing in the group %s can %s", g.Name, c.Command)
+		}
+		return list, nil
+	}
 	for _, d := range h.Devices {
 		for _, entity := range d.Entities {
-			if entity.Kind == c.Kind && strings.EqualFold(entity.Area, c.Area) &&
-				slices.ContainsFunc(entity.Commands, func(known devices.Command) bool { return known.Name == c.Command }) {
+			if entity.Kind == c.Kind && strings.EqualFold(entity.Area, c.Area) && knows(entity) {
 				list = append(list, entity.ID)
 			}
 		}
@@ -95,6 +112,39 @@ func (e *Engine) targets(c *CommandAction) ([]string, error) {
 		return nil, fmt.Errorf("there is no %s in %s that can %s", c.Kind, c.Area, c.Command)
 	}
 	return list, nil
+}
+
+// groupOf returns a group by its ID, with or without what all of them begin
+// with, or by its name; or nil.
+func groupOf(h *devices.House, name string) *devices.Group {
+	for _, id := range []string{name, "group." + name} {
+		if g := h.Group(id); g != nil {
+			return g
+		}
+	}
+	for _, g := range h.Groups() {
+		if g.Name == name {
+			return g
+		}
+	}
+	return nil
+}
+
+// taken are those of the arguments that an entity of a room or a group takes:
+// of a brightness, a plug just hears that it is to be on.
+func (e *Engine) taken(c *CommandAction, id string, args map[string]devices.Value) map[string]devices.Value {
+	if c.Group == "" && c.Area == "" {
+		return args
+	}
+	entity := e.house().Entity(id)
+	i := slices.IndexFunc(entity.Commands, func(known devices.Command) bool { return known.Name == c.Command })
+	own := map[string]devices.Value{}
+	for _, a := range entity.Commands[i].Args {
+		if v, ok := args[a.Name]; ok {
+			own[a.Name] = v
+		}
+	}
+	return own
 }
 
 // tell gives a command to one entity, unless a run of a rule of higher priority

@@ -266,6 +266,9 @@ func (a Action) String() string {
 	case a.Command != nil:
 		var b strings.Builder
 		b.WriteString(a.Command.Command + " " + a.Command.Entity + strings.Join(a.Command.Entities, ", "))
+		if a.Command.Group != "" {
+			b.WriteString("the group " + a.Command.Group)
+		}
 		if a.Command.Area != "" {
 			b.WriteString("each " + string(a.Command.Kind) + " in " + a.Command.Area)
 		}
