@@ -135,7 +135,7 @@ func (s *suite) turns(ctx context.Context, brokers []*broker, fn func(b *broker)
 	return nil
 }
 
-const othersRounds = 2
+const othersRounds = 1
 
 // keep notes what a broker did, or that it could not.
 func (s *suite) keep(row string, b *broker, r bench.Row, err error) {
@@ -314,7 +314,11 @@ func (s *suite) memory(ctx context.Context) error {
 			s.keep(idle, b, bench.Row{Memory: float64(now)}, nil)
 		}
 		if s.wanted(silent) {
-			r, err := bench.Silence(ctx, run.target, 200, quiet, 6*time.Second)
+			wait := quiet
+			if b != s.brokers[0] {
+				wait = 2 * time.Second
+			}
+			r, err := bench.Silence(ctx, run.target, 200, wait, 5*time.Second)
 			s.keep(silent, b, r, err)
 		}
 		if s.wanted(crowds) {
