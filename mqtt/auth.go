@@ -116,6 +116,9 @@ func (b *Broker) takeAuth(c *Conn, first byte, body []byte, batch *Batch) error 
 	if err != nil {
 		return err
 	}
+	if err := b.limits().checkUsers(decoded); err != nil {
+		return err
+	}
 	c.seen.set(b.clock().Run)
 	wrong := func(reason packet.Reason, field string) error {
 		return &packet.Error{Packet: "AUTH", Field: field, Reason: reason}

@@ -42,7 +42,13 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
 		return refused(packet.ClientIDNotValid)
 	}
 	l := b.limits()
+	var ofWill []byte
+	if p.Will != nil {
+		ofWill = p.Will.Properties
+	}
 	switch w := p.Will; {
+	case !l.usersFit(p.UserProperties, ofWill):
+		return refused(packet.QuotaExceeded)
 	case len(p.ClientID) > l.ClientIDLength:
 		return refused(packet.ClientIDNotValid)
 	case len(p.Username) > l.UsernameLength:

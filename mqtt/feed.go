@@ -212,6 +212,9 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 		if err := packet.DecodePublish(c.version, first&0x0f, body, &in.pub); err != nil {
 			return err
 		}
+		if len(in.pub.Properties) > 0 && !b.limits().usersFit(nil, in.pub.Properties) {
+			return &packet.Error{Packet: "PUBLISH", Field: "user property", Reason: packet.QuotaExceeded}
+		}
 		if err := b.resolve(c, in); err != nil {
 			return err
 		}
@@ -238,6 +241,9 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 		return nil
 	}
 	p, err := packet.DecodeFromClient(c.version, first, body)
+	if err == nil {
+		err = b.limits().checkUsers(p)
+	}
 	if err != nil {
 		return err
 	}

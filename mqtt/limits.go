@@ -37,6 +37,8 @@ type Limits struct {
 	UsernameLength     int           // bytes of a user name, 256 at most [256]
 	TopicLength        int           // bytes of a topic name or filter, 4096 at most [4096]
 	TopicSeparators    int           // slashes of a topic name or filter, 200 at most [200]
+	UserProperties     int           // of a packet, a will's included, 64 at most [64]
+	UserPropertyBytes  int           // of their names and values, 8 KiB at most [8 KiB]
 	TakeOvers          int           // of one session a minute, before the next waits [30]
 	SessionExpiry      time.Duration // of a client with a credential [1 year]
 	OpenSessionExpiry  time.Duration // of a client without one [7 days]
@@ -86,6 +88,8 @@ func (l Limits) withDefaults() Limits {
 	or(&l.UsernameLength, packet.MaxUsername)
 	or(&l.TopicLength, topic.MaxLength)
 	or(&l.TopicSeparators, topic.MaxSeparators)
+	or(&l.UserProperties, packet.MaxUserProperties)
+	or(&l.UserPropertyBytes, packet.MaxUserPropertyBytes)
 	or(&l.TakeOvers, 30)
 	or(&l.SessionExpiry, 365*24*time.Hour)
 	or(&l.OpenSessionExpiry, 7*24*time.Hour)
@@ -125,4 +129,44 @@ func (l *Limits) qos() QoS {
 // fits tells whether a topic name or filter is within the limits.
 func (l *Limits) fits(topic string) bool {
 	return len(topic) <= l.TopicLength && (len(topic) <= l.TopicSeparators || strings.Count(topic, "/") <= l.TopicSeparators)
+}
+
+// usersFit tells whether the user properties of a packet are within the limits,
+// where these are lower than those that its decoder keeps: those of a list, and
+// those among encoded properties.
+func (l *Limits) usersFit(list []packet.UserProperty, encoded []byte) bool {
+	if l.UserProperties >= packet.MaxUserProperties && l.UserPropertyBytes >= packet.MaxUserPropertyBytes {
+		return true
+	}
+	count, bytes := 0, 0
+	for _, u := range list {
+		count++
+		bytes += len(u.Key) + len(u.Value)
+	}
+	for key, value := range packet.UserPropertiesOf(encoded) {
+		count++
+		bytes += len(key) + len(value)
+	}
+	return count <= l.UserProperties && bytes <= l.UserPropertyBytes
+}
+
+// checkUsers is usersFit for what a client sends but CONNECT and PUBLISH.
+func (l *Limits) checkUsers(p packet.Packet) error {
+	var list []packet.UserProperty
+	switch p := p.(type) {
+	case *packet.Subscribe:
+		list = p.UserProperties
+	case *packet.Unsubscribe:
+		list = p.UserProperties
+	case *packet.Ack:
+		list = p.UserProperties
+	case *packet.Disconnect:
+		list = p.UserProperties
+	case *packet.Auth:
+		list = p.UserProperties
+	}
+	if l.usersFit(list, nil) {
+		return nil
+	}
+	return &packet.Error{Packet: p.Type().String(), Field: "user property", Reason: packet.QuotaExceeded}
 }

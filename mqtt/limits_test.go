@@ -256,3 +256,61 @@ func TestReceiveMaximumQoS1(t *testing.T) {
 		}
 	}, limits(mqtt.Limits{ReceiveMaximum: 5}))
 }
+
+// TestUserPropertiesAtTheLimit sends as many user properties as are allowed,
+// and one more, in each packet that has some: the decoder's own bounds, and
+// lower ones that are set.
+func TestUserPropertiesAtTheLimit(t *testing.T) {
+	users := func(n, size int) (list []packet.UserProperty, encoded []byte) {
+		for range n {
+			u := packet.UserProperty{Key: "k", Value: strings.Repeat("v", size-1)}
+			list = append(list, u)
+			encoded = append(encoded, 0x26, 0, 1, 'k', byte((size-1)>>8), byte(size-1))
+			encoded = append(encoded, u.Value...)
+		}
+		return list, encoded
+	}
+	for _, tt := range []struct {
+		limits      mqtt.Limits
+		count, size int
+		fits        bool
+	}{
+		{mqtt.Limits{}, 64, 100, true}, {mqtt.Limits{}, 65, 100, false},
+		{mqtt.Limits{}, 8, 1024, true}, {mqtt.Limits{}, 8, 1025, false},
+		{mqtt.Limits{UserProperties: 3}, 3, 100, true}, {mqtt.Limits{UserProperties: 3}, 4, 100, false},
+		{mqtt.Limits{UserPropertyBytes: 300}, 3, 100, true}, {mqtt.Limits{UserPropertyBytes: 300}, 3, 101, false},
+	} {
+		shows(t, "SEC_16", func(t *testing.T, h *house) {
+			list, encoded := users(tt.count, tt.size)
+			w := h.connect(v5, "w", clean)
+			for what, p := range map[string]packet.Packet{
+				"PUBLISH":     &packet.Publish{Topic: []byte("t"), Properties: encoded},
+				"SUBSCRIBE":   &packet.Subscribe{PacketID: 1, Filters: filters(0, "t").Filters, UserProperties: list},
+				"UNSUBSCRIBE": &packet.Unsubscribe{PacketID: 1, Filters: []string{"t"}, UserProperties: list},
+				"PUBACK":      &packet.Ack{Kind: packet.PUBACK, PacketID: 1, UserProperties: list},
+			} {
+				c := h.connect(v5, "c", clean)
+				c.send(p)
+				if closed := c.isClosed(); closed == tt.fits {
+					t.Errorf("%s with %d of %d bytes: closed %v", what, tt.count, tt.size, closed)
+				}
+				if !tt.fits {
+					c.expectClosed(packet.QuotaExceeded)
+				}
+			}
+			for what, option := range map[string]option{
+				"CONNECT": func(p *packet.Connect) { p.UserProperties = list },
+				"a will":  will(packet.Will{Topic: "t", Properties: encoded}),
+			} {
+				want := packet.Success
+				if !tt.fits {
+					want = packet.QuotaExceeded
+				}
+				if a := h.dial(v5).connectAs("d", clean, option); a == nil || a.Reason != want {
+					t.Errorf("%s with %d of %d bytes: %+v", what, tt.count, tt.size, a)
+				}
+			}
+			w.publish(packet.AtMostOnce, "t", "nobody else is disturbed")
+		}, limits(tt.limits))
+	}
+}

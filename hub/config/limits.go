@@ -37,6 +37,8 @@ var aboutLimits = map[string]string{
 	"UsernameLength":     "Bytes of a user name, 256 at most.",
 	"TopicLength":        "Bytes of a topic name or filter, 4096 at most.",
 	"TopicSeparators":    "Slashes of a topic name or filter, 200 at most.",
+	"UserProperties":     "User properties of a packet, 64 at most.",
+	"UserPropertyBytes":  "Bytes of the user properties of a packet, 8 KiB at most.",
 	"TakeOvers":          "How often a minute a client may take its own place, before the next one waits.",
 	"ServerKeepAlive":    "The keep alive that every 5.0 client is told to use; 0s: its own.",
 	"MaximumQoS":         "The highest QoS that is served: 0, 1 or 2.",
