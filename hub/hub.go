@@ -216,6 +216,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Rules:     h.rules,
 		Settings:  h.settings,
 		Sender:    h.outbox,
+		History:   h.history,
 		Log:       h.log,
 		Version:   cfg.Version,
 		Addresses: h.Addresses,

@@ -242,7 +242,9 @@ func (h *home) pages() map[string]string {
 // the other two ways as well: nothing may break the
 // policy, fail in script, be wider than the screen, or be found wrong by axe.
 func TestLook(t *testing.T) {
-	h, _ := furnished(t)
+	h, _ := homeOn(t, remembering(t))
+	h.furnish()
+	h.announce("sensor", "mode", "Mode", "Boiler", "Kitchen", map[string]any{"device_class": "enum", "options": []string{"heating", "idle", "hot water"}})
 	h.automate()
 	h.equip()
 	for _, width := range []int64{412, 1280} {
@@ -252,7 +254,12 @@ func TestLook(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(width, "-", scheme), func(t *testing.T) {
 				b := newTab(t, h, width, scheme)
-				for name, path := range h.pages() {
+				pages := h.pages()
+				for entity, rng := range map[string]string{"sensor.bath_sensor_temperature": "week", "sensor.electricity_meter_energy": "month",
+					"binary_sensor.kitchen_window_window": "day", "sensor.boiler_mode": "week"} {
+					pages["past-"+entity] = "/devices/" + h.model.House().Entity(entity).Device.ID + "?series=" + entity + "/value&range=" + rng
+				}
+				for name, path := range pages {
 					b.open(path).until(`document.readyState === "complete"`)
 					eval[bool](b, `document.querySelectorAll("details").forEach((d) => d.open = true), true`)
 					if over := eval[int](b, `document.documentElement.scrollWidth - innerWidth`); over > 0 {

@@ -12,6 +12,7 @@ import (
 
 	"lar.home/automations"
 	"lar.home/devices"
+	"lar.home/devices/history"
 	"lar.home/mqtt"
 	"lar.home/mqtt/mqtttest"
 )
@@ -25,6 +26,7 @@ type home struct {
 	settings *settings
 	model    *devices.Model
 	rules    *automations.Engine
+	history  *history.History
 	ui       *Server
 	ts       *httptest.Server
 	gear     *gear
@@ -74,6 +76,12 @@ func (g *gear) deafen(base string, deaf bool) {
 // emptyHome is a home with an owner and no devices.
 func emptyHome(t *testing.T) (*home, *browser) {
 	t.Helper()
+	return homeOn(t, mqtttest.NewStore())
+}
+
+// homeOn is a home with an owner and the history that a store has.
+func homeOn(t *testing.T, past *mqtttest.Store) (*home, *browser) {
+	t.Helper()
 	h := &home{t: t, people: &people{}, settings: &settings{}, gear: &gear{deaf: map[string]bool{}}}
 	var err error
 	if h.model, err = devices.New(devices.Options{}); err != nil {
@@ -82,16 +90,20 @@ func emptyHome(t *testing.T) (*home, *browser) {
 	if h.rules, err = automations.New(automations.Config{Model: h.model}); err != nil {
 		t.Fatal(err)
 	}
-	h.Broker, err = mqtt.New(mqtt.Config{Store: mqtttest.NewStore(), Consumers: []mqtt.Consumer{h.model, h.rules, h.gear}})
+	if h.history, err = history.New(history.Options{Scan: past.Scan, House: h.model.House, Location: time.UTC}); err != nil {
+		t.Fatal(err)
+	}
+	h.Broker, err = mqtt.New(mqtt.Config{Store: mqtttest.NewStore(), Consumers: []mqtt.Consumer{h.model, h.rules, h.gear, h.history}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b *browser
 	h.ui, h.ts, b = signedIn(t, h.model, func(c *Config) {
-		c.House, c.People, c.Rules, c.Settings = h.Broker, h.people, h.rules, h.settings
+		c.House, c.People, c.Rules, c.Settings, c.History = h.Broker, h.people, h.rules, h.settings, h.history
 	})
 	h.model.Watch(h.rules)
 	h.model.Watch(h.ui)
+	h.model.Watch(h.history)
 	return h, b
 }
 
@@ -110,6 +122,12 @@ func (h *home) publish(topic, payload string) {
 // announce brings in a device by Home Assistant discovery.
 func (h *home) announce(component, id, name, device, area string, more map[string]any) {
 	h.t.Helper()
+	h.publish(announcement(h.t, component, id, name, device, area, more))
+}
+
+// announcement is the message that announces an entity.
+func announcement(t testing.TB, component, id, name, device, area string, more map[string]any) (topic, payload string) {
+	t.Helper()
 	config := map[string]any{
 		"unique_id":   id,
 		"name":        nil,
@@ -124,9 +142,9 @@ func (h *home) announce(component, id, name, device, area string, more map[strin
 	}
 	b, err := json.Marshal(config)
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
-	h.publish(fmt.Sprintf("homeassistant/%s/%s/config", component, id), string(b))
+	return fmt.Sprintf("homeassistant/%s/%s/config", component, id), string(b)
 }
 
 // furnish brings in the devices of a small flat.

@@ -75,7 +75,11 @@ func (s *Server) device(w http.ResponseWriter, r *http.Request, status int, wron
 	if len(wrong) > 0 {
 		f.Values = r.PostForm
 	}
-	return s.render(w, r, status, view.DevicePage(p, d, s.about(h, d), view.RoomsOf(h), f))
+	past, err := s.past(r, d)
+	if err != nil {
+		return err
+	}
+	return s.render(w, r, status, view.DevicePage(p, d, past, s.about(h, d), view.RoomsOf(h), f))
 }
 
 // about returns what a device says of itself.

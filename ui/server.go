@@ -70,6 +70,7 @@ type Config struct {
 	Rules     Rules
 	Settings  Settings
 	Sender    Sender           // nil: nothing is sent
+	History   History          // nil for none
 	Log       *slog.Logger     // nil for none
 	Version   string           // of the hub, shown in the settings
 	Addresses func() []Address // where the hub is reached now; nil for none
@@ -83,6 +84,7 @@ type Server struct {
 	Config
 	handler http.Handler
 	live    *live
+	exports chan struct{} // a place for each download under way
 
 	hooks   *buckets // what webhooks are called
 	guesses *buckets // wrong keys, by address
@@ -102,7 +104,7 @@ func New(c Config) (*Server, error) {
 	if c.Addresses == nil {
 		c.Addresses = func() []Address { return nil }
 	}
-	s := &Server{Config: c, notices: map[string]view.Notice{}, hooks: newBuckets(), guesses: newBuckets()}
+	s := &Server{Config: c, notices: map[string]view.Notice{}, exports: make(chan struct{}, maxExports), hooks: newBuckets(), guesses: newBuckets()}
 	s.live = newLive(s)
 	s.handler = s.routes()
 	return s, nil
@@ -174,6 +176,7 @@ func (s *Server) routes() http.Handler {
 	handle("POST /devices/{id}/undo", edit, s.undoForget)
 	handle("POST /devices/{id}/rename", edit, s.renameZigbee)
 	handle("POST /devices/{id}/leave", edit, s.leaveZigbee)
+	handle("GET /history/{entity}/{aspect}", see, s.exportHistory)
 	handle("POST /do/{entity}", operate, s.do)
 	handle("GET /rooms", see, s.showRooms)
 	handle("POST /rooms", edit, s.addRoom)
