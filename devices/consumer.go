@@ -20,6 +20,9 @@ import (
 const (
 	// MaxDevices is how many devices the house has at most.
 	MaxDevices = 5000
+	// MaxClientDevices is how many of them one client may announce, so that
+	// another finds room.
+	MaxClientDevices = 2500
 	// MaxEntities is how many entities one device has at most.
 	MaxEntities = 1000
 	// MaxEntitiesTotal is how many entities the house has at most.
@@ -110,6 +113,8 @@ type Model struct {
 	asked    time.Duration // the deadline last asked for; negative for none
 	birth    time.Duration // Run time of our birth message
 	births   int           // how many there were
+	share    int           // MaxClientDevices; less in a test
+	speaker  string        // client whose announcement is being taken in; "" if unknown
 	stale    []string      // devices to be described again, some at a time
 	dirty    unkept        // readings changed since they were last kept
 	often    unkept        // and were kept only a while ago
@@ -117,6 +122,8 @@ type Model struct {
 
 	gateways     map[string]*Gateway // by base
 	jobs         []*job              // of device lists, to be taken in slices
+	inquiries    []*inquiry          // devices to be asked for their state
+	inquireAt    time.Duration
 	requests     map[string]*request // by transaction
 	transactions int
 	shadows      map[string][]string // topics whose announcements are kept aside, by device
@@ -195,6 +202,7 @@ func New(o Options) (*Model, error) {
 		requests:  map[string]*request{},
 		shadows:   map[string][]string{},
 		asked:     -1,
+		share:     MaxClientDevices,
 	}
 	if o.Clock == nil {
 		m.templates.clock = time.Now
@@ -431,6 +439,7 @@ func (m *Model) Wake(t *mqtt.Turn) {
 		}
 	}
 	m.work(t)
+	m.inquire(t)
 	m.tire(t)
 	m.bury(t)
 	for range min(len(m.stale), staleBatch) {
@@ -494,6 +503,9 @@ func (m *Model) ask(t *mqtt.Turn) {
 	}
 	if len(m.stale) > 0 || len(m.jobs) > 0 {
 		next = t.Now.Run + slicePause
+	}
+	if len(m.inquiries) > 0 && (next < 0 || m.inquireAt < next) {
+		next = m.inquireAt
 	}
 	for _, tomb := range m.open {
 		if next < 0 || tomb.at < next {

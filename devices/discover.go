@@ -29,6 +29,10 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 		m.reporter.report(t, m.log, "discovery message not used", "topic", cut(topic, 200), "err", d.err)
 		return
 	}
+	if d.live {
+		m.speaker = d.client
+		defer func() { m.speaker = "" }()
+	}
 	msg := d.message
 	if d.live && !msg.Remove && !msg.Migrate {
 		m.revive(t, m.tombs[m.heldBack(d.specs)]) // it lives
@@ -242,7 +246,7 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 		m.memory.identify(t, id, identifiers)
 		return d
 	}
-	if len(m.devices) >= MaxDevices {
+	if len(m.devices) >= MaxDevices || m.speaker != "" && m.spokenFor(m.speaker) >= m.share {
 		return nil
 	}
 	if id == "" {
@@ -250,6 +254,9 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 	}
 	m.memory.identify(t, id, identifiers)
 	d := &device{id: id, health: m.memory.health(t, id), client: m.memory.devices[id].Client}
+	if m.speaker != "" {
+		m.spokenBy(t, d, m.speaker)
+	}
 	m.devices[id] = d
 	for _, ident := range identifiers { // those that hang on it know it now
 		m.stale = append(m.stale, m.memory.takeWaiting(ident)...)

@@ -68,6 +68,17 @@ func (m *Model) spokenBy(t *mqtt.Turn, d *device, client string) {
 	}
 }
 
+// spokenFor counts the devices that a client speaks for.
+func (m *Model) spokenFor(client string) int {
+	n := 0
+	for _, d := range m.devices {
+		if d.client == client {
+			n++
+		}
+	}
+	return n
+}
+
 // alone tells whether a device is the only one for which its client speaks.
 func (m *Model) alone(d *device) bool {
 	for _, other := range m.devices {

@@ -165,3 +165,27 @@ func BenchmarkBundle(b *testing.B) {
 		h.model.Accept(&mqtt.Turn{Number: 1, Now: h.now}, msg, prepared)
 	}
 }
+
+// TestOneClientsShare: a client that announces without end leaves room for
+// others, and for what it announced itself.
+func TestOneClientsShare(t *testing.T) {
+	b := newBench(t)
+	b.quiet, b.model.share = true, 50
+	announce := func(client string, n int) {
+		msg := &mqtt.Message{Topic: fmt.Sprintf("homeassistant/switch/%s%d/config", client, n), ClientID: client,
+			Payload: fmt.Appendf(nil, `{"uniq_id":"%s%d","cmd_t":"x/set","dev":{"ids":["%s%d"]}}`, client, n, client, n)}
+		b.number++
+		b.model.Accept(&mqtt.Turn{Number: b.number, Now: b.now}, msg, b.model.Prepare(msg.Topic, msg.Payload))
+	}
+	for n := range 70 {
+		announce("bad", n)
+	}
+	if n := len(b.model.House().Devices); n != 50 {
+		t.Errorf("one client has %d devices, want 50", n)
+	}
+	announce("good", 1)
+	announce("bad", 0) // again
+	if n := len(b.model.House().Devices); n != 51 {
+		t.Errorf("there are %d devices: another client finds no room", n)
+	}
+}

@@ -79,6 +79,7 @@ type job struct {
 	base, list, key, address string
 	hash                     [sha256.Size]byte
 	specs                    []*spec
+	inquiry                  *inquiry
 	group                    *zigbee2mqtt.Group // described when its turn comes
 	remove                   bool
 }
@@ -206,7 +207,7 @@ func (m *Model) deviceList(g *Gateway, b *bridgeMessage) {
 		}
 		if len(b.specs[i]) > 0 {
 			sum := sha256.Sum256(append(d.Hash[:], b.coordinator...))
-			jobs = append(jobs, &job{base: g.Base, list: list, key: list + " " + d.IEEE, address: d.IEEE, hash: sum, specs: b.specs[i]})
+			jobs = append(jobs, &job{base: g.Base, list: list, key: list + " " + d.IEEE, address: d.IEEE, hash: sum, specs: b.specs[i], inquiry: inquiryOf(g.Base, d)})
 		}
 	}
 	m.plan(g, list, jobs)
@@ -271,6 +272,7 @@ func (m *Model) work(t *mqtt.Turn) {
 		entities += 1 + len(j.specs)
 		m.announce(t, j.key, &discovery{specs: j.specs, address: j.address, base: j.base,
 			message: &homeassistant.Message{Hash: j.hash, Remove: j.remove || len(j.specs) == 0}})
+		m.inquireLater(t, j.inquiry)
 	}
 	if len(m.jobs) == 0 {
 		m.jobs = nil

@@ -708,3 +708,24 @@ func (s *describer) scenes(list []Scene) {
 
 // maxScenes is how many scenes of one endpoint or group are shown.
 const maxScenes = 100
+
+// Readable returns the properties of lights, switches, covers, locks, fans and
+// climates that a device tells when it is asked.
+func Readable(d *Device) []string {
+	if d.Definition == nil || d.Disabled {
+		return nil
+	}
+	var list []string
+	for _, e := range d.Definition.Exposes {
+		for _, f := range e.Features {
+			if e.Type != "composite" && f.Access&(published|readable) == published|readable && len(f.Features) == 0 && !slices.Contains(list, f.Property) && len(list) < maxReadable {
+				list = append(list, f.Property)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// maxReadable is how many properties a device is asked for at once.
+const maxReadable = 16

@@ -130,6 +130,7 @@ type Group struct {
 const (
 	published = 1
 	settable  = 2
+	readable  = 4
 )
 
 // An Expose is one thing a device can tell or be told; or, as a light or a
