@@ -128,7 +128,7 @@ func (r *Rule) FormEditable() bool {
 		if a.Publish == nil && a.Command == nil && (a.Wait == nil || a.Wait.For == 0) || a.OnError != "" {
 			return false
 		}
-		if a.Publish != nil && a.Publish.Expiry != 0 || a.Command != nil && (a.Command.Entity == "" || a.Command.Worth != 0) {
+		if a.Publish != nil && (a.Publish.Expiry != 0 || a.Publish.JSON) || a.Command != nil && (a.Command.Entity == "" || a.Command.Worth != 0) {
 			return false
 		}
 	}

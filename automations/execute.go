@@ -280,7 +280,7 @@ func (e *Engine) act(t *mqtt.Turn, w *thread, a Action, step *Step) (err error) 
 	if err != nil {
 		return err
 	}
-	payload, err := e.fill(p.Payload, in)
+	payload, err := e.payload(p, in)
 	if err != nil {
 		return err
 	}

@@ -424,20 +424,13 @@ type StopAction struct {
 	Why string `json:"why,omitempty"` // a template
 }
 
-// A PublishAction publishes a message. In Topic and Payload these words are
-// replaced by what triggered the run, once, from left to right; any other text
-// in braces stays as it is:
-//
-//	{{topic}}    the topic of the message; empty for other triggers
-//	{{payload}}  the payload of the message; empty for other triggers
-//	{{value}}    the part of the payload that the trigger's path names, the
-//	             whole payload without a path, or the new value of the entity
-//	{{entity}}   the ID of the entity; empty for other triggers
-//
-// A run started by hand has none of them: they are empty.
+// A PublishAction publishes a message. Topic and Payload are templates. With
+// JSON the payload is a JSON value whose texts are templates: what they are
+// replaced by is quoted as JSON asks for.
 type PublishAction struct {
 	Topic   string   `json:"topic"`
 	Payload string   `json:"payload,omitempty"`
+	JSON    bool     `json:"json,omitempty"` // in YAML a map or a list
 	QoS     mqtt.QoS `json:"qos,omitempty"`
 	Retain  bool     `json:"retain,omitempty"`
 	Expiry  Duration `json:"expiry,omitzero"` // of the message, in MQTT 5.0; 0 never

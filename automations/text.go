@@ -452,7 +452,8 @@ func (a *Action) templates() (list []string) {
 	add := func(s ...string) { list = append(list, s...) }
 	switch {
 	case a.Publish != nil:
-		add(a.Publish.Topic, a.Publish.Payload)
+		add(a.Publish.Topic)
+		add(a.Publish.texts()...)
 	case a.Command != nil:
 		for _, v := range a.Command.Args {
 			add(v.Str)

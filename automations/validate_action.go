@@ -169,7 +169,12 @@ func (c *checker) action(path string, a Action, depth int) {
 		}
 		c.text(path+".payload", p.Payload, MaxPayload)
 		c.template(path+".topic", p.Topic)
-		c.template(path+".payload", p.Payload)
+		if _, err := treeOf(p.Payload); p.JSON && err != nil {
+			c.bad(path+".payload", "This is no JSON: %v.", err)
+		}
+		for _, s := range p.texts() {
+			c.template(path+".payload", s)
+		}
 		if p.QoS > mqtt.ExactlyOnce {
 			c.bad(path+".qos", "QoS is 0, 1 or 2.")
 		}

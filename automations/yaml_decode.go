@@ -55,6 +55,7 @@ var (
 	durationType = reflect.TypeFor[Duration]()
 	clockType    = reflect.TypeFor[TimeOfDay]()
 	weekdayType  = reflect.TypeFor[Weekday]()
+	publishType  = reflect.TypeFor[PublishAction]()
 	waitType     = reflect.TypeFor[WaitAction]()
 	confirmType  = reflect.TypeFor[ConfirmAction]()
 	nodeType     = reflect.TypeFor[yaml.Node]()
@@ -185,13 +186,14 @@ func (d *textDecoder) fields(v reflect.Value, n *yaml.Node, path string) {
 			return
 		}
 		i, ok := known.index[key.Value]
-		if !ok {
+		if !ok || v.Type() == publishType && key.Value == "json" {
 			d.unknown(key, p, known.names, compares)
 			return
 		}
 		if _, ok := v.Addr().Interface().(*PublishAction); ok && key.Value == "payload" && c.Kind != yaml.ScalarNode {
 			if text, ok := d.json(c, p); ok {
 				v.Field(i).SetString(text)
+				v.Field(known.index["json"]).SetBool(true)
 			}
 			return
 		}
@@ -219,11 +221,11 @@ func (d *textDecoder) json(n *yaml.Node, path string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	b, err := json.Marshal(v)
+	text, err := plainJSON(v)
 	if err != nil {
 		d.bad(n, path, "This cannot be written as JSON.")
 	}
-	return string(b), err == nil
+	return text, err == nil
 }
 
 func (d *textDecoder) tree(n *yaml.Node, path string) (any, bool) {
@@ -432,7 +434,9 @@ func keysOf(t reflect.Type) keys {
 			continue
 		}
 		k.index[name] = i
-		k.names = append(k.names, name)
+		if t != publishType || name != "json" {
+			k.names = append(k.names, name)
+		}
 	}
 	return k
 }

@@ -1,7 +1,9 @@
 package automations
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -110,6 +112,15 @@ func structNode(v reflect.Value) *yaml.Node {
 		if t == reflect.TypeFor[Rule]() && (name == "version" || name == "saved" || name == "text") {
 			continue
 		}
+		if p, ok := v.Interface().(PublishAction); ok && p.JSON {
+			if name == "json" {
+				continue
+			}
+			if tree, err := treeOf(p.Payload); name == "payload" && err == nil {
+				n.Content = append(n.Content, textNode(name), treeNode(tree))
+				continue
+			}
+		}
 		if name == "to_any" {
 			name = "to"
 		}
@@ -119,6 +130,31 @@ func structNode(v reflect.Value) *yaml.Node {
 		n.Content = append(n.Content, textNode(term.key), encodeNode(reflect.ValueOf(term.value)))
 	}
 	return n
+}
+
+// treeNode writes a JSON value.
+func treeNode(tree any) *yaml.Node {
+	switch v := tree.(type) {
+	case map[string]any:
+		n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			n.Content = append(n.Content, textNode(key), treeNode(v[key]))
+		}
+		return n
+	case []any:
+		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+		for _, item := range v {
+			n.Content = append(n.Content, treeNode(item))
+		}
+		return n
+	case string:
+		return textNode(v)
+	case json.Number:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!float", Value: v.String()}
+	case bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(v)}
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}
 }
 
 // textNode writes a text so that it is read as one.

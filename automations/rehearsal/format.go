@@ -66,6 +66,7 @@ type step struct {
 	Trusted     *bool      `json:"trusted"`
 	Disk        *string    `json:"disk"`
 	Save        *yaml.Node `json:"save"`
+	Runs        string     `json:"runs"`
 	Enable      *string    `json:"enable"`
 	Disable     *string    `json:"disable"`
 	Delete      *string    `json:"delete"`

@@ -63,14 +63,14 @@ func (p *player) rootLine() int {
 	return line - (p.result.Line - 1)
 }
 
-func (p *player) save(rules []automations.Rule) error {
+func (p *player) save(rules []automations.Rule, fate automations.Fate) error {
 	for _, r := range rules {
 		err := p.house.do(func(t *mqtt.Turn) error {
 			basedOn := 0
 			if old := p.house.engine.Rule(r.ID); old != nil && r.ID != "" {
 				basedOn = old.Version
 			}
-			_, err := p.house.engine.Save(t, r, "test", basedOn)
+			_, err := p.house.engine.SaveAnd(t, r, "test", basedOn, fate)
 			return err
 		})
 		if err != nil {
@@ -123,7 +123,7 @@ func (p *player) furnish() bool {
 	}
 	p.house.recording = true
 	for i, list := range rules {
-		if err := p.save(list); err != nil {
+		if err := p.save(list, automations.Finish); err != nil {
 			p.bad(fmt.Sprintf("given.rules[%d]", i), "%s.", strings.TrimSuffix(err.Error(), "."))
 			return false
 		}

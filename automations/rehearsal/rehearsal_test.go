@@ -141,6 +141,51 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// TestRoundTrip writes every rule of the tests as text, of itself and as a
+// change of another text of it, and reads it back: it says the same.
+func TestRoundTrip(t *testing.T) {
+	own, err := filepath.Glob("testdata/*.test.yaml")
+	if err != nil || len(own) == 0 {
+		t.Fatal("no tests", err)
+	}
+	rules := 0
+	for _, name := range own {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range automations.Documents(data) {
+			p := &player{}
+			p.places, _ = d.Into(&p.test)
+			for i := range p.test.Given.Rules {
+				r := automations.Rule{Enabled: true}
+				if _, problems := automations.ReadNode(&p.test.Given.Rules[i], &r); len(problems) > 0 {
+					continue // the name of a file
+				}
+				rules++
+				plain := r.YAML()
+				changed := r
+				changed.Text, changed.Description = plain, "of a form"
+				for _, text := range []string{plain, changed.YAML()} {
+					back := automations.ParseYAML([]byte(text))
+					if len(back) != 1 || len(back[0].Problems) > 0 {
+						t.Errorf("%s: %s is written as\n%s\nwhich says %v", name, r.Name, text, back)
+						continue
+					}
+					got := back[0].Rule
+					got.Text, got.Description = "", ""
+					if string(got.Encode()) != string(r.Encode()) {
+						t.Errorf("%s: %s is written as\n%s\nwhich is read as %s, want %s", name, r.Name, text, got.Encode(), r.Encode())
+					}
+				}
+			}
+		}
+	}
+	if rules < 50 {
+		t.Errorf("%d rules were read", rules)
+	}
+}
+
 // TestSweep plays each test once more for each of its turns (of a long one for
 // some 40 of them, unless LAR_SOAK is set), with a power cut after it, on disk or just before. With devices that publish with QoS 1, what
 // rules send must be the same as without: none lost, none doubled, none at

@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"cmp"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,7 +102,10 @@ func (p *player) step(path string, s *step) func(path string) {
 		}
 	case "save":
 		rules := p.rules(path+".save", s.Save)
-		return p.changing(s, func() error { return p.save(rules) })
+		if s.Runs != "" && !slices.Contains(automations.Fates, automations.Fate(s.Runs)) {
+			p.bad(path+".runs", "Runs under way finish, move or cancel.")
+		}
+		return p.changing(s, func() error { return p.save(rules, automations.Fate(s.Runs)) })
 	case "enable", "disable":
 		id := s.Enable
 		if id == nil {
