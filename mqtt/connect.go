@@ -47,6 +47,8 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
 		ofWill = p.Will.Properties
 	}
 	switch w := p.Will; {
+	case l.NoOldClients && p.Version == packet.V31:
+		return refused(packet.UnsupportedProtocolVersion)
 	case !l.usersFit(p.UserProperties, ofWill):
 		return refused(packet.QuotaExceeded)
 	case len(p.ClientID) > l.ClientIDLength:

@@ -48,6 +48,7 @@ type Limits struct {
 	KeepAlive          time.Duration // longest; 5.0 clients are told [3600 s]
 	ServerKeepAlive    time.Duration // that every 5.0 client is told to use; 0: its own, if not longer than KeepAlive
 	MaximumQoS         *QoS          // that is served; nil: 2
+	NoOldClients       bool          // clients of 3.1 ("MQIsdp") are not served
 	NoRetained         bool          // no message may be retained
 	SysInterval        time.Duration // between two values under $SYS/broker; negative: nothing is told there [10 s]
 	WillGrace          time.Duration // after a kill, for clients to come back before their will goes out [60 s]

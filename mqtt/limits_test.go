@@ -314,3 +314,21 @@ func TestUserPropertiesAtTheLimit(t *testing.T) {
 		}, limits(tt.limits))
 	}
 }
+
+// TestOldClients serves clients of 3.1, and refuses them where that is set.
+func TestOldClients(t *testing.T) {
+	shows(t, "X3_CONN_2", func(t *testing.T, h *house) {
+		c := h.connect(packet.V31, "c", clean)
+		c.subscribe(packet.AtMostOnce, "t")
+		c.publish(packet.AtLeastOnce, "t", "x")
+		c.receive("t", "x")
+	})
+	shows(t, "X3_CONN_2", func(t *testing.T, h *house) {
+		c := h.dial(packet.V31)
+		if a := c.connectAs("c", clean); a == nil || a.Reason != 1 {
+			t.Errorf("got %+v", a)
+		}
+		c.expectEnd()
+		h.connect(v311, "c", clean)
+	}, limits(mqtt.Limits{NoOldClients: true}))
+}

@@ -42,6 +42,7 @@ var aboutLimits = map[string]string{
 	"TakeOvers":          "How often a minute a client may take its own place, before the next one waits.",
 	"ServerKeepAlive":    "The keep alive that every 5.0 client is told to use; 0s: its own.",
 	"MaximumQoS":         "The highest QoS that is served: 0, 1 or 2.",
+	"NoOldClients":       "Whether clients of MQTT 3.1, from before 3.1.1, are refused.",
 	"NoRetained":         "Whether messages may not be retained.",
 	"SessionExpiry":      "How long a session with a credential is kept, at most.",
 	"OpenSessionExpiry":  "How long a session without a credential is kept, at most.",
