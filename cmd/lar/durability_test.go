@@ -9,17 +9,21 @@ import (
 	"testing"
 )
 
-// TestDurabilityPage checks that each test which packaging/docs/durability.md
-// names exists: a promise without one is not a promise.
+// TestDurabilityPage checks that each test which durability.md and history.md
+// in packaging/docs name exists: a promise without one is not a promise.
 func TestDurabilityPage(t *testing.T) {
 	root := filepath.Join("..", "..")
-	page, err := os.ReadFile(filepath.Join(root, "packaging", "docs", "durability.md"))
-	if err != nil {
-		t.Fatal(err)
+	var page []byte
+	for _, name := range []string{"durability.md", "history.md"} {
+		text, err := os.ReadFile(filepath.Join(root, "packaging", "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page = append(page, text...)
 	}
 	there := make(map[string]bool)
 	definition := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
