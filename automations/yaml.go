@@ -88,13 +88,36 @@ func (r *Rule) YAML() string {
 		dropKey(node, "enabled")
 	}
 	if written != nil {
+		if !hasKey(written, "id") {
+			dropKey(node, "id") // it was given to the rule, and need not be said
+		}
 		node = mergeNode(written, node)
 	}
-	b, err := yaml.Dump(node, yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	b, err := yaml.Dump(node, yaml.WithIndent(2), yaml.WithLineWidth(-1), yaml.WithCompactSeqIndent(written == nil || !indentsLists(written)))
 	if err != nil {
 		return string(r.Encode()) // JSON is YAML
 	}
 	return string(b)
+}
+
+func hasKey(n *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
+		if n.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
+// indentsLists tells whether the items of lists stand further in than the keys
+// they belong to: a text goes on as it was written.
+func indentsLists(n *yaml.Node) bool {
+	for i := 1; i < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
+		if v := n.Content[i]; v.Kind == yaml.SequenceNode && v.Style&yaml.FlowStyle == 0 && len(v.Content) > 0 {
+			return v.Column > n.Content[i-1].Column
+		}
+	}
+	return false
 }
 
 // sameAs tells whether two rules say the same, whoever saved them.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"lar.home/automations"
+	"lar.home/mqtt"
 	"lar.home/ui/view"
 )
 
@@ -229,14 +232,84 @@ func (h *home) pages() map[string]string {
 		pages["group"], pages["group-new"] = "/groups/group.evening_lamps", "/groups/new"
 		pages["porch"] = "/devices/" + h.model.House().Entity("switch.porch").Device.ID
 	}
+	pages["import"], pages["automation-text"] = "/automations/import", "/automations/new?as=text"
+	pages["place"], pages["channels"] = "/settings/place", "/settings/channels"
+	for _, c := range h.settings.Channels() {
+		pages["channel-"+string(c.Kind)] = "/settings/channels/" + c.Name
+	}
 	for _, r := range h.rules.Rules() {
-		pages["automation"] = "/automations/" + r.ID
+		pages[r.ID] = "/automations/" + r.ID
+		if r.Version > 1 {
+			pages["version"] = "/automations/" + r.ID + "/versions/" + strconv.Itoa(r.Version)
+		}
 		if r.Status.Last != nil {
 			pages["run"] = "/automations/" + r.ID + "/runs/" + r.Status.Last.ID
 		}
 	}
 	return pages
 }
+
+// correspond makes channels, and a rule that has a block of every kind.
+func (h *home) correspond() {
+	h.t.Helper()
+	h.ui.Sender = &sender{state: Outbox{
+		Waiting: []Unsent{{Rule: "every-block", Run: "1", What: "notify phone The washing is done", Why: "no route to host", Tries: 2, Made: time.Now(), Next: time.Now()}},
+		GivenUp: []GivenUp{{Rule: "every-block", Run: "2", What: "POST http://192.168.1.5/in", Why: "the answer is 403 Forbidden", At: time.Now()}},
+	}}
+	for _, c := range []Channel{
+		{Name: "phone", Kind: Ntfy, URL: "https://ntfy.sh/a-name-nobody-guesses-and-that-is-rather-long", Token: "tk"},
+		{Name: "family", Kind: Email, Server: "smtp.example.org:587", Security: StartTLS, User: "jo", Password: "x", From: "jo@example.org", To: "jo@example.org, kim@example.org"},
+	} {
+		if err := h.settings.SetChannel(context.Background(), c); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	given := automations.ParseYAML([]byte(everyBlock))[0]
+	if len(given.Problems) > 0 {
+		h.t.Fatal(given.Problems)
+	}
+	err := h.Do(context.Background(), func(t *mqtt.Turn) error {
+		h.rules.SetPlace(t, automations.Place{Known: true, Latitude: 52}, nil)
+		first, err := h.rules.Save(t, given.Rule, "Jo", 0)
+		if err != nil {
+			return err
+		}
+		again := *first
+		again.Name += " again"
+		_, err = h.rules.Save(t, again, "Ben", 1)
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+const everyBlock = `id: every-block
+name: Every block
+triggers:
+  - state: {entity: sensor.bath_sensor_temperature, above: 25, hysteresis: 2, for: 5m}
+  - time: {at: ["07:00", "19:30"], days: [mon, fri]}
+  - sun: {event: sunset, offset: -30m, not_before: "17:00"}
+  - every: {period: 15m}
+  - message: {filter: home/+/button, payload: single}
+  - silent: {entity: sensor.bath_sensor_temperature, for: 2h}
+  - cron: {at: 30 6 * * mon-fri}
+  - start: {after: 1m}
+  - hand: {}
+  - webhook: {id: bell}
+conditions:
+  - state: {entity: switch.kettle, is: on, for: 10m}
+  - time: {from: "22:00", to: "06:00"}
+  - sun: {after: sunset, before: sunrise}
+  - any: [{time: {from: "08:00", to: "09:00"}}, {expr: 'vars.count < 3'}]
+actions:
+  - command: {entity: light.hall_lamp, command: turn_on, args: {brightness: 20}}
+  - wait: {for: 2m}
+  - notify: {to: phone, title: Hello, text: The washing is done}
+  - publish: {topic: home/note, payload: x}
+  - if: {when: [{time: {from: "22:00", to: "06:00"}}], then: [{note: night}], else: [{note: day}]}
+variables: {count: 0}
+`
 
 // TestLook opens every page, narrow and light, wide and dark, and with -shots
 // the other two ways as well: nothing may break the
@@ -247,6 +320,7 @@ func TestLook(t *testing.T) {
 	h.announce("sensor", "mode", "Mode", "Boiler", "Kitchen", map[string]any{"device_class": "enum", "options": []string{"heating", "idle", "hot water"}})
 	h.automate()
 	h.equip()
+	h.correspond()
 	for _, width := range []int64{412, 1280} {
 		for _, scheme := range []string{"light", "dark"} {
 			if *shots == "" && (width == 412) != (scheme == "light") {

@@ -486,6 +486,9 @@ func (rd reader) trigger(b *view.Block) (t automations.Trigger) {
 		t.Time = &automations.TimeTrigger{Days: rd.days(b)}
 		for text := range strings.FieldsFuncSeq(b.Get("at"), func(r rune) bool { return r == ',' || r == ' ' || r == ';' }) {
 			var at automations.TimeOfDay
+			if len(text) == 4 {
+				text = "0" + text // 7:00
+			}
 			if at.UnmarshalText([]byte(text)) != nil {
 				b.Errors["at"] = "Say times of day, like 7:00 or 7:00, 19:30."
 			}

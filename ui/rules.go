@@ -269,3 +269,13 @@ func (s *Server) showRun(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.render(w, r, http.StatusOK, view.RunPage(p, run, s.version(id, run.Version), s.Model.House()))
 }
+
+// paused tells the owner of automations that were taken out of service.
+func paused(rules []*automations.Rule) (list []view.Trouble) {
+	for _, r := range rules {
+		if r.Status.Paused != "" && len(list) < 5 {
+			list = append(list, view.Trouble{Title: "The automation " + r.Name + " is paused.", Text: r.Status.Paused + " It runs again once somebody switches it on; its page says more."})
+		}
+	}
+	return list
+}

@@ -28,7 +28,11 @@ func (b *browser) fill(id, op string, fields ...string) *browser {
 			case c.Data == "input" && (attr(c, "type") != "checkbox" || slices.ContainsFunc(c.Attr, func(a html.Attribute) bool { return a.Key == "checked" })):
 				form.Add(name, attr(c, "value"))
 			case c.Data == "textarea":
-				form.Add(name, pageText(c))
+				text := ""
+				for n := range c.ChildNodes() {
+					text += n.Data
+				}
+				form.Add(name, text)
 			case c.Data == "select":
 				chosen, first := "", true
 				for o := range c.Descendants() {

@@ -111,7 +111,7 @@ func (s *Server) editText(w http.ResponseWriter, r *http.Request, rule *automati
 		// it is, or the form as a change of the newest version.
 		f.Base, f.From, f.Changed = base, base, true
 		if rule == nil || !sameBeside(given, *rule) {
-			return s.editor(w, r, http.StatusOK, view.RuleForm{AsText: true, Text: text, Changed: true, Base: base, House: s.Model.House(),
+			return s.editor(w, r, http.StatusUnprocessableEntity, view.RuleForm{AsText: true, Text: text, Changed: true, Base: base, House: s.Model.House(),
 				Problems: []automations.TextProblem{{Line: 1, Column: 1, Problem: automations.Problem{Text: "Save the text first: it says more than the blocks can show."}}}}, rule)
 		}
 		return s.editor(w, r, http.StatusOK, f, rule)

@@ -422,6 +422,9 @@ func (s *Server) page(r *http.Request, title, place string) view.Page {
 		if p.Manage && s.Disk != nil {
 			p.Troubles = troubles(s.Disk())
 		}
+		if p.Manage {
+			p.Troubles = append(p.Troubles, paused(s.Rules.Rules())...)
+		}
 		if p.Manage && s.Sender != nil {
 			p.Troubles = append(p.Troubles, unsent(s.Sender.State(), p.Now)...)
 		}

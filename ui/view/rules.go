@@ -545,7 +545,7 @@ func Summary(h *devices.House, r *automations.Rule) string {
 }
 
 // CauseWords says what started a run.
-func CauseWords(h *devices.House, c automations.Cause) string {
+func CauseWords(now time.Time, h *devices.House, c automations.Cause) string {
 	value := func(s string) string {
 		e := h.Entity(c.Entity)
 		if e != nil {
@@ -574,8 +574,14 @@ func CauseWords(h *devices.House, c automations.Cause) string {
 		return s + " went from " + value(c.From) + " to " + value(c.To)
 	case automations.ByHand:
 		return "Started by " + c.By
+	case automations.ByTime:
+		return "It was " + Clock(now, c.Planned)
+	case automations.BySilence:
+		return "Nothing was heard of " + cmp.Or(c.Topic, entityWords(h, c.Entity)) + " for " + Span(time.Duration(c.Held))
+	case automations.ByWebhook:
+		return "The webhook " + c.Topic + " was called"
 	}
-	return c.String()
+	return upper(c.String())
 }
 
 // Outcome says what became of a run, and of one that waits until when.

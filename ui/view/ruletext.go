@@ -3,6 +3,7 @@ package view
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"lar.home/automations"
 )
@@ -72,4 +73,15 @@ func Imported(n int) string {
 		return "1 automation was imported."
 	}
 	return plural(n, "automation") + " were imported."
+}
+
+// sentWords says what became of a notification or a request.
+func sentWords(now time.Time, s automations.Step) string {
+	switch {
+	case s.Ended.IsZero():
+		return "waits to be sent"
+	case s.Err != "":
+		return "given up " + Clock(now, s.Ended)
+	}
+	return "sent " + Clock(now, s.Ended)
 }
