@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lar.home/hub/control"
 	"lar.home/hub/identity"
 	"lar.home/hub/store"
@@ -40,6 +42,9 @@ func Administer(ctx context.Context, dir string, log *slog.Logger, fn func(Admin
 	}
 	s, err := store.Open(store.Options{Dir: dir, Log: log})
 	if _, locked := errors.AsType[*store.LockedError](err); locked {
+		if err := unix.Access(dir, unix.W_OK); errors.Is(err, unix.EROFS) {
+			return explain(dir, err) // its hub runs, and takes no commands
+		}
 		return fmt.Errorf("the Lar on data folder %s is starting or stopping: try again in a moment", dir)
 	}
 	if err != nil {
@@ -49,9 +54,12 @@ func Administer(ctx context.Context, dir string, log *slog.Logger, fn func(Admin
 		Store: s, Do: (&quietHouse{store: s}).do, File: peopleFile(dir), Log: log,
 	})
 	if err == nil {
-		if err = people.Save(ctx); err == nil {
-			err = fn(offline{people})
+		if err = people.Save(ctx); err == nil || s.Unwritable() != nil {
+			err = fn(offline{people}) // what only looks can be done
 		}
+	}
+	if _, ok := errors.AsType[*store.UnwritableError](err); ok {
+		err = explain(dir, err)
 	}
 	return errors.Join(err, s.Close(ctx))
 }

@@ -266,6 +266,17 @@ func (b *Broker) try(t *Turn, fn func(t *Turn) error) (err error) {
 	return fn(t)
 }
 
+// doLater does work that a consumer has put off; a panic is the end of this
+// work only.
+func (b *Broker) doLater(work func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.panicked(r)
+		}
+	}()
+	work()
+}
+
 func (b *Broker) panicked(r any, args ...any) {
 	b.stats.panics.Add(1)
 	b.log.Error("panic", append([]any{"err", fmt.Sprint(r), "stack", string(debug.Stack())}, args...)...)
@@ -375,7 +386,7 @@ func (b *Broker) finish(t *Turn) uint64 {
 		b.setWake(w)
 	}
 	for _, fn := range t.later {
-		b.jobs.add(fn)
+		b.jobs.add(func() { b.doLater(fn) })
 	}
 	batch := t.batch
 	t.reset()

@@ -203,6 +203,26 @@ func TestPanic(t *testing.T) {
 	})
 }
 
+// TestPanicInLaterWork has work panic that a turn has put off: nobody else
+// notices.
+func TestPanicInLaterWork(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		c := h.connect(v5, "c", clean)
+		c.subscribe(packet.AtMostOnce, "t")
+		done := make(chan struct{})
+		if err := h.Do(t.Context(), func(t *mqtt.Turn) error {
+			t.Later(func() { panic("a mistake in a consumer") })
+			t.Later(func() { close(done) })
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		c.publish(packet.AtMostOnce, "t", "x")
+		c.receive("t", "x")
+	})
+}
+
 // TestMaximumPacketSize is about what a client takes, to the byte.
 func TestMaximumPacketSize(t *testing.T) {
 	size := func(p *packet.Publish) uint32 { return uint32(packet.PublishSize(v5, p)) }

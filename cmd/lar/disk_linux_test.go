@@ -248,12 +248,16 @@ func TestReadOnlyDisk(t *testing.T) {
 
 	h = start(t, dir, "--allow-anonymous")
 	refusesWhatIsKept(t, h, "disk is read-only")
-	code, _, stderr := call(t, "", "mqtt", "add", "lamp", "--data", dir)
-	if code == 0 {
-		t.Errorf("a credential was made on a read-only disk: %s", stderr)
-	}
+	code, stdout, stderr := call(t, "", "mqtt", "add", "lamp", "--data", dir)
+	sentence(t, "command beside a hub", code, stdout, stderr, dir, "read-only")
 	if code, took := h.stop(syscall.SIGTERM); code != 0 || took > 5*time.Second || !strings.Contains(h.stderr.String(), "read-only") {
 		t.Errorf("exit code %d after %v; the log: %s", code, took, h.stderr)
+	}
+
+	code, stdout, stderr = call(t, "", "mqtt", "add", "lamp", "--data", dir)
+	sentence(t, "command without a hub", code, stdout, stderr[max(0, strings.LastIndex(stderr, "lar: ")):], dir, "read-only")
+	if code, stdout, stderr := call(t, "", "mqtt", "list", "--data", dir); code != 0 {
+		t.Errorf("credentials are not listed: %s%s", stdout, stderr)
 	}
 
 	h = start(t, dir, "--allow-anonymous")
