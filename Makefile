@@ -39,6 +39,7 @@ bench:
 	go test -run '^$$' -bench 'DecodePublish|AppendPublish|TreeMatch|NamesMatch' -benchmem ./mqtt/packet ./mqtt/topic
 	go test -run '^$$' -bench 'Forward|Change|Unwanted|Run$$' -benchmem ./mqtt ./devices ./automations
 	go test -run '^$$' -bench 'CommitterFloor|Submit|Scan' ./hub/store
+	go test -run '^$$' -bench Answer -benchtime 1000x ./hub
 
 bench-peers:
 	go run ./packaging/bench $(FLAGS)

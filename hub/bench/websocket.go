@@ -52,8 +52,23 @@ func upgrade(ctx context.Context, nc net.Conn, host string) (*webSocket, error) 
 	return w, nil
 }
 
-// Read returns what messages hold.
-func (w *webSocket) Read(p []byte) (int, error) {
+// Read returns what messages hold, of all that have come, so that a client
+// answers many of them at a time.
+func (w *webSocket) Read(p []byte) (n int, err error) {
+	for n < len(p) && (n == 0 || w.left > 0 && w.r.Buffered() > 0 || w.r.Buffered() >= maxHead) {
+		more, err := w.read(p[n:])
+		if n += more; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// maxHead is the length of the longest head of a frame from a server.
+const maxHead = 10
+
+// read returns what is left of a message, or begins the next.
+func (w *webSocket) read(p []byte) (int, error) {
 	for w.left == 0 {
 		kind, err := w.head()
 		if err != nil {

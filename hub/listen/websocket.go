@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -44,7 +46,12 @@ func Handler(origins []string, maxPacket func() int, serve func(nc net.Conn, r *
 			return // the client was told
 		}
 		ws.SetReadLimit(int64(maxPacket()))
-		serve(&webSocket{ws: ws}, r)
+		s := &webSocket{ws: ws}
+		ws.SetCloseHandler(func(code int, _ string) error {
+			s.say(code)
+			return nil
+		})
+		serve(s, r)
 	})
 }
 
@@ -63,8 +70,9 @@ func allowed(r *http.Request, origins []string) bool {
 // not keep to frames, [MQTT-6.0.0-2].
 type webSocket struct {
 	ws      *websocket.Conn
-	message io.Reader // the one being read
-	cut     packetCut // of what is written
+	message io.Reader   // the one being read
+	cut     packetCut   // of what is written
+	closing atomic.Bool // a close frame is sent: nothing follows it
 	once    sync.Once
 	err     error // of Close
 }
@@ -105,15 +113,56 @@ func ended(err error) error {
 
 // Write sends each packet in a frame of its own: a client need not, but some
 // that are about (Paho's in C) find only the first of several.
+//
+// The frames go out together, in one call of the transport, which is also what
+// keeps those apart that answer a ping or a close meanwhile.
 func (s *webSocket) Write(p []byte) (int, error) {
+	b := frameBuffers.Get().(*[]byte)
+	defer frameBuffers.Put(b)
+	*b = (*b)[:0]
 	for sent := 0; sent < len(p); {
 		n := min(s.cut.next(p[sent:]), len(p)-sent)
-		if err := s.ws.WriteMessage(websocket.BinaryMessage, p[sent:sent+n]); err != nil {
-			return sent, err
-		}
+		packet := p[sent : sent+n]
 		sent += n
+		large := n > largeFrame
+		if !large {
+			*b = append(appendFrameHead(*b, n), packet...)
+		}
+		if len(*b) > 0 && (large || sent == len(p) || len(*b) > largeFrame) {
+			if s.closing.Load() {
+				return 0, net.ErrClosed
+			}
+			if _, err := s.ws.NetConn().Write(*b); err != nil {
+				return 0, err
+			}
+			*b = (*b)[:0]
+		}
+		if large { // not copied
+			if err := s.ws.WriteMessage(websocket.BinaryMessage, packet); err != nil {
+				return 0, err
+			}
+		}
 	}
 	return len(p), nil
+}
+
+// largeFrame is the length above which a packet is not gathered with others.
+const largeFrame = 16 << 10
+
+var frameBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// appendFrameHead begins a binary message of one frame from a server, section
+// 5.2 of RFC 6455.
+func appendFrameHead(b []byte, n int) []byte {
+	const final = 0x80
+	b = append(b, final|websocket.BinaryMessage)
+	switch {
+	case n < 126:
+		return append(b, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	}
+	return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
 }
 
 // A packetCut finds the ends of MQTT packets in a stream, section 2.1.
@@ -146,6 +195,7 @@ func (c *packetCut) next(p []byte) int {
 }
 
 func (s *webSocket) say(code int) {
+	s.closing.Store(true)
 	s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(closeWithin))
 }
 
