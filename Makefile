@@ -31,7 +31,7 @@ check:
 soak:
 	.ci/install test
 	LAR_KILLS=1000 LAR_CUTS=50 LAR_HANG=30 go test -v -count=1 -timeout 60m -run '^(TestKill|TestPowerCut|TestPowerCutUnsynced|TestDiskHangs)$$' ./cmd/lar
-	LAR_HOSTILE=15s go test -v -count=1 -timeout 20m -run '^TestHostileClients$$' ./mqtt
+	LAR_HOSTILE=15s LAR_MIXTURE=5m go test -v -count=1 -timeout 20m -run '^TestHostile' ./mqtt
 	LAR_DAMAGE=all go test -count=1 -run '^TestDamagedFiles$$' ./hub
 	go test -run '^$$' -bench '^BenchmarkStart$$' -benchtime 5x ./hub
 

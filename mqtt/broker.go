@@ -92,6 +92,7 @@ type Broker struct {
 	spreads         []*spread
 	spreading       bool
 	deadlines       deadlines
+	armed           uint64 // deadlines so far
 	wakes           [maxConsumers]*deadline
 	conns           map[*Conn]struct{}
 	connsFrom       map[netip.Addr]int // per address, loopback aside

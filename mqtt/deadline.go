@@ -11,13 +11,16 @@ import (
 type deadline struct {
 	at    time.Duration // Run time
 	fn    func(t *Turn)
-	index int // in the heap; -1: not there
+	seq   uint64 // of those due at one time, the first armed comes first
+	index int    // in the heap; -1: not there
 }
 
 type deadlines []*deadline
 
-func (h deadlines) Len() int           { return len(h) }
-func (h deadlines) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h deadlines) Len() int { return len(h) }
+func (h deadlines) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
+}
 func (h deadlines) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
@@ -48,7 +51,8 @@ func (b *Broker) at(at time.Duration, fn func(t *Turn)) *deadline {
 
 // exactly arms a deadline to the millisecond.
 func (b *Broker) exactly(at time.Duration, fn func(t *Turn)) *deadline {
-	d := &deadline{at: at, fn: fn}
+	b.armed++
+	d := &deadline{at: at, fn: fn, seq: b.armed}
 	heap.Push(&b.deadlines, d)
 	if d.index == 0 {
 		b.poke()

@@ -180,7 +180,10 @@ var scripts = flag.Int("scripts", 50, "scripts of chance to play")
 // disk. Its clients acknowledge everything at once.
 type model struct {
 	sessions [3]*modelSession // nil: none
+	wills    [3]*modelWill    // of clients that are connected, or have gone
 	retained map[string]modelMessage
+	shared   []modelShared // messages that members of a share have still to get
+	now      func() time.Time
 }
 
 type modelSession struct {
@@ -197,14 +200,35 @@ type modelMessage struct {
 	qos            packet.QoS
 	retain         bool
 	ids            string
+	expires        time.Time // zero: never
+}
+
+type modelWill struct {
+	msg   modelMessage
+	delay time.Duration
+	due   time.Time // zero: the client is connected
+}
+
+// A modelShared goes to one of the members, whichever; must tells that one of
+// those who may have it was there. What waits for a member whose session ends
+// goes to one who has come since.
+type modelShared struct {
+	filter, topic, payload string
+	members                map[int]bool
+	must                   bool
 }
 
 func (m modelMessage) String() string {
 	return fmt.Sprintf("%s=%s qos %d retain %t ids %s", m.topic, m.payload, m.qos, m.retain, m.ids)
 }
 
+func (m *model) over(msg modelMessage) bool {
+	return !msg.expires.IsZero() && !m.now().Before(msg.expires)
+}
+
 // publish is section 3.3 in a few lines.
 func (m *model) publish(from int, msg modelMessage) {
+	shares := map[string]*modelShared{}
 	for i, s := range m.sessions {
 		if s == nil {
 			continue
@@ -212,6 +236,18 @@ func (m *model) publish(from int, msg modelMessage) {
 		qos, retain, matched := packet.QoS(0), false, false
 		var ids []uint32
 		for j, sub := range s.subs {
+			if _, rest, shared, _ := topic.Share(sub.Filter); shared {
+				if topic.Match(rest, msg.topic) {
+					g := shares[sub.Filter]
+					if g == nil {
+						g = &modelShared{filter: sub.Filter, topic: msg.topic, payload: msg.payload, members: map[int]bool{}}
+						shares[sub.Filter] = g
+					}
+					g.members[i] = true
+					g.must = g.must || s.online
+				}
+				continue
+			}
 			if !topic.Match(sub.Filter, msg.topic) || sub.NoLocal && i == from {
 				continue
 			}
@@ -224,12 +260,75 @@ func (m *model) publish(from int, msg modelMessage) {
 		}
 		if qos = min(qos, msg.qos); matched && (s.online || qos > 0) {
 			slices.Sort(ids)
-			s.due = append(s.due, modelMessage{msg.topic, msg.payload, qos, retain, fmt.Sprint(ids)})
+			s.due = append(s.due, modelMessage{msg.topic, msg.payload, qos, retain, fmt.Sprint(ids), msg.expires})
 		}
+	}
+	for _, g := range shares {
+		m.shared = append(m.shared, *g)
 	}
 	if msg.retain {
 		if m.retained[msg.topic] = msg; msg.payload == "" {
 			delete(m.retained, msg.topic)
+		}
+	}
+}
+
+// A modelReceipt is a message that a client got by a share.
+type modelReceipt struct {
+	client int
+	msg    modelMessage
+}
+
+// settle tells whether what clients got by shares is what they were to get:
+// each message once, and all that had to come.
+func (m *model) settle(got []modelReceipt) bool {
+	if len(got) == 0 {
+		return !slices.ContainsFunc(m.shared, func(g modelShared) bool { return g.must })
+	}
+	r := got[0]
+	for j, g := range m.shared {
+		// A member who has come since gets what waited for another.
+		member := g.members[r.client] || !g.must && m.sessions[r.client] != nil &&
+			slices.ContainsFunc(m.sessions[r.client].subs, func(s packet.Subscription) bool { return s.Filter == g.filter })
+		if !member || g.topic != r.msg.topic || g.payload != r.msg.payload {
+			continue
+		}
+		before := m.shared
+		m.shared = slices.Delete(slices.Clone(before), j, j+1)
+		if m.settle(got[1:]) {
+			return true
+		}
+		m.shared = before
+	}
+	return false
+}
+
+// gone is what the end of a connection means for a will, section 3.1.2.5: fired
+// now, or due.
+func (m *model) gone(i int) {
+	w, s := m.wills[i], m.sessions[i]
+	if w == nil {
+		return
+	}
+	if w.due = m.now().Add(w.delay); s.version < v5 || !s.kept {
+		w.due = m.now()
+	}
+	m.fire()
+}
+
+// fire publishes the wills that are due.
+func (m *model) fire() {
+	var order []int
+	for i, w := range m.wills {
+		if w != nil {
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return m.wills[i].due.Compare(m.wills[j].due) })
+	for _, i := range order {
+		if w := m.wills[i]; !w.due.IsZero() && !m.now().Before(w.due) {
+			m.wills[i] = nil
+			m.publish(i, w.msg)
 		}
 	}
 }
@@ -247,12 +346,12 @@ func (m *model) subscribe(i int, sub packet.Subscription, id uint32) {
 		s.subs, s.ids = append(s.subs, sub), append(s.ids, 0)
 	}
 	s.subs[at], s.ids[at] = sub, id
-	if sub.RetainHandling == 2 || sub.RetainHandling == 1 && exists {
+	if _, _, shared, _ := topic.Share(sub.Filter); shared || sub.RetainHandling == 2 || sub.RetainHandling == 1 && exists {
 		return
 	}
 	var names []string
 	for name := range m.retained {
-		if topic.Match(sub.Filter, name) {
+		if topic.Match(sub.Filter, name) && !m.over(m.retained[name]) {
 			names = append(names, name)
 		}
 	}
@@ -263,7 +362,7 @@ func (m *model) subscribe(i int, sub packet.Subscription, id uint32) {
 		if id != 0 {
 			ids = append(ids, id)
 		}
-		s.due = append(s.due, modelMessage{name, msg.payload, min(sub.QoS, msg.qos), true, fmt.Sprint(ids)})
+		s.due = append(s.due, modelMessage{name, msg.payload, min(sub.QoS, msg.qos), true, fmt.Sprint(ids), msg.expires})
 	}
 }
 
@@ -284,10 +383,13 @@ func FuzzModel(f *testing.F) {
 
 func playScript(t *testing.T, h *house, script []byte) {
 	topics := []string{"a", "a/b", "b", "$x/a"}
-	wanted := []string{"a", "a/#", "+", "#", "+/b", "$x/#"}
-	m := &model{retained: make(map[string]modelMessage)}
+	wanted := []string{"a", "a/#", "+", "#", "+/b", "$x/#", "$share/g/a", "$share/h/#"}
+	m := &model{retained: make(map[string]modelMessage), now: time.Now}
 	var clients [3]*client
+	var told [3]map[uint16]string  // topic aliases that the broker has given
+	var given [3]map[uint16]string // and those that the clients have
 	var story []string
+	cut := false
 	next := func() (b int) {
 		if len(script) > 0 {
 			b, script = int(script[0]), script[1:]
@@ -305,17 +407,46 @@ func playScript(t *testing.T, h *house, script []byte) {
 			if v == v311 {
 				kept = !clean
 			}
-			story = append(story, fmt.Sprintf("%d connects version %d clean %t kept %t", i, v, clean, kept))
+			var w *modelWill
+			if n&8 != 0 {
+				w = &modelWill{msg: modelMessage{topic: topics[n>>4&3], payload: fmt.Sprint("will", step), qos: packet.QoS(n >> 6 % 3), retain: n&32 != 0}}
+				if n&128 != 0 && v == v5 {
+					w.delay = []time.Duration{30, 34, 38}[i] * time.Second
+				}
+			}
+			story = append(story, fmt.Sprintf("%d connects version %d clean %t kept %t will %+v", i, v, clean, kept, w))
 			present := s != nil && s.kept && !clean
+			// The will of before goes out when its session ends, and when its
+			// connection is taken over and nothing delays it.
+			fires := false
+			if old := m.wills[i]; old != nil {
+				switch {
+				case s != nil && s.online:
+					fires = old.delay == 0 || s.version < v5 || clean || !s.kept
+				case s != nil:
+					fires = clean && s.kept
+				}
+			}
 			if !present {
 				s = &modelSession{}
 				m.sessions[i] = s
 			}
 			s.version, s.online, s.kept = v, true, kept
+			if old := m.wills[i]; fires {
+				m.publish(i, old.msg)
+			}
+			m.wills[i] = w
+			told[i], given[i] = map[uint16]string{}, map[uint16]string{}
 			clients[i] = h.connect(v, fmt.Sprint("client", i), func(p *packet.Connect) {
 				p.CleanStart = clean
 				if kept {
-					p.SessionExpiry = 1000
+					p.SessionExpiry = 1_000_000
+				}
+				if v == v5 {
+					p.ReceiveMaximum, p.TopicAliasMaximum = uint16(1+n%3), uint16(n%4)
+				}
+				if w != nil {
+					p.Will = &packet.Will{Topic: w.msg.topic, Payload: []byte(w.msg.payload), QoS: w.msg.qos, Retain: w.msg.retain, Delay: uint32(w.delay / time.Second)}
 				}
 			})
 			if c != nil {
@@ -329,14 +460,21 @@ func playScript(t *testing.T, h *house, script []byte) {
 				continue
 			}
 			story = append(story, fmt.Sprintf("%d goes", i))
+			clients[i] = nil
+			s.online = false
 			if next()&1 != 0 {
 				c.disconnect()
+				m.wills[i] = nil
 			} else {
 				c.cut()
 			}
-			clients[i] = nil
-			if s.online = false; !s.kept {
+			if old := m.sessions[i]; !s.kept {
+				// Its subscriptions are over before its will goes out.
+				m.sessions[i] = &modelSession{version: old.version}
+				m.gone(i)
 				m.sessions[i] = nil
+			} else {
+				m.gone(i)
 			}
 		case 3, 4:
 			if c == nil {
@@ -345,6 +483,9 @@ func playScript(t *testing.T, h *house, script []byte) {
 			n, o := next(), next()
 			sub := packet.Subscription{Filter: wanted[n%len(wanted)], QoS: packet.QoS(n / 6 % 3),
 				NoLocal: o&1 != 0, RetainAsPublished: o&2 != 0, RetainHandling: byte(o / 4 % 3)}
+			if strings.HasPrefix(sub.Filter, "$share") {
+				sub.NoLocal, sub.RetainHandling = false, 0 // [MQTT-3.8.3-4]
+			}
 			id := uint32(o / 12 % 3)
 			story = append(story, fmt.Sprintf("%d subscribes %+v id %d", i, sub, id))
 			m.subscribe(i, sub, id)
@@ -368,25 +509,38 @@ func playScript(t *testing.T, h *house, script []byte) {
 			if n/24%4 == 3 {
 				msg.payload = ""
 			}
-			story = append(story, fmt.Sprintf("%d publishes %v", i, msg))
+			p := &packet.Publish{QoS: msg.qos, Retain: msg.retain, Topic: []byte(msg.topic), Payload: []byte(msg.payload)}
+			if s.version == v5 {
+				o := next()
+				if o&1 != 0 {
+					p.HasExpiry, p.Expiry = true, []uint32{10, 50}[o>>1&1]
+					msg.expires = time.Now().Add(time.Duration(p.Expiry) * time.Second)
+				}
+				if p.Alias = uint16(o >> 2 & 3); p.Alias != 0 {
+					if given[i][p.Alias] == msg.topic {
+						p.Topic = nil
+					}
+					given[i][p.Alias] = msg.topic
+				}
+			}
+			story = append(story, fmt.Sprintf("%d publishes %v expires %v alias %d", i, msg, msg.expires, p.Alias))
 			m.publish(i, msg)
-			c.publishWith(&packet.Publish{QoS: msg.qos, Retain: msg.retain, Topic: []byte(msg.topic), Payload: []byte(msg.payload)})
+			c.publishWith(p)
 		case 7:
+			// Neither time, nor any sum of them, is one at which something is
+			// due: nothing happens at the same moment.
 			if next()%4 != 0 {
-				continue
+				story = append(story, "time passes")
+				time.Sleep(21 * time.Second)
+				m.fire()
+				break
 			}
 			story = append(story, "power cut")
 			time.Sleep(10 * time.Second) // for what is written lazily
-			h.kill(true)
-			clients = [3]*client{}
-			for i, s := range m.sessions {
-				if s != nil && !s.kept {
-					m.sessions[i] = nil
-				} else if s != nil {
-					s.online = false
-				}
-			}
+			m.fire()
+			cut = true
 		}
+		var shared []modelReceipt
 		for i, c := range clients {
 			if c == nil {
 				continue
@@ -400,7 +554,13 @@ func playScript(t *testing.T, h *house, script []byte) {
 				switch p := p.(type) {
 				case *packet.Publish:
 					slices.Sort(p.SubscriptionIDs)
-					got = append(got, modelMessage{string(p.Topic), string(p.Payload), p.QoS, p.Retain, fmt.Sprint(p.SubscriptionIDs)})
+					if p.Alias != 0 {
+						if len(p.Topic) == 0 {
+							p.Topic = []byte(told[i][p.Alias])
+						}
+						told[i][p.Alias] = string(p.Topic)
+					}
+					got = append(got, modelMessage{string(p.Topic), string(p.Payload), p.QoS, p.Retain, fmt.Sprint(p.SubscriptionIDs), time.Time{}})
 					if p.Dup {
 						t.Errorf("%s:\n%d got a duplicate %s", strings.Join(story, "\n"), i, show(p))
 					}
@@ -420,15 +580,46 @@ func playScript(t *testing.T, h *house, script []byte) {
 				}
 			}
 			s := m.sessions[i]
+			s.due = slices.DeleteFunc(s.due, m.over)
 			for j := range s.due {
 				if s.version < v5 {
 					s.due[j].ids = "[]" // queued for a 5.0 client, got by an older one
 				}
+				s.due[j].expires = time.Time{}
 			}
-			if !slices.Equal(got, s.due) {
+			want := s.due
+			for _, msg := range got {
+				if len(want) > 0 && want[0] == msg {
+					want = want[1:]
+				} else {
+					shared = append(shared, modelReceipt{i, msg})
+				}
+			}
+			if len(want) > 0 {
 				t.Fatalf("%s:\n%d got %v\nwant %v", strings.Join(story, "\n"), i, got, s.due)
 			}
 			s.due = nil
+		}
+		if !m.settle(shared) {
+			t.Fatalf("%s:\nby shares, or without reason, came %+v\nwant %+v", strings.Join(story, "\n"), shared, m.shared)
+		}
+		if !cut {
+			continue
+		}
+		cut = false
+		h.store.Flush() // what was acknowledged just now does not come again
+		h.kill(true)
+		time.Sleep(time.Second) // time is 0 in a broker that has just begun
+		clients = [3]*client{}
+		for i, s := range m.sessions {
+			if w := m.wills[i]; w != nil && w.due.IsZero() {
+				w.due = time.Now().Add(max(time.Minute, w.delay) - time.Second) // unless the client comes back
+			}
+			if s != nil && !s.kept {
+				m.sessions[i] = nil
+			} else if s != nil {
+				s.online = false
+			}
 		}
 	}
 }

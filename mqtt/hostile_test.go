@@ -130,6 +130,9 @@ var attacks = []attack{
 			}
 		}
 		p := hello(h, v311, "flood")
+		if p == nil {
+			return
+		}
 		defer p.Close()
 		p.eat()
 		ready()
@@ -179,6 +182,9 @@ var attacks = []attack{
 	}},
 	{"wills", func(ctx context.Context, h *house, ready func()) {
 		eye := hello(h, v5, "eye")
+		if eye == nil {
+			return
+		}
 		defer eye.Close()
 		eye.Write(packet.Append(nil, v5, identified(filters(1, "will/#"), 1)))
 		eye.eat()
@@ -215,6 +221,9 @@ var attacks = []attack{
 	}},
 	{"10,000 subscriptions", func(ctx context.Context, h *house, ready func()) {
 		r := hello(h, v5, "subscriber", expiry(1000))
+		if r == nil {
+			return
+		}
 		defer r.Close()
 		r.eat()
 		for i := range 100 {
@@ -225,6 +234,9 @@ var attacks = []attack{
 			r.Write(packet.Append(nil, v5, s))
 		}
 		p := hello(h, v5, "publisher")
+		if p == nil {
+			return
+		}
 		defer p.Close()
 		p.eat()
 		ready()
@@ -235,6 +247,9 @@ var attacks = []attack{
 	}},
 	{"everything retained", func(ctx context.Context, h *house, ready func()) {
 		p := hello(h, v311, "retainer")
+		if p == nil {
+			return
+		}
 		defer p.Close()
 		p.eat()
 		var b []byte
@@ -257,6 +272,9 @@ var attacks = []attack{
 		}
 		ready()
 		for i := 0; pace(ctx, 20*time.Millisecond); i++ {
+			if len(all) == 0 {
+				return
+			}
 			all[i%len(all)].Write(packet.Append(nil, v5, identified(filters(packet.QoS(i%2), "#"), 1)))
 		}
 	}},
@@ -287,6 +305,9 @@ var attacks = []attack{
 	}},
 	{"packet identifiers used up", func(ctx context.Context, h *house, ready func()) {
 		sub := hello(h, v311, "hoarder", func(p *packet.Connect) { p.CleanStart = false })
+		if sub == nil {
+			return
+		}
 		defer sub.Close()
 		sub.Write(packet.Append(nil, v311, identified(filters(2, "ids"), 1)))
 		sub.eat() // and never acknowledges
@@ -394,13 +415,7 @@ const hostileMemory = 128 << 20
 // than there is to be had, and the round trip of that client is not ten times
 // what it was before. LAR_HOSTILE is how long each is to go on (make soak).
 func TestHostileClients(t *testing.T) {
-	span := 250 * time.Millisecond
-	if s := os.Getenv("LAR_HOSTILE"); s != "" {
-		var err error
-		if span, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	span := hostileFor(t, "LAR_HOSTILE", 250*time.Millisecond)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			h := newTCPHouse(t)
@@ -459,5 +474,67 @@ func TestHostileClients(t *testing.T) {
 			t.Logf("round trip %v, quiet %v (worst %v); heap +%d MiB, at its worst +%d MiB before collection",
 				busy, quiet, slowest, grown>>20, worst.Load()>>20)
 		})
+	}
+}
+
+// hostileFor is how long an attack goes on, if a variable does not say it.
+func hostileFor(t *testing.T, variable string, usual time.Duration) time.Duration {
+	t.Helper()
+	s := os.Getenv(variable)
+	if s == "" {
+		return usual
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestHostileMixture has all attacks go on at the same time, while the client
+// whom they do not concern goes on, too. LAR_MIXTURE is for how long (make
+// soak); then goroutines and heap are looked at all the while.
+func TestHostileMixture(t *testing.T) {
+	span := hostileFor(t, "LAR_MIXTURE", time.Second)
+	h := newTCPHouse(t)
+	p := newProbe(t, h)
+	p.median(t, 20*time.Millisecond)
+	before, goroutines := heap(), runtime.NumGoroutine()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for _, a := range attacks {
+		all.Go(func() {
+			for ctx.Err() == nil { // some end when the broker defends itself
+				a.run(ctx, h, func() {})
+				pace(ctx, 100*time.Millisecond)
+			}
+		})
+	}
+	for begun := time.Now(); time.Since(begun) < span; {
+		took := p.median(t, min(span, 20*time.Second))
+		if span > time.Minute {
+			counted, _ := h.Memory()
+			t.Logf("%v: round trip %v, slowest %v; %d goroutines, heap +%d MiB, %d KiB of messages in memory", time.Since(begun).Round(time.Second),
+				took, p.took[len(p.took)-1], runtime.NumGoroutine(), (heap()-before)>>20, counted>>10)
+		}
+	}
+	grown := heap() - before
+	cancel()
+	all.Wait()
+	if err := p.once(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if grown > 2*hostileMemory {
+		t.Errorf("the heap has grown by %d MiB", grown>>20)
+	}
+	patience := time.Now().Add(30 * time.Second)
+	for runtime.NumGoroutine() > goroutines+20 && time.Now().Before(patience) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines+20 {
+		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+	if n := h.Panics(); n > 0 {
+		t.Errorf("%d panics", n)
 	}
 }

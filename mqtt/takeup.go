@@ -224,11 +224,9 @@ func (b *Broker) takeUpSession(t *Turn, s *session, connected bool) {
 	}
 	s.again = min(s.again, s.seq)
 	if s.expiry == 0 {
-		s.expires = b.at(t.Now.Run+b.limits().WillGrace, func(t *Turn) {
-			if s.conn == nil && b.sessions[s.clientID] == s {
-				b.removeSession(t, s)
-			}
-		})
+		// It ended with its connection: nobody is to be given what its will
+		// waits for, or what others of a shared subscription could have.
+		b.removeSession(t, s)
 		return
 	}
 	if s.expiry != math.MaxUint32 {
@@ -268,9 +266,8 @@ func (b *Broker) takeUpWill(t *Turn, w *will, owner string) {
 	s.will = w
 	if w.due.IsZero() {
 		w.due = t.Now.Wall.Add(max(b.limits().WillGrace, w.delay))
-		if s.kept() {
-			t.alongside(willKey(clientID), willRecord(w, owner))
-		}
+		// So that another cut does not begin the wait anew.
+		t.alongside(willKey(clientID), willRecord(w, owner))
 	}
 	w.timer = b.at(max(t.Now.Run, t.Now.Run+w.due.Sub(t.Now.Wall)), func(t *Turn) {
 		if s.will != w || s.conn != nil {
