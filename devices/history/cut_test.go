@@ -213,3 +213,47 @@ func TestCut(t *testing.T) {
 	}
 	t.Logf("%d turns, cut after each %d. of them", len(moments), stride)
 }
+
+// TestCutWhileSealing cuts the power between the slices in which the blocks of
+// many series are written: what was rolled up is not rolled up again.
+func TestCutWhileSealing(t *testing.T) {
+	const n = 250
+	k := newKit(t)
+	for i := range n {
+		k.sensor(fmt.Sprintf("s%d", i), `,"unit_of_meas":"x","stat_cla":"total_increasing"`)
+	}
+	for round := range 5 {
+		for i := range n {
+			k.say(fmt.Sprintf("s%d", i), fmt.Sprint(100+round*(i+1)))
+		}
+		k.pass(10 * time.Minute)
+	}
+	k.until(begin.Add(time.Hour - time.Second))
+	type moment struct {
+		records map[string][]byte
+		now     time.Time
+	}
+	var moments []moment
+	k.turns = func() { moments = append(moments, moment{maps.Clone(k.records), k.now.Wall}) }
+	k.pass(time.Minute)
+	k.turns = nil
+	between := 0
+	for _, m := range moments {
+		c := newKit(t)
+		c.records, c.order, c.number, c.now.Wall = m.records, nil, k.number, m.now
+		if blocks := c.count(recBlock); blocks > 0 && blocks < n {
+			between++
+		}
+		c.reboot(time.Minute)
+		c.pass(2 * time.Hour)
+		for i := range n {
+			s := c.slots(recHours, fmt.Sprintf("sensor.s%d", i), "value", begin, begin.Add(time.Hour))
+			if len(s) != 1 || s[0].Increase != float64(4*(i+1)) || s[0].Covered > time.Hour || s[0].Covered < time.Hour-Lag {
+				t.Fatalf("cut at %v: the hour of %d is %+v, want an increase of %d", m.now, i, s, 4*(i+1))
+			}
+		}
+	}
+	if between == 0 {
+		t.Errorf("none of %d cuts was between two slices", len(moments))
+	}
+}
