@@ -15,9 +15,9 @@ import (
 type guard struct {
 	free func() int // failed logins without a wait; 0: nobody ever waits
 	now  func() time.Time
-	wait func(time.Duration)
 
 	mu       sync.Mutex // guards the rest
+	wait     func(time.Duration)
 	failures map[attempt]failures
 	swept    time.Time // when those that are over were last forgotten
 	friends  map[attempt]struct{}
@@ -90,8 +90,9 @@ func (g *guard) enter(name string, from netip.Addr) bool {
 	}
 	g.all++
 	g.waiting[from]++
+	wait := g.wait
 	g.mu.Unlock()
-	g.wait(d)
+	wait(d)
 	g.mu.Lock()
 	g.all--
 	if g.waiting[from]--; g.waiting[from] == 0 {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -178,8 +179,22 @@ func TestFailedLogins(t *testing.T) {
 	file := passwords(t, filepath.Join(t.TempDir(), "passwords"), line(t, "lamp", "one"), line(t, "door", "two"))
 	h, _ := startWith(t, Config{Dir: t.TempDir(), Rights: config.Rights{PasswordFile: file, SubscribeRights: "strict", FailedLogins: 2}})
 	connectRaw(t, h, "lamp", "lamp", "one")
-	var waited []time.Duration
-	h.guard.wait = func(d time.Duration) { waited = append(waited, d) }
+	var mu sync.Mutex // guards all
+	var all []time.Duration
+	h.guard.mu.Lock()
+	h.guard.wait = func(d time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, d)
+	}
+	h.guard.mu.Unlock()
+	taken := func() []time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		was := all
+		all = nil
+		return was
+	}
 	for range 4 {
 		for _, name := range []string{"door", "nobody"} {
 			if code := tryRaw(t, h, "thief", name, "guess"); code != packet.BadUserNameOrPassword {
@@ -187,15 +202,15 @@ func TestFailedLogins(t *testing.T) {
 			}
 		}
 	}
-	if len(waited) != 4 || waited[0] != waited[1] || waited[2] != waited[3] || waited[2] <= waited[0] {
+	if waited := taken(); len(waited) != 4 || waited[0] != waited[1] || waited[2] != waited[3] || waited[2] <= waited[0] {
 		t.Errorf("waits %v, want two of each name, alike and growing", waited)
 	}
-	waited = nil
 	connectRaw(t, h, "lamp", "lamp", "one")
-	if len(waited) > 0 {
+	if len(taken()) > 0 {
 		t.Error("the lamp waits")
 	}
-	if code := tryRaw(t, h, "door", "door", "two"); code != packet.Success || len(waited) != 1 {
+	code := tryRaw(t, h, "door", "door", "two")
+	if waited := taken(); code != packet.Success || len(waited) != 1 {
 		t.Errorf("the door is answered %v after %v", code, waited)
 	}
 }
