@@ -1,7 +1,6 @@
 package automations
 
 import (
-	"slices"
 	"strings"
 
 	"lar.home/devices"
@@ -96,52 +95,4 @@ func (c *StateCondition) complete() {
 	if c.Aspect == "" {
 		c.Aspect = defaultAspect(c.Entity)
 	}
-}
-
-// FormEditable tells whether the blocks of a form can show all that a rule
-// says. One with more is shown and changed as text.
-func (r *Rule) FormEditable() bool {
-	simple := func(op Op, list []Value, and *Bound) bool {
-		return len(list) == 0 && and == nil && (op == "" || slices.Contains(Ops, op))
-	}
-	if len(r.Triggers) > 1 {
-		return false
-	}
-	for _, t := range r.Triggers {
-		if t.ID != "" || t.Message == nil && t.State == nil || t.State != nil && (t.State.Hysteresis != 0 || t.State.ToAny != nil || t.State.From != nil) {
-			return false
-		}
-		if m := t.Message; m != nil {
-			if _, captures := plainFilter(m.Filter); len(captures) > 0 || m.Path != "" || m.On != "" || m.Retained != nil || m.Settle != 0 {
-				return false
-			}
-		}
-		if m := t.Message; m != nil && m.Payload != nil && !simple(m.Payload.Op, m.Payload.Values, m.Payload.And) {
-			return false
-		}
-	}
-	if r.Mode == Queued || r.Per != "" || r.CatchUp != "" || len(r.Variables) > 0 || r.Priority != 0 || r.Limit != nil {
-		return false
-	}
-	for i := range r.Actions {
-		a := &r.Actions[i]
-		if a.Publish == nil && a.Command == nil && (a.Wait == nil || a.Wait.For == 0) || a.OnError != "" {
-			return false
-		}
-		if a.Publish != nil && (a.Publish.Expiry != 0 || a.Publish.JSON) || a.Command != nil && (a.Command.Entity == "" || a.Command.Worth != 0) {
-			return false
-		}
-	}
-	for _, c := range r.Conditions {
-		if c.Trigger != nil || c.Sun != nil || c.Expr != "" || c.Home != nil || c.Rule != nil {
-			return false
-		}
-		if s := c.State; s != nil && (s.For != 0 || !simple(s.Op, s.Values, s.And)) {
-			return false
-		}
-		if p := c.Payload; p != nil && !simple(p.Op, p.Values, p.And) {
-			return false
-		}
-	}
-	return true
 }

@@ -1,7 +1,6 @@
 package automations
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 )
@@ -135,16 +134,4 @@ func FuzzYAML(f *testing.F) {
 // read tells whether a text could not be read at all.
 func read(r RuleText) bool {
 	return r.Rule.Text == ""
-}
-
-func TestFormEditable(t *testing.T) {
-	plain, err := Decode([]byte(good))
-	if err != nil || !plain.FormEditable() {
-		t.Errorf("%s is not to be edited by form: %v", good, err)
-	}
-	for _, text := range []string{goodYAML, "name: x\ntriggers:\n - message: {filter: a, payload: {is: [b, c]}}\n"} {
-		if r := ParseYAML([]byte(text))[0].Rule; reflect.ValueOf(r.Conditions).Len() != 2 && r.FormEditable() {
-			t.Errorf("%s\nis to be edited by form", text)
-		}
-	}
 }
