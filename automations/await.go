@@ -106,6 +106,7 @@ func (e *Engine) came(t *mqtt.Turn, w *thread, h *heard) {
 		f.Heard = h
 		w.enter(a, inThen)
 	} else {
+		e.confirmed(t, w, a.Confirm.Do)
 		w.next()
 	}
 	e.advance(t, w)

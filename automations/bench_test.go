@@ -99,6 +99,45 @@ func BenchmarkSave(b *testing.B) {
 	}
 }
 
+// BenchmarkSaveExpressions is a form that changes the expressions of one of
+// 1,000 rules; what Compile does before it has the house's lock is not counted.
+func BenchmarkSaveExpressions(b *testing.B) {
+	e := thousand(b)
+	r := *e.Rule("rule-500")
+	n := uint64(1)
+	for b.Loop() {
+		n++
+		b.StopTimer()
+		r.Conditions = nil
+		for i := range 10 {
+			r.Conditions = append(r.Conditions, Condition{Expr: fmt.Sprintf("number(payload) > %d && now.hour < %d", n, i)})
+		}
+		e.Compile(&r)
+		b.StartTimer()
+		saved, err := e.Save(&mqtt.Turn{Number: n}, r, "Anna", r.Version)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Version = saved.Version
+	}
+}
+
+// BenchmarkRename is a form that gives one of 1,000 rules another name.
+func BenchmarkRename(b *testing.B) {
+	e := thousand(b)
+	r := *e.Rule("rule-500")
+	n := uint64(1)
+	for b.Loop() {
+		n++
+		r.Name = fmt.Sprintf("Rule %d", n)
+		saved, err := e.Save(&mqtt.Turn{Number: n}, r, "Anna", r.Version)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Version = saved.Version
+	}
+}
+
 // BenchmarkList is the page that shows 1,000 rules.
 func BenchmarkList(b *testing.B) {
 	e := thousand(b)

@@ -30,7 +30,9 @@ func (e *Engine) SaveAnd(t *mqtt.Turn, given Rule, by string, basedOn int, fate 
 	if err != nil {
 		return nil, err
 	}
-	if problems := given.Validate(e.house()); invalid(problems) {
+	h := e.house()
+	problems := given.validate(h, e.program)
+	if invalid(problems) {
 		return nil, &InvalidError{Problems: problems}
 	}
 	if path := given.followsSun(); path != "" && !e.home.Known {
@@ -69,13 +71,14 @@ func (e *Engine) SaveAnd(t *mqtt.Turn, given Rule, by string, basedOn int, fate 
 	e.settle(t, r, &def, fate)
 	e.keepHead(t, r)
 	e.show(r)
+	r.shown.Load().checked.last.Store(&verdict{h, problems})
 	if old == nil {
 		e.add(r)
 	}
 	if old == nil || old.Name != def.Name {
-		e.showAll()
+		e.showNamed(r)
 	}
-	e.rewire(t)
+	e.rewire(t, r)
 	return r.shown.Load().rule(e.house()), nil
 }
 
@@ -248,7 +251,7 @@ func (e *Engine) changeLive(t *mqtt.Turn, r *rule, was bool) {
 	}
 	e.keepHead(t, r)
 	e.show(r)
-	e.rewire(t)
+	e.rewire(t, r)
 }
 
 func (e *Engine) stopAll(t *mqtt.Turn, r *rule, why string) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,7 +47,10 @@ type Config struct {
 	// Channel tells whether there is a channel for notifications with a name;
 	// nil takes every name. It is called under the house's lock.
 	Channel func(name string) bool
-	Log     *slog.Logger
+	// Settle is how long after a start commands that may not have left before
+	// it wait to be given again, so that devices are back to hear them.
+	Settle time.Duration
+	Log    *slog.Logger
 }
 
 // A Place is a position on Earth, in degrees; the zero Place is not known.
@@ -72,6 +76,8 @@ type Engine struct {
 	channel  func(name string) bool
 	log      *slog.Logger
 
+	settleTime time.Duration
+
 	// Under the house's lock.
 	rules     map[string]*rule
 	order     []*rule         // by ID: the order in which they see what happens
@@ -90,17 +96,21 @@ type Engine struct {
 	followed    bool
 	wallOffset  time.Duration
 	wallTrusted bool
-	awaiting    []*thread              // runs that wait for conditions
-	active      []*waiting             // runs that are being carried out, one within the other
-	lookAt      time.Duration          // when they are looked at next; -1 when an event tells
-	programs    map[string]*vm.Program // compiled expressions
+	awaiting    []*thread     // runs that wait for conditions
+	active      []*waiting    // runs that are being carried out, one within the other
+	lookAt      time.Duration // when they are looked at next; -1 when an event tells
 	now         turnState
 	out         []*Outgoing // that waits to be sent, the oldest first
 	scenes      map[string]*SceneKept
 	told        map[string]told // entities that were commanded lately
+	unconfirmed []*unconfirmed  // commands with a worth, the oldest first
+	againAt     time.Duration   // when those from before the start are given again; -1 never
+	againLater  bool            // some wait for a clock that can be trusted
 
 	// For everyone.
-	index       atomic.Pointer[index]
+	programsMu  sync.RWMutex
+	programs    map[string]*vm.Program // compiled expressions
+	index       *index
 	view        atomic.Pointer[view]
 	revision    atomic.Uint64
 	outgoing    atomic.Pointer[[]*Outgoing]
@@ -113,6 +123,8 @@ type turnState struct {
 	known    bool
 	ordinal  int          // of the runs that began
 	outgoing int          // of what leaves
+	pledged  int          // of the commands with a worth
+	repeated *unconfirmed // the command that is being given again
 	bytes    int          // written by runs
 	again    bool         // there is more to do, in a turn of its own
 	depth    int          // of calls into the engine that are under way
@@ -163,8 +175,9 @@ func (r *rule) version(n int) *Rule {
 }
 
 var (
-	_ mqtt.Consumer   = (*Engine)(nil)
-	_ devices.Watcher = (*Engine)(nil)
+	_ mqtt.Consumer    = (*Engine)(nil)
+	_ devices.Watcher  = (*Engine)(nil)
+	_ devices.Listener = (*Engine)(nil)
 )
 
 // New returns an engine with what the store holds. A record that cannot be
@@ -184,6 +197,9 @@ func New(c Config) (*Engine, error) {
 		asked:    -1,
 		keepAt:   -1,
 		lookAt:   -1,
+		againAt:  -1,
+
+		settleTime: c.Settle,
 	}
 	if e.ready == nil {
 		e.ready = func() error { return nil }
@@ -203,7 +219,7 @@ func New(c Config) (*Engine, error) {
 		e.show(r)
 	}
 	e.showAll()
-	e.index.Store(newIndex(e.order))
+	e.index = newIndex(e.order)
 	return e, nil
 }
 
@@ -235,18 +251,18 @@ func (e *Engine) house() House {
 }
 
 // Wants implements mqtt.Consumer.
-func (e *Engine) Wants(topic string) bool { return e.index.Load().wants(topic) }
+func (e *Engine) Wants(topic string) bool { return e.index.wants(topic) }
 
 // Prepare implements mqtt.Consumer.
 func (e *Engine) Prepare(topic string, payload []byte) any {
-	return e.index.Load().prepare(topic, payload)
+	return e.index.prepare(topic, payload)
 }
 
 // Accept implements mqtt.Consumer. A retained message is the past, not news.
 func (e *Engine) Accept(t *mqtt.Turn, m *mqtt.Message, given any) {
 	p, _ := given.(*prepared)
-	if p == nil || p.index != e.index.Load() {
-		p = e.index.Load().prepare(m.Topic, m.Payload)
+	if p == nil || p.version != e.index.version {
+		p = e.index.prepare(m.Topic, m.Payload)
 	}
 	if len(p.refs) == 0 || m.Retained && !p.retained {
 		return
@@ -338,7 +354,7 @@ type change struct {
 
 // Changed implements devices.Watcher.
 func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool) {
-	x := e.index.Load()
+	x := e.index
 	entered := false
 	if len(e.awaiting) > 0 && len(changes) > 0 {
 		entered = true
@@ -350,6 +366,9 @@ func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool)
 		c := &changes[i]
 		if c.Entity == nil {
 			continue
+		}
+		if len(e.unconfirmed) > 0 {
+			e.reported(t, c.Entity)
 		}
 		refs := x.entities[c.Entity.ID]
 		if c.Aspect != "" {
@@ -393,6 +412,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 		e.started = true
 		e.now.again = e.timed()
 		e.placeLimits(t)
+		e.placeAgain(t)
 		for _, o := range e.out { // once more: nobody knows what became of it
 			e.dispatch(t, o)
 		}
@@ -423,6 +443,13 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 		} else {
 			e.due(t, d.rule, d.trigger)
 		}
+	}
+	if e.againLater && t.Now.Trusted {
+		e.placeAgain(t)
+	}
+	// After what is overdue, which may take the place of what was told before.
+	if d := e.deadlines.first(); e.againAt >= 0 && e.againAt <= t.Now.Run && (d == nil || d.due > t.Now.Run) {
+		e.giveAgain(t)
 	}
 }
 
@@ -472,6 +499,9 @@ func (e *Engine) leave(t *mqtt.Turn) {
 		}
 		if e.lookAt >= 0 && (next < 0 || e.lookAt < next) {
 			next = max(e.lookAt, t.Now.Run)
+		}
+		if e.againAt >= 0 && (next < 0 || e.againAt < next) {
+			next = max(e.againAt, t.Now.Run)
 		}
 		if e.now.again || next < 0 && len(e.unwritten) > 0 {
 			next = t.Now.Run

@@ -346,6 +346,7 @@ func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
 		e.write(t, key(recWaiting, r.id, []byte(w.run.ID)...), nil)
 		w.durable = true
 	}
+	e.keepPledges(t, w, w.durable)
 	if w.durable {
 		if len(r.newRuns) == MaxRuns { // this run takes the slot of the oldest
 			r.newRuns = r.newRuns[1:]
@@ -376,6 +377,7 @@ func (e *Engine) notRun(t *mqtt.Turn, r *rule, run *Run, why string) {
 // keepWaiting writes a run that waits.
 func (e *Engine) keepWaiting(t *mqtt.Turn, w *waiting) {
 	w.kept = true
+	e.keepPledges(t, w, true)
 	e.write(t, key(recWaiting, w.rule.id, []byte(w.run.ID)...), encode(&waitingRecord{
 		Format:   format,
 		Run:      w.run,
@@ -429,7 +431,7 @@ func (e *Engine) pause(t *mqtt.Turn, r *rule, why string) {
 	}
 	e.forget(t, r)
 	e.keepHead(t, r)
-	e.rewire(t)
+	e.rewire(t, r)
 	e.show(r)
 	e.log.Warn("automation paused", "rule", r.id, "err", why)
 }

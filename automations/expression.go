@@ -136,19 +136,29 @@ func (e *Engine) program(text string, condition bool) (*vm.Program, error) {
 	if condition {
 		k = "?" + text
 	}
-	if p := e.programs[k]; p != nil {
+	e.programsMu.RLock()
+	p := e.programs[k]
+	e.programsMu.RUnlock()
+	if p != nil {
 		return p, nil
 	}
 	p, err := compile(text, condition)
 	if err != nil {
 		return nil, err
 	}
+	e.programsMu.Lock()
+	defer e.programsMu.Unlock()
 	if e.programs == nil || len(e.programs) >= maxPrograms {
 		e.programs = map[string]*vm.Program{}
 	}
 	e.programs[k] = p
 	return p, nil
 }
+
+// Compile makes the expressions of a rule that is to be saved ready, outside the
+// house's lock, so that the save takes no time for it within. What is wrong in
+// them the save says.
+func (e *Engine) Compile(r *Rule) { e.precompile(r) }
 
 // precompile makes the expressions of a version ready, so that no message has
 // to wait for it.
@@ -557,7 +567,7 @@ func (c *checker) template(path, s string) {
 }
 
 func (c *checker) expression(path, text string, condition bool) {
-	if _, err := compile(text, condition); err != nil {
+	if _, err := c.compile(text, condition); err != nil {
 		c.bad(path, "The expression cannot be calculated: %s.", strings.TrimSuffix(err.Error(), "."))
 	}
 }

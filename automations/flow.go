@@ -192,6 +192,7 @@ func (e *Engine) after(t *mqtt.Turn, w *thread) bool {
 	case a.Confirm != nil && f.Branch == inDo:
 		f.Branch = inWait
 		if len(a.Confirm.Until) > 0 && e.holds(t, w, a.Confirm.Until, "") {
+			e.confirmed(t, w, a.Confirm.Do)
 			w.next()
 			return true
 		}

@@ -2,19 +2,23 @@ package automations
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"lar.home/mqtt/topic"
 )
 
-// An index finds the rules that something may trigger. It is never changed: a
-// new one takes its place when a rule is saved, switched or deleted, so that
-// it may be read outside the lock.
+// An index finds the rules that something may trigger. As a rule is saved,
+// switched or deleted its refs are taken out and those of what it says now put
+// in, which takes as long with a thousand rules as with ten. It changes under
+// the house's lock alone, and is read outside of it by those that prepare
+// messages; the lists it returns are never changed.
 type index struct {
+	mu       sync.RWMutex
 	topics   topic.Tree[*ref, struct{}]
 	aspects  map[aspectKey][]*ref
 	entities map[string][]*ref // those of all aspects of an entity
@@ -23,15 +27,18 @@ type index struct {
 	ends     map[string][]*ref // by the ID of a rule whose runs end
 	scenes   map[string][]*ref // by the ID of a scene
 	nothing  *prepared         // for a message that triggers nothing
+	version  uint64            // counts the changes
+	of       map[*rule][]*ref  // what there is of each rule
 }
 
 type aspectKey struct{ entity, aspect string }
 
-// A ref is one trigger of a rule that is on.
+// A ref is one trigger of a rule that is on. It is never changed.
 type ref struct {
 	rule     *rule
 	trigger  int
-	order    int          // of the triggers of all rules, so that what happens at once has an order
+	order    int          // within the rule
+	filter   string       // of messages; empty for none
 	paths    []string     // places in the payload that the rule asks for
 	captures bool         // levels of the topic
 	compare  *Compare     // of the payload, for a trigger
@@ -40,66 +47,134 @@ type ref struct {
 	def *Rule
 }
 
+// inOrder is the order in which refs see what happens at once: triggers by the
+// IDs of their rules, then runs that wait.
+func inOrder(a, b *ref) int {
+	if (a.wait == nil) != (b.wait == nil) {
+		if a.wait == nil {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(strings.Compare(a.rule.id, b.rule.id), a.order-b.order)
+}
+
 func newIndex(rules []*rule) *index {
-	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}, ends: map[string][]*ref{}, scenes: map[string][]*ref{}}
-	x.nothing = &prepared{index: x}
-	order := 0
+	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}, ends: map[string][]*ref{}, scenes: map[string][]*ref{},
+		of: map[*rule][]*ref{}}
+	x.nothing = &prepared{}
 	for _, r := range rules {
-		if !r.live() {
-			continue
-		}
-		for i, trigger := range r.def.Triggers {
-			f := &ref{rule: r, trigger: i, order: order, def: r.def}
-			order++
-			switch {
-			case trigger.Message != nil:
-				f.compare = trigger.Message.asked()
-				f.paths = payloadPaths(r.def, f.compare)
-				if p := trigger.Message.place(); p != "" && !slices.Contains(f.paths, p) {
-					f.paths = append(f.paths, p)
-				}
-				filter, captures := plainFilter(trigger.Message.Filter)
-				f.captures = len(captures) > 0
-				x.topics.Set(filter, f, struct{}{})
-			case trigger.Silent != nil && trigger.Silent.Filter != "":
-				x.topics.Set(trigger.Silent.Filter, f, struct{}{})
-			case trigger.Rule != nil:
-				x.ends[trigger.Rule.ID] = append(x.ends[trigger.Rule.ID], f)
-			case trigger.Scene != nil:
-				x.scenes[trigger.Scene.ID] = append(x.scenes[trigger.Scene.ID], f)
-			case trigger.Webhook != nil:
-				f.paths = payloadPaths(r.def, nil)
-				x.hooks[trigger.Webhook.ID] = append(x.hooks[trigger.Webhook.ID], f)
-			case trigger.State != nil:
-				k := aspectKey{trigger.State.Entity, trigger.State.Aspect}
-				x.aspects[k] = append(x.aspects[k], f)
-				x.entities[k.entity] = append(x.entities[k.entity], f)
-			}
-		}
+		x.set(r)
 	}
-	for _, r := range rules {
-		if !r.live() {
-			continue
-		}
-		defs := []*Rule{r.def}
-		for _, w := range r.waiting {
-			if !slices.Contains(defs, w.def) {
-				defs = append(defs, w.def)
-			}
-		}
-		for _, def := range defs {
-			anyAction(def.Actions, func(a *Action) bool {
-				if m := a.awaits(); m != nil {
-					filter, _ := plainFilter(m.Filter)
-					x.topics.Set(filter, &ref{rule: r, def: def, order: order, wait: m, paths: m.paths()}, struct{}{})
-					order++
-				}
-				return false
-			})
-		}
-	}
-	x.hookIDs = slices.Sorted(maps.Keys(x.hooks))
 	return x
+}
+
+// set makes the index follow a rule.
+func (x *index) set(r *rule) {
+	refs := refsOf(r)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, f := range x.of[r] {
+		x.place(f, false)
+	}
+	delete(x.of, r)
+	for _, f := range refs {
+		x.place(f, true)
+	}
+	if len(refs) > 0 {
+		x.of[r] = refs
+	}
+	x.version++
+	x.nothing = &prepared{version: x.version}
+}
+
+// place puts a ref in where it belongs, or takes it out.
+func (x *index) place(f *ref, in bool) {
+	if f.filter != "" {
+		if in {
+			x.topics.Set(f.filter, f, struct{}{})
+		} else {
+			x.topics.Delete(f.filter, f)
+		}
+		return
+	}
+	switch trigger := &f.def.Triggers[f.trigger]; {
+	case trigger.Rule != nil:
+		placeAt(x.ends, trigger.Rule.ID, f, in)
+	case trigger.Scene != nil:
+		placeAt(x.scenes, trigger.Scene.ID, f, in)
+	case trigger.Webhook != nil:
+		id := trigger.Webhook.ID
+		placeAt(x.hooks, id, f, in)
+		i, listed := slices.BinarySearch(x.hookIDs, id)
+		if is := len(x.hooks[id]) > 0; is && !listed {
+			x.hookIDs = slices.Insert(slices.Clone(x.hookIDs), i, id)
+		} else if !is && listed {
+			x.hookIDs = slices.Delete(slices.Clone(x.hookIDs), i, i+1)
+		}
+	case trigger.State != nil:
+		k := aspectKey{trigger.State.Entity, trigger.State.Aspect}
+		placeAt(x.aspects, k, f, in)
+		placeAt(x.entities, k.entity, f, in)
+	}
+}
+
+func placeAt[K comparable](m map[K][]*ref, k K, f *ref, in bool) {
+	list := slices.Clone(m[k])
+	i, _ := slices.BinarySearchFunc(list, f, inOrder)
+	if in {
+		m[k] = slices.Insert(list, i, f)
+		return
+	}
+	if m[k] = slices.DeleteFunc(list, func(o *ref) bool { return o == f }); len(m[k]) == 0 {
+		delete(m, k)
+	}
+}
+
+// refsOf lists what can trigger a rule, or wake a run of it; nothing while it
+// is off.
+func refsOf(r *rule) (refs []*ref) {
+	if !r.live() {
+		return nil
+	}
+	for i, trigger := range r.def.Triggers {
+		f := &ref{rule: r, trigger: i, order: i, def: r.def}
+		switch {
+		case trigger.Message != nil:
+			f.compare = trigger.Message.asked()
+			f.paths = payloadPaths(r.def, f.compare)
+			if p := trigger.Message.place(); p != "" && !slices.Contains(f.paths, p) {
+				f.paths = append(f.paths, p)
+			}
+			var captures []captured
+			f.filter, captures = plainFilter(trigger.Message.Filter)
+			f.captures = len(captures) > 0
+		case trigger.Silent != nil && trigger.Silent.Filter != "":
+			f.filter = trigger.Silent.Filter
+		case trigger.Webhook != nil:
+			f.paths = payloadPaths(r.def, nil)
+		case trigger.Rule != nil, trigger.Scene != nil, trigger.State != nil:
+		default:
+			continue // of the clock
+		}
+		refs = append(refs, f)
+	}
+	defs := []*Rule{r.def}
+	for _, w := range r.waiting {
+		if !slices.Contains(defs, w.def) {
+			defs = append(defs, w.def)
+		}
+	}
+	for _, def := range defs {
+		anyAction(def.Actions, func(a *Action) bool {
+			if m := a.awaits(); m != nil {
+				filter, _ := plainFilter(m.Filter)
+				refs = append(refs, &ref{rule: r, def: def, order: len(refs), filter: filter, wait: m, paths: m.paths()})
+			}
+			return false
+		})
+	}
+	return refs
 }
 
 // payloadPaths lists the places that a rule asks for in a message's payload.
@@ -129,6 +204,12 @@ func payloadPaths(def *Rule, of *Compare) []string {
 
 // wants tells whether a message on a topic can trigger anything.
 func (x *index) wants(name string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.finds(name)
+}
+
+func (x *index) finds(name string) bool {
 	if x.topics.Len() == 0 {
 		return false
 	}
@@ -137,12 +218,19 @@ func (x *index) wants(name string) bool {
 	return found
 }
 
+// listHooks lists the IDs of the webhooks that a rule waits for.
+func (x *index) listHooks() []string {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.hookIDs
+}
+
 // A prepared message: which triggers its topic concerns, and what stands at
 // the places they ask for.
 type prepared struct {
-	index *index
-	refs  []*ref
-	parts parts
+	version uint64 // of the index
+	refs    []*ref
+	parts   parts
 	// retained tells that it concerns one of them also when it was found.
 	retained bool
 }
@@ -152,13 +240,16 @@ type prepared struct {
 type parts map[string]string
 
 func (x *index) prepare(name string, payload []byte) *prepared {
-	if !x.wants(name) {
+	x.mu.RLock()
+	if !x.finds(name) {
+		defer x.mu.RUnlock()
 		return x.nothing
 	}
-	p := &prepared{index: x}
+	p := &prepared{version: x.version}
 	x.topics.Match(name, func(f *ref, _ struct{}) { p.refs = append(p.refs, f) })
+	x.mu.RUnlock()
 	if len(p.refs) > 1 {
-		slices.SortFunc(p.refs, func(a, b *ref) int { return a.order - b.order })
+		slices.SortFunc(p.refs, inOrder)
 	}
 	var paths []string
 	for _, f := range p.refs {

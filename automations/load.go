@@ -22,6 +22,7 @@ type stored struct {
 	out      []*Outgoing
 	topics   map[uint64][]*topicRecord // by trigger
 	limit    []time.Time
+	commands []*unconfirmed
 }
 
 // load reads everything from the store.
@@ -58,7 +59,8 @@ func (e *Engine) load() error {
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		s := found[id]
 		e.out = append(e.out, s.out...)
-		if s.head == nil && len(s.out) > 0 && len(s.versions) == 0 {
+		e.restoreCommands(id, s.commands)
+		if s.head == nil && len(s.out)+len(s.commands) > 0 && len(s.versions) == 0 {
 			continue // of a rule that is gone
 		}
 		if err := e.adopt(id, s); err != nil {
@@ -140,6 +142,16 @@ func (s *stored) read(kind byte, rest, v []byte) (err error) {
 		r, err = decodeRecord(v, func(r *limitRecord) int { return r.Format })
 		if err == nil {
 			s.limit = r.Times
+		}
+	case recCommand:
+		var r *unconfirmedRecord
+		r, err = decodeRecord(v, func(r *unconfirmedRecord) int { return r.Format })
+		if err == nil && (r.Command == nil || len(r.Command.Wanted) == 0) {
+			err = fmt.Errorf("no command")
+		}
+		if err == nil {
+			r.Command.key = string(rest)
+			s.commands = append(s.commands, r.Command)
 		}
 	case recOutgoing:
 		var r *outgoingRecord

@@ -233,6 +233,7 @@ func (s *StateTrigger) released(value Value) bool {
 // forget ends what triggers of a rule remember: it is off, and its triggers
 // begin anew when it is switched on.
 func (e *Engine) forget(t *mqtt.Turn, r *rule) {
+	e.settleIf(t, func(c *unconfirmed) bool { return c.rule == r.id })
 	for i := range r.memory {
 		e.cancel(r.memory[i].deadline)
 		if r.memory[i].known {

@@ -229,7 +229,7 @@ func (e *Engine) Delivered(t *mqtt.Turn, key_ string, failed error) {
 
 // traceDelivery notes in the trace of a run what became of what it sent.
 func (e *Engine) traceDelivery(t *mqtt.Turn, r *rule, o *Outgoing, failed error) {
-	note := func(run *Run) *Run {
+	e.amendRun(t, r, o.Run, func(run *Run) *Run {
 		i := slices.IndexFunc(run.Actions, func(s Step) bool { return s.Out == o.Key })
 		if i < 0 {
 			return nil
@@ -241,9 +241,14 @@ func (e *Engine) traceDelivery(t *mqtt.Turn, r *rule, o *Outgoing, failed error)
 			changed.Actions[i].Err = clip(failed.Error())
 		}
 		return &changed
-	}
+	})
+}
+
+// amendRun changes the trace of a run that waits or has ended; note returns
+// what it is now, or nil for what it was.
+func (e *Engine) amendRun(t *mqtt.Turn, r *rule, id string, note func(run *Run) *Run) {
 	for _, w := range r.waiting {
-		if w.run.ID == o.Run {
+		if w.run.ID == id {
 			if run := note(w.run); run != nil {
 				w.run = run
 				e.keepWaiting(t, w)
@@ -252,7 +257,7 @@ func (e *Engine) traceDelivery(t *mqtt.Turn, r *rule, o *Outgoing, failed error)
 			return
 		}
 	}
-	i := slices.IndexFunc(r.runs, func(run *Run) bool { return run.ID == o.Run })
+	i := slices.IndexFunc(r.runs, func(run *Run) bool { return run.ID == id })
 	if i < 0 {
 		return
 	}
@@ -277,7 +282,7 @@ var (
 )
 
 // Hooks lists the IDs of the webhooks that automations which are on wait for.
-func (e *Engine) Hooks() []string { return e.index.Load().hookIDs }
+func (e *Engine) Hooks() []string { return e.index.listHooks() }
 
 // Hook triggers the rules that wait for a webhook.
 func (e *Engine) Hook(t *mqtt.Turn, id, method string, body []byte) error {
@@ -289,7 +294,7 @@ func (e *Engine) Hook(t *mqtt.Turn, id, method string, body []byte) error {
 	if len(body) > MaxSent {
 		return fmt.Errorf("a body has at most %d bytes", MaxSent)
 	}
-	refs := e.index.Load().hooks[id]
+	refs := e.index.hooks[id]
 	if len(refs) == 0 {
 		return ErrNoHook
 	}

@@ -26,6 +26,7 @@ const (
 	recTopic     = 'c' // + trigger, topic: what was there before
 	recLimit     = 'l' // when the rule set itself off
 	recScene     = 's' // the ID is the scene's: how entities were
+	recCommand   = 'k' // + key: a command that its entity has not confirmed
 	recOutgoing  = 'q' // + key: a notification or a request that waits to be sent
 
 	format = 1

@@ -115,6 +115,8 @@ type Step struct {
 	Err     string    `json:"err,omitempty"`
 	// Dropped says why a command was not given though nothing went wrong.
 	Dropped string `json:"dropped,omitempty"`
+	// Again is when a command was given once more, after a restart.
+	Again time.Time `json:"again,omitzero"`
 	// Out is the key of a notification or a request; Ended is when it was
 	// delivered, or given up.
 	Out string `json:"out,omitempty"`

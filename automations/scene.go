@@ -134,7 +134,7 @@ func (e *Engine) applyScene(t *mqtt.Turn, w *thread, id string) error {
 			continue
 		}
 		for _, o := range ordersFor(entity, s.Entities[entityID]) {
-			if _, err := e.tell(t, w, entityID, o.command, o.args); err != nil {
+			if _, err := e.tell(t, w, entityID, o.command, o.args, 0); err != nil {
 				failed = append(failed, err)
 			}
 		}
@@ -143,7 +143,7 @@ func (e *Engine) applyScene(t *mqtt.Turn, w *thread, id string) error {
 	if w != nil {
 		by = w.link
 	}
-	for _, f := range e.index.Load().scenes[id] {
+	for _, f := range e.index.scenes[id] {
 		e.later(f, Cause{Kind: ByScene, Topic: id}, by)
 	}
 	return errors.Join(failed...)

@@ -289,8 +289,14 @@ func trace(run *Run) []string {
 				line += ", ended " + a.Ended.Format(clock)
 			}
 		}
+		if !a.Again.IsZero() {
+			line += ", again " + a.Again.Format(clock)
+		}
 		if a.Err != "" {
 			line += ": " + a.Err
+		}
+		if a.Dropped != "" {
+			line += ": " + a.Dropped
 		}
 		lines = append(lines, line)
 	}
@@ -300,7 +306,8 @@ func trace(run *Run) []string {
 // TestSweep plays every script of messages with QoS 1, forms and time with a
 // power cut at each of its turns, just before and just after it is on disk, and
 // with all or none of the lazy writes before it.
-// What rules send must be the same as without: none lost, none doubled.
+// What rules send must be the same as without: none lost, none doubled but for
+// the commands with a worth of which the traces say that they were given again.
 func TestSweep(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/sweep-*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -323,7 +330,7 @@ func TestSweep(t *testing.T) {
 					k := newKit(t)
 					k.cut, k.early, k.eager = cut, early, eager
 					newScript(t, string(b)).play(k)
-					if !slices.Equal(k.sent, whole.sent) {
+					if !slices.Equal(withoutAgain(k), whole.sent) {
 						t.Errorf("cut at turn %d (before it is on disk: %v, with lazy writes: %v) sends\n%s\nwant\n%s", cut, early, eager,
 							strings.Join(k.sent, "\n"), strings.Join(whole.sent, "\n"))
 					}
@@ -331,4 +338,39 @@ func TestSweep(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutAgain returns what rules have sent but for the commands that were
+// given again, as the traces say.
+func withoutAgain(k *kit) []string {
+	again := 0
+	for _, r := range k.engine.Rules() {
+		for _, run := range k.engine.Runs(r.ID) {
+			for _, a := range run.Actions {
+				if !a.Again.IsZero() {
+					again++
+				}
+			}
+		}
+	}
+	var sent []string
+	for _, line := range k.sent {
+		if again > 0 && strings.HasPrefix(line, "publish dev/") && saysTheSame(sent, line) {
+			again--
+			continue
+		}
+		sent = append(sent, line)
+	}
+	return sent
+}
+
+// saysTheSame tells whether a command is the last that was sent to its topic.
+func saysTheSame(sent []string, line string) bool {
+	command := strings.Join(strings.Fields(line)[:2], " ") + " "
+	for _, s := range slices.Backward(sent) {
+		if strings.HasPrefix(s, command) {
+			return s == line
+		}
+	}
+	return false
 }

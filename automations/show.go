@@ -6,14 +6,22 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/expr-lang/expr/vm"
+
 	"lar.home/mqtt"
 )
 
 // A view is the list of rules as readers see it; shown is one of them. Both
 // are never changed, only replaced, at the end of what changes them.
 type view struct {
-	list []*rule // by name, then ID; readers use id and shown only
-	byID map[string]*rule
+	list []named // by name, then ID
+	byID []*rule // readers use id and shown only
+}
+
+// A named rule is one under the name it is listed by, in small letters.
+type named struct {
+	name string
+	rule *rule
 }
 
 type shown struct {
@@ -26,7 +34,8 @@ type shown struct {
 // A checkedRule keeps what is not right in a rule, as long as it and the house
 // are the same: lists are looked at far more often than either changes.
 type checkedRule struct {
-	last atomic.Pointer[verdict]
+	compile func(text string, condition bool) (*vm.Program, error)
+	last    atomic.Pointer[verdict]
 }
 
 type verdict struct {
@@ -38,7 +47,7 @@ func (c *checkedRule) problems(def *Rule, h House) []Problem {
 	if v := c.last.Load(); v != nil && v.house == h {
 		return v.problems
 	}
-	v := &verdict{h, def.Validate(h)}
+	v := &verdict{h, def.validate(h, c.compile)}
 	c.last.Store(v)
 	return v.problems
 }
@@ -52,8 +61,8 @@ func (e *Engine) Deleted() []*Rule { return e.list(true) }
 func (e *Engine) list(deleted bool) []*Rule {
 	h := e.house()
 	var rules []*Rule
-	for _, r := range e.view.Load().list {
-		if s := r.shown.Load(); (s.def.Status.Deleted != nil) == deleted {
+	for _, n := range e.view.Load().list {
+		if s := n.rule.shown.Load(); (s.def.Status.Deleted != nil) == deleted {
 			rules = append(rules, s.rule(h))
 		}
 	}
@@ -109,8 +118,9 @@ func (e *Engine) Run(id, runID string) *Run {
 func (e *Engine) Revision() uint64 { return e.revision.Load() }
 
 func (e *Engine) shownOf(id string) *shown {
-	if r := e.view.Load().byID[id]; r != nil {
-		return r.shown.Load()
+	list := e.view.Load().byID
+	if i, ok := slices.BinarySearchFunc(list, id, byID); ok {
+		return list[i].shown.Load()
 	}
 	return nil
 }
@@ -137,20 +147,41 @@ func (e *Engine) show(r *rule) {
 	def.Status = Status{Paused: r.paused, Deleted: r.deleted}
 	versions := slices.Clone(r.versions)
 	slices.Reverse(versions)
-	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, notRuns: r.notRuns, checked: &checkedRule{}})
+	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, notRuns: r.notRuns, checked: &checkedRule{compile: e.program}})
 	e.revision.Add(1)
 }
 
 // showAll lets readers see which rules there are.
 func (e *Engine) showAll() {
-	v := &view{list: slices.Clone(e.order), byID: make(map[string]*rule, len(e.rules))}
-	names := make(map[*rule]string, len(e.rules))
-	for _, r := range v.list {
-		v.byID[r.id], names[r] = r, strings.ToLower(r.def.Name)
+	v := &view{list: make([]named, 0, len(e.order)), byID: slices.Clone(e.order)}
+	for _, r := range e.order {
+		v.list = append(v.list, named{strings.ToLower(r.def.Name), r})
 	}
-	slices.SortStableFunc(v.list, func(a, b *rule) int { return strings.Compare(names[a], names[b]) })
+	slices.SortFunc(v.list, byName)
 	e.view.Store(v)
 	e.revision.Add(1)
+}
+
+// showNamed is showAll after one rule came or got another name.
+func (e *Engine) showNamed(r *rule) {
+	was := e.view.Load()
+	list, ids := make([]named, 0, len(was.list)+1), was.byID
+	is := named{strings.ToLower(r.def.Name), r}
+	for _, n := range was.list {
+		if n.rule != r {
+			list = append(list, n)
+		}
+	}
+	i, _ := slices.BinarySearchFunc(list, is, byName)
+	if list = slices.Insert(list, i, is); len(list) > len(was.list) {
+		ids = slices.Clone(e.order)
+	}
+	e.view.Store(&view{list: list, byID: ids})
+	e.revision.Add(1)
+}
+
+func byName(a, b named) int {
+	return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.rule.id, b.rule.id))
 }
 
 // showRun lets readers see a run as it is now.
@@ -199,8 +230,8 @@ func insert(runs []*Run, run *Run, limit int) []*Run {
 
 func newestFirst(a, b *Run) int { return cmp.Compare(b.Seq, a.Seq) }
 
-// rewire makes the index follow the rules.
-func (e *Engine) rewire(t *mqtt.Turn) {
-	e.index.Store(newIndex(e.order))
+// rewire makes the index follow a rule.
+func (e *Engine) rewire(t *mqtt.Turn, r *rule) {
+	e.index.set(r)
 	t.Rewire()
 }

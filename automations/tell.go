@@ -49,7 +49,7 @@ func (e *Engine) command(t *mqtt.Turn, w *thread, c *CommandAction, step *Step) 
 	}
 	var failed []error
 	for _, id := range list {
-		dropped, err := e.tell(t, w, id, c.Command, e.taken(c, id, args))
+		dropped, err := e.tell(t, w, id, c.Command, e.taken(c, id, args), c.Worth)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -149,20 +149,26 @@ func (e *Engine) taken(c *CommandAction, id string, args map[string]devices.Valu
 
 // tell gives a command to one entity, unless a run of a rule of higher priority
 // has commanded it and is under way: then dropped says which. w is nil for a
-// person.
-func (e *Engine) tell(t *mqtt.Turn, w *thread, entity, command string, args map[string]devices.Value) (dropped string, err error) {
+// person. With a worth it is given again after a restart, see [unconfirmed].
+func (e *Engine) tell(t *mqtt.Turn, w *thread, entity, command string, args map[string]devices.Value, worth Duration) (dropped string, err error) {
 	if e.model == nil {
 		return "", errors.New("there are no devices")
 	}
 	if w != nil {
-		if r := e.inTheWay(w, entity); r != nil {
+		if r := e.prior(w.def.Priority, w.run.ID, entity); r != nil {
 			return fmt.Sprintf("%s is left alone: the automation %s has a higher priority.", entity, r.def.Name), nil
 		}
+	}
+	if h := e.house(); h != nil {
+		command = resolved(h.Entity(entity), command)
 	}
 	if err := e.model.Command(t, entity, command, args); err != nil {
 		return "", err
 	}
 	if w != nil {
+		if worth > 0 {
+			e.pledge(t, w, worth, entity, command, args)
+		}
 		if !slices.Contains(w.told, entity) && len(w.told) < maxTold {
 			w.told = append(w.told, entity)
 		}
@@ -171,12 +177,12 @@ func (e *Engine) tell(t *mqtt.Turn, w *thread, entity, command string, args map[
 	return "", nil
 }
 
-// inTheWay returns the rule of the highest priority above that of a run that
-// has a run under way which has commanded an entity, or nil.
-func (e *Engine) inTheWay(w *thread, entity string) *rule {
+// prior returns the rule of the highest priority above the one given that has
+// a run under way, and not the one given, which has commanded an entity; or nil.
+func (e *Engine) prior(priority int, run, entity string) *rule {
 	var found *rule
 	look := func(o *waiting) {
-		if o.def.Priority > w.def.Priority && o != w.waiting && !o.over && (found == nil || o.def.Priority > found.def.Priority) && slices.Contains(o.told, entity) {
+		if o.def.Priority > priority && o.run.ID != run && !o.over && (found == nil || o.def.Priority > found.def.Priority) && slices.Contains(o.told, entity) {
 			found = o.rule
 		}
 	}

@@ -7,18 +7,24 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/expr-lang/expr/vm"
 )
 
 // Validate tells what is not right in a rule, with the devices of a house; nil
 // leaves these out. Only a rule without problems but warnings can be saved.
-func (r *Rule) Validate(h House) []Problem {
-	c := checker{house: h}
+func (r *Rule) Validate(h House) []Problem { return r.validate(h, compile) }
+
+// validate is Validate with expressions that may have been compiled before.
+func (r *Rule) validate(h House, compile func(text string, condition bool) (*vm.Program, error)) []Problem {
+	c := checker{house: h, compile: compile}
 	c.rule(r)
 	return c.problems
 }
 
 type checker struct {
 	house      House
+	compile    func(text string, condition bool) (*vm.Program, error)
 	problems   []Problem
 	message    bool // a message can trigger the rule
 	conditions int

@@ -44,6 +44,11 @@ func (m *Model) Command(t *mqtt.Turn, entityID, command string, args map[string]
 	if err := a.run(c); err != nil {
 		return fmt.Errorf("%s %s: %w", n.id, command, err)
 	}
+	for _, w := range m.watchers {
+		if l, ok := w.(Listener); ok && n.public != nil {
+			l.Commanded(t, n.public, command, checked)
+		}
+	}
 	for _, msg := range c.out {
 		t.Publish(msg)
 	}

@@ -223,6 +223,12 @@ type Watcher interface {
 	Changed(t *mqtt.Turn, changes []Change, structure bool)
 }
 
+// A Listener is a Watcher that is told, in the same turn, of every command that
+// an entity is given, just before it takes effect. It only notes it.
+type Listener interface {
+	Commanded(t *mqtt.Turn, e *Entity, command string, args map[string]Value)
+}
+
 // A Forgetter is a Watcher that keeps something of entities. It is told, in
 // the same turn, when one is forgotten for good: a person had its device
 // forgotten and the time for taking that back is over, or it has been gone for

@@ -43,6 +43,9 @@ const (
 	// birthAgain is how long after the start clients have come back: the
 	// libraries try again after 1 to 5 s.
 	birthAgain = 10 * time.Second
+	// devicesBack is how long after the start commands that may not have left
+	// before it are given again: most devices are back then to hear them.
+	devicesBack = 6 * time.Second
 	// folderAgain is how often a start that found a folder which it could not
 	// write looks whether it can now.
 	folderAgain = 2 * time.Second
@@ -198,6 +201,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Scan: h.store.Scan, Ready: h.store.Ready, Model: h.model,
 		Location: h.settings.Location(), Place: rulesPlace(h.settings.Place()),
 		Send: h.outbox.Send, Channel: h.hasChannel, Log: h.log,
+		Settle: devicesBack,
 	})
 	if err != nil {
 		return nil, explain(cfg.Dir, err)

@@ -158,6 +158,7 @@ func (s *Server) save(r *http.Request, given automations.Rule, base int, fate au
 	if fate != automations.Move && fate != automations.Cancel {
 		fate = automations.Finish
 	}
+	s.Rules.Compile(&given)
 	err = s.House.Do(r.Context(), func(t *mqtt.Turn) (err error) {
 		saved, err = s.Rules.SaveAnd(t, given, who(r).Name, base, fate)
 		return err
