@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lar.home/devices/homeassistant"
+	"lar.home/devices/tasmota"
 	"lar.home/devices/zigbee2mqtt"
 	"lar.home/mqtt"
 )
@@ -120,6 +121,9 @@ type Model struct {
 	often    unkept        // and were kept only a while ago
 	reporter reporter
 
+	tasmotas map[string]*tasmotaDevice // by address in capitals
+	wills    map[string]string         // their addresses by topic of the last will
+
 	gateways     map[string]*Gateway // by base
 	jobs         []*job              // of device lists, to be taken in slices
 	inquiries    []*inquiry          // devices to be asked for their state
@@ -177,7 +181,7 @@ type announcement struct {
 	shadow []*spec
 	owner  string
 
-	base, address string // of a Zigbee device
+	base, address string // of a Zigbee device or a Tasmota
 }
 
 // New returns a model of an empty house that remembers what Options.Scan has:
@@ -198,6 +202,8 @@ func New(o Options) (*Model, error) {
 		groups:    map[string]*availability{},
 		last:      map[string]*lastPayload{},
 		filtered:  map[string]bool{},
+		tasmotas:  map[string]*tasmotaDevice{},
+		wills:     map[string]string{},
 		gateways:  map[string]*Gateway{},
 		requests:  map[string]*request{},
 		shadows:   map[string][]string{},
@@ -256,6 +262,9 @@ func (m *Model) Wants(topic string) bool {
 	if _, _, _, ok := zigbee2mqtt.ParseTopic(topic, m.bases); ok {
 		return true
 	}
+	if _, _, ok := tasmota.ParseTopic(topic); ok {
+		return true
+	}
 	return m.wiring.Load().wants(topic) || homeassistant.IsTopic(m.prefix, topic)
 }
 
@@ -268,8 +277,9 @@ type prepared struct {
 	ends     []int    // where those of each read end
 	avail    []int
 
-	found  *discovery
-	bridge *bridgeMessage
+	found   *discovery
+	bridge  *bridgeMessage
+	tasmota *tasmotaMessage
 }
 
 // A discovery is a discovery message with the specs of its entities.
@@ -278,7 +288,7 @@ type discovery struct {
 	specs   []*spec
 	err     error
 
-	base, address string // of a Zigbee device
+	base, address string // of a Zigbee device or a Tasmota
 	live          bool   // the device itself speaks, now
 	client        string // that said it
 }
@@ -287,7 +297,9 @@ type discovery struct {
 // read it, and builds those that a discovery message describes.
 func (m *Model) Prepare(topic string, payload []byte) any {
 	p := &prepared{}
-	if homeassistant.IsTopic(m.prefix, topic) {
+	if mac, part, ok := tasmota.ParseTopic(topic); ok {
+		p.tasmota = prepareTasmota(mac, part, payload)
+	} else if homeassistant.IsTopic(m.prefix, topic) {
 		p.found = m.discover(topic, payload)
 	} else if base, subject, _, ok := zigbee2mqtt.ParseTopic(topic, m.bases); ok {
 		p.bridge = m.prepareBridge(base, subject, payload)
@@ -339,6 +351,9 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 		p.found.live, p.found.client = !msg.Retained, msg.ClientID
 		m.announce(t, msg.Topic, p.found)
 	}
+	if p.tasmota != nil {
+		m.tasmota(t, msg, p.tasmota)
+	}
 	if p.bridge != nil {
 		m.bridge(t, p.bridge)
 		if b := p.bridge; m.gateways[b.base] != nil && (b.subject == zigbee2mqtt.State || b.subject == zigbee2mqtt.Info) {
@@ -360,6 +375,7 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 			m.filtered[msg.Topic] = true
 		}
 		m.read(t, msg, p)
+		m.arrived(t, msg)
 	}
 	m.finish(t)
 }

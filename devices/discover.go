@@ -18,7 +18,8 @@ type device struct {
 	health *health
 	client string // that speaks for it, if known
 
-	// native tells that a Zigbee2MQTT has it; base and address are those.
+	// native tells that a Zigbee2MQTT has it, or that it is a Tasmota; base and
+	// address are those.
 	native        bool
 	base, address string
 }
@@ -105,7 +106,7 @@ func (m *Model) place(t *mqtt.Turn, dr *draft, topic string, s *spec) *node {
 	}
 	n := m.nodes[m.memory.entityID(s.identity)]
 	if n != nil && n.spec.identity == s.identity {
-		if n.spec.source == zigbeeSource && s.source != zigbeeSource && n.device.native {
+		if native(n.spec.source) && !native(s.source) && n.device.native {
 			return nil // a device of another name has its unique ID
 		}
 		if s.source != n.spec.source {

@@ -86,7 +86,7 @@ func (m *Model) alone(d *device) bool {
 			return false
 		}
 	}
-	return d.client != "" && !d.native
+	return d.client != "" && !d.gatewayed()
 }
 
 // ownRetained returns topics with retained messages that only this device's
@@ -149,7 +149,7 @@ func (m *Model) Forget(t *mqtt.Turn, deviceID string) error {
 	case len(m.tombs) >= maxTombs:
 		return errors.New("too many devices were forgotten")
 	}
-	tb := &tomb{id: d.id, at: t.Now.Run + UndoWithin, Native: d.native, Retained: m.ownRetained(d)}
+	tb := &tomb{id: d.id, at: t.Now.Run + UndoWithin, Native: d.gatewayed(), Retained: m.ownRetained(d)}
 	for _, n := range d.nodes {
 		tb.Entities = append(tb.Entities, n.id)
 	}
@@ -239,7 +239,7 @@ func (m *Model) bury(t *mqtt.Turn) {
 					m.memory.forget(t, s.identity, r)
 				}
 			}
-			if a.base == "" && len(topics) < buryTopics {
+			if (a.base == "" || a.base == tasmotaBase) && len(topics) < buryTopics {
 				topics = append(topics, topic)
 			}
 		}

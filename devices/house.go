@@ -82,8 +82,10 @@ func byName(a, b *Device) int {
 // the order of entity IDs, so that the order of arrival does not matter.
 func (m *Model) describe(d *device) {
 	pub := &Device{ID: d.id, Source: "homeassistant", health: d.health}
-	if d.native {
+	if d.gatewayed() {
 		pub.Source = zigbeeSource
+	} else if d.native {
+		pub.Source = tasmotaSource
 	}
 	via := ""
 	for _, n := range d.nodes {

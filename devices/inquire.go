@@ -20,9 +20,8 @@ const inquireEvery = 500 * time.Millisecond
 
 // An inquiry is a device that is to be asked for its state.
 type inquiry struct {
-	base, address string
-	topic         string
-	payload       []byte
+	base, ident string // of its gateway; one of its identifiers
+	messages    []mqtt.Message
 }
 
 // inquiryOf returns what to ask a device; nil if it is better left alone.
@@ -38,7 +37,7 @@ func inquiryOf(base string, d *zigbee2mqtt.Device) *inquiry {
 	if err != nil || len(properties) == 0 {
 		return nil
 	}
-	return &inquiry{base: base, address: d.IEEE, topic: base + "/" + d.Name + "/get", payload: payload}
+	return &inquiry{base: base, ident: zigbee2mqtt.Identifier(d.IEEE), messages: []mqtt.Message{{Topic: base + "/" + d.Name + "/get", Payload: payload}}}
 }
 
 // inquireLater puts a device in line.
@@ -52,7 +51,8 @@ func (m *Model) inquireLater(t *mqtt.Turn, q *inquiry) {
 	m.inquiries = append(m.inquiries, q)
 }
 
-// inquire asks the next device in line of which nothing is known.
+// inquire asks the next device in line of which nothing is known, or that is
+// its own gateway: that does not go by radio.
 func (m *Model) inquire(t *mqtt.Turn) {
 	if len(m.inquiries) == 0 || t.Now.Run < m.inquireAt {
 		return
@@ -60,16 +60,25 @@ func (m *Model) inquire(t *mqtt.Turn) {
 	for len(m.inquiries) > 0 {
 		q := m.inquiries[0]
 		m.inquiries = m.inquiries[1:]
-		d := m.devices[m.memory.deviceID(zigbee2mqtt.Identifier(q.address))]
-		g := m.gateways[q.base]
-		if d == nil || g == nil || !g.Online || d.base != q.base || d.heard() {
+		d := m.devices[m.memory.deviceID(q.ident)]
+		if d == nil || d.base != q.base {
 			continue
 		}
-		t.Publish(&mqtt.Message{Topic: q.topic, Payload: q.payload})
+		if g := m.gateways[q.base]; d.gatewayed() && (g == nil || !g.Online || d.heard()) || !d.gatewayed() && !d.reachable() {
+			continue
+		}
+		for i := range q.messages {
+			t.Publish(&q.messages[i])
+		}
 		m.inquireAt = t.Now.Run + inquireEvery
 		return
 	}
 	m.inquiries = nil
+}
+
+// reachable tells whether a device says that it is there.
+func (d *device) reachable() bool {
+	return slices.ContainsFunc(d.nodes, func(n *node) bool { return n.group != nil && n.group.available })
 }
 
 // heard tells whether any value of a device is known.

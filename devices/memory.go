@@ -31,6 +31,7 @@ const keepGone = 30 * 24 * time.Hour
 //	t  device ID → that it was forgotten
 //	g  group ID → its name and members
 //	a  name of a room → its floor and icon
+//	m  identity of an entity → the one that it goes by, from another source
 type memory struct {
 	ids     map[string]*identity // by identity
 	owners  map[string]string    // entity ID → identity
@@ -42,6 +43,7 @@ type memory struct {
 	tombs   map[string]*tomb
 	groups  map[string]*Group // by ID
 	areas   map[string]*Area  // by name
+	aliases map[string]string // identities that entities go by, by their own
 	waiting map[string][]string
 	sweepAt time.Duration
 	forgot  func(t *mqtt.Turn, entityID string) // an entity is forgotten for good; may be nil
@@ -71,6 +73,7 @@ func (m *memory) init() {
 	m.tombs = map[string]*tomb{}
 	m.groups = map[string]*Group{}
 	m.areas = map[string]*Area{}
+	m.aliases = map[string]string{}
 	m.waiting = map[string][]string{}
 }
 
@@ -126,6 +129,11 @@ func (m *memory) load(scan func(prefix, from []byte, fn func(key, value []byte) 
 				a.Name = name
 				m.areas[name] = a
 			}
+		case 'm':
+			var as string
+			if json.Unmarshal(value, &as) == nil && as != "" {
+				m.aliases[name] = as
+			}
 		case 'h':
 			m.healths[name] = slices.Clone(value)
 		}
@@ -168,6 +176,12 @@ func (m *memory) assign(t *mqtt.Turn, s *spec, device string, taken func(id stri
 	m.ids[s.identity], m.owners[id] = &identity{ID: id}, s.identity
 	write(t, 'i', s.identity, m.ids[s.identity])
 	return id
+}
+
+// alias has an entity go by another identity from now on.
+func (m *memory) alias(t *mqtt.Turn, ident, as string) {
+	m.aliases[ident] = as
+	write(t, 'm', ident, as)
 }
 
 // gone notes that an entity is not there any more.

@@ -6,11 +6,17 @@ import (
 	"lar.home/mqtt"
 )
 
-// A device that is known both from Zigbee2MQTT's own lists and from discovery
-// messages has one owner, the former, whichever came first: nothing appears
-// twice. What the other source says is kept aside until the owner is gone.
-// Entities keep their IDs over a change of owner, as both sources give the
-// same unique IDs.
+// A device that is known both from a source of its own (a Zigbee2MQTT's lists,
+// what a Tasmota says of itself) and from discovery messages has one owner, the
+// former, whichever came first: nothing appears twice. What the other source
+// says is kept aside until the owner is gone. Entities keep their IDs over a
+// change of owner, as both sources give the same unique IDs.
+
+// native tells whether a source is one of its own and not discovery.
+func native(source string) bool { return source == zigbeeSource || source == tasmotaSource }
+
+// gatewayed tells whether another speaks for a device, and not it itself.
+func (d *device) gatewayed() bool { return d.native && d.base != tasmotaBase }
 
 // heldBack returns the ID of the device of which specs are kept aside: one
 // that was forgotten, or that a native source has; "" if they are not.
@@ -26,7 +32,7 @@ func (m *Model) heldBack(specs []*spec) string {
 		if m.tombs[id] != nil {
 			return id
 		}
-		if d := m.devices[id]; d != nil && d.native && specs[0].source != zigbeeSource {
+		if d := m.devices[id]; d != nil && d.native && !native(specs[0].source) {
 			return id
 		}
 	}
@@ -71,7 +77,7 @@ func (m *Model) claim(t *mqtt.Turn, dr *draft, a *announcement) {
 		d.native = true
 		m.c.touch(d)
 		for _, other := range slices.Clone(d.nodes) {
-			if other.spec.source != zigbeeSource {
+			if !native(other.spec.source) {
 				m.cede(t, dr, other)
 				m.remove(t, dr, other)
 			}
@@ -87,7 +93,7 @@ func (m *Model) cede(t *mqtt.Turn, dr *draft, n *node) {
 		return
 	}
 	a.nodes = slices.DeleteFunc(a.nodes, func(x *node) bool { return x == n })
-	if n.spec.source != zigbeeSource {
+	if !native(n.spec.source) {
 		m.shadow(t, dr, n.topic, a, n.device.id, []*spec{n.spec})
 	}
 }
@@ -99,7 +105,7 @@ func (m *Model) release(t *mqtt.Turn, dr *draft, old *announcement) {
 		return
 	}
 	for _, n := range old.nodes {
-		if n.device.native && n.spec.source == zigbeeSource && n.device.base == old.base && n.device.address == old.address {
+		if n.device.native && native(n.spec.source) && n.device.base == old.base && n.device.address == old.address {
 			n.device.native = false
 			m.unveil(t, dr, n.device.id)
 		}

@@ -59,6 +59,12 @@ func (m *Model) sweep(t *mqtt.Turn) {
 // forget drops an entity's ID and values.
 func (m *memory) forget(t *mqtt.Turn, ident string, r *identity) {
 	delete(m.ids, ident)
+	for from, as := range m.aliases {
+		if as == ident {
+			delete(m.aliases, from)
+			t.Write(recordKey('m', from), nil)
+		}
+	}
 	delete(m.owners, r.ID)
 	delete(m.values, r.ID)
 	m.impersonal(t, r.ID)

@@ -408,7 +408,7 @@ func (m *Model) zigbeeDevice(deviceID string) (d *device, what string, id any, e
 		return nil, "", nil, fmt.Errorf("device %q: %w", cut(deviceID, maxName), ErrUnknown)
 	}
 	g := m.gateways[d.base]
-	if !d.native || g == nil || d.address == g.coordinator {
+	if !d.gatewayed() || g == nil || d.address == g.coordinator {
 		return nil, "", nil, errors.New("it is not a device of a Zigbee2MQTT")
 	}
 	if n, err := strconv.Atoi(d.address); err == nil {
