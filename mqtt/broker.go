@@ -124,6 +124,7 @@ type Broker struct {
 	stopping  chan struct{}
 	timeEnded chan struct{}
 	refusals  rateLimit
+	limitHits map[string]*limitHit // by the name of the limit; never changed
 }
 
 // afterTurn is something to be done once a turn is on disk.
@@ -181,6 +182,7 @@ func New(cfg Config) (*Broker, error) {
 		poked:        make(chan struct{}, 1),
 		stopping:     make(chan struct{}),
 		timeEnded:    make(chan struct{}),
+		limitHits:    newLimitHits(),
 	}
 	b.SetLimits(cfg.Limits)
 	if b.clock == nil {
@@ -196,6 +198,7 @@ func New(cfg Config) (*Broker, error) {
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
+	b.jobs.do = b.safely
 	b.jobs.limit = max(1, runtime.GOMAXPROCS(0)-1)
 	b.lastNow = b.clock()
 	b.turn.ready = b.store.Ready
@@ -267,9 +270,9 @@ func (b *Broker) try(t *Turn, fn func(t *Turn) error) (err error) {
 	return fn(t)
 }
 
-// doLater does work that a consumer has put off; a panic is the end of this
-// work only.
-func (b *Broker) doLater(work func()) {
+// safely does work on a goroutine of the broker's own; a panic is the end of
+// this work only.
+func (b *Broker) safely(work func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.panicked(r)
@@ -283,17 +286,40 @@ func (b *Broker) panicked(r any, args ...any) {
 	b.log.Error("panic", append([]any{"err", fmt.Sprint(r), "stack", string(debug.Stack())}, args...)...)
 }
 
-// turnNow runs fn as a turn and returns the number whose commit it waits for.
-func (b *Broker) turnNow(fn func(t *Turn)) uint64 {
+// turnNow runs fn as a turn and returns the number whose commit it waits for. A
+// panic goes on to the caller; what the turn had gathered is dropped, and
+// nobody else waits for the lock in vain.
+func (b *Broker) turnNow(fn func(t *Turn)) (number uint64) {
 	batch := batches.Get().(*Batch)
 	b.mu.Lock()
+	whole := false
+	defer func() {
+		if !whole {
+			b.turn.drop()
+		}
+		b.mu.Unlock()
+		b.Flush(batch)
+		batches.Put(batch)
+	}()
 	t := b.begin(batch)
 	fn(t)
-	number := b.finish(t)
-	b.mu.Unlock()
-	b.Flush(batch)
-	batches.Put(batch)
+	number = b.finish(t)
+	whole = true
 	return number
+}
+
+// turnHere runs fn as a turn of the broker's own: a deadline, the end of a
+// connection. A panic is the end of this turn only. The house's lock is held.
+func (b *Broker) turnHere(batch *Batch, fn func(t *Turn)) {
+	defer func() {
+		if r := recover(); r != nil {
+			b.panicked(r)
+			b.turn.drop()
+		}
+	}()
+	t := b.begin(batch)
+	fn(t)
+	b.finish(t)
 }
 
 // begin starts a turn. The house's lock is held until finish.
@@ -387,7 +413,7 @@ func (b *Broker) finish(t *Turn) uint64 {
 		b.setWake(w)
 	}
 	for _, fn := range t.later {
-		b.jobs.add(func() { b.doLater(fn) })
+		b.jobs.add(fn)
 	}
 	batch := t.batch
 	t.reset()
@@ -427,6 +453,7 @@ func (t *Turn) drop() {
 	t.writes, t.lazies, t.bytes = nil, nil, 0
 	t.sends = t.sends[:0]
 	t.rewired, t.soon = false, false
+	t.hop = 0
 	t.recalls = t.recalls[:0]
 	clear(t.published)
 	clear(t.after)
@@ -535,7 +562,7 @@ func (b *Broker) onDurable(number uint64, fn func()) {
 	}
 	b.afterMu.Unlock()
 	if !waiting {
-		fn()
+		b.safely(fn)
 	}
 }
 
@@ -571,7 +598,7 @@ func (b *Broker) committed(number uint64) {
 	b.after = rest
 	b.afterMu.Unlock()
 	for _, fn := range due {
-		fn()
+		b.safely(fn)
 	}
 }
 
@@ -587,11 +614,11 @@ func (b *Broker) refuse(what string, err error, args ...any) {
 type rateLimit struct{ last clockMark }
 
 func (r *rateLimit) allow(now time.Duration) bool {
-	if last := r.last.get(); last != 0 && now-last < time.Second {
+	last := r.last.at.Load()
+	if last != 0 && now-time.Duration(last) < time.Second {
 		return false
 	}
-	r.last.set(now)
-	return true
+	return r.last.at.CompareAndSwap(last, int64(max(1, now)))
 }
 
 // newClientID makes an identifier for a client that has none: 22 characters,
@@ -615,6 +642,8 @@ func loopback(remote string) bool {
 
 // jobs runs long work on a bounded number of goroutines.
 type jobs struct {
+	do func(work func()) // does one, whatever comes of it
+
 	mu      sync.Mutex // guards the rest
 	limit   int
 	running int
@@ -661,7 +690,7 @@ func (j *jobs) work() {
 		}
 		fn := j.waiting.pop()
 		j.mu.Unlock()
-		fn()
+		j.do(fn)
 		// Who waits for the house's lock is woken when a turn gives it up, and
 		// finds it taken again by the next one for a millisecond, unless this
 		// goroutine steps back.

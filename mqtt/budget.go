@@ -73,7 +73,7 @@ func (g *budget) leave(w *waiter, limit int) bool {
 }
 
 // largeBusy is the error of a client whose large packet found no room in time.
-var largeBusy = &packet.Error{Packet: "packet", Field: "size", Reason: packet.QuotaExceeded}
+var largeBusy = &packet.Error{Packet: "packet", Field: "size", Reason: packet.QuotaExceeded, Limit: "large_bytes"}
 
 // reserve waits, on the reader's own goroutine, until a large packet has room.
 func (b *Broker) reserve(c *Conn, size int, t *Batch) error {
@@ -180,9 +180,12 @@ func (b *Broker) awaitAcks(c *Conn, t *Batch) {
 	room := make(chan struct{})
 	c.ackRoom, c.ackRoomAt = room, most
 	c.mu.Unlock()
+	if c.version >= packet.V5 {
+		b.reached("receive_maximum", c.who(), nil)
+	}
 	b.Flush(t)
 	c.waits.Store(true)
-	timeout := time.NewTimer(longestPause) // slowed, not stopped: the disk may hang for long
+	timeout := time.NewTimer(b.limits().PauseLongest) // slowed, not stopped: the disk may hang for long
 	defer timeout.Stop()
 	select {
 	case <-room:

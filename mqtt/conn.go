@@ -160,7 +160,6 @@ func (c *Conn) push(s *send, after uint64, t *Batch) {
 		return
 	}
 	if s.m != nil && s.qos == AtMostOnce && c.congested() {
-		c.b.stats.dropped.Add(1)
 		return
 	}
 	durable := c.b.durable.Load()
@@ -202,10 +201,23 @@ func (c *Conn) push(s *send, after uint64, t *Batch) {
 // more than there are packet identifiers are not owed to anybody.
 const maxHeldAcks = 1 << 16
 
-// congested tells whether so much waits on a connection that messages of QoS 0
-// are dropped. c.mu is held.
+// congested tells whether so much waits on a connection that a message of QoS 0
+// is dropped, and counts it. c.mu is held.
 func (c *Conn) congested() bool {
-	return c.unflushed > c.b.limits().QueueBytes || c.msgs.len() >= c.b.limits().QueueMessages || !c.hasRoom()
+	limit := ""
+	switch l := c.b.limits(); {
+	case c.unflushed > l.QueueBytes:
+		limit = "queue_bytes"
+	case c.msgs.len() >= l.QueueMessages:
+		limit = "queue_messages"
+	case !c.hasRoom():
+		limit = "message_bytes"
+	default:
+		return false
+	}
+	c.b.stats.dropped.Add(1)
+	c.b.reached(limit, c.who(), nil)
+	return true
 }
 
 // touch lists the connection once to be flushed. c.mu is held.

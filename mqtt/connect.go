@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"net/netip"
 	"time"
@@ -32,6 +33,10 @@ type Peer struct {
 	Local bool
 	// Username is what a client certificate says, once it was verified.
 	Username string
+	// Revoked tells whether the certificate that was verified would not be
+	// taken any more; nil: there is none. It is called under the house's lock,
+	// at CONNECT and by SendAwayRevoked, and is quick.
+	Revoked func() bool
 }
 
 // connect handles CONNECT, section 3.1, in the order of checks that lets a
@@ -46,24 +51,25 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
 	if p.Will != nil {
 		ofWill = p.Will.Properties
 	}
+	if limit := l.exceededByUsers(p.UserProperties, ofWill); limit != "" {
+		return beyond(limit, packet.QuotaExceeded)
+	}
 	switch w := p.Will; {
 	case l.NoOldClients && p.Version == packet.V31:
-		return refused(packet.UnsupportedProtocolVersion)
-	case !l.usersFit(p.UserProperties, ofWill):
-		return refused(packet.QuotaExceeded)
+		return beyond("no_old_clients", packet.UnsupportedProtocolVersion)
 	case len(p.ClientID) > l.ClientIDLength:
-		return refused(packet.ClientIDNotValid)
+		return beyond("client_id_length", packet.ClientIDNotValid)
 	case len(p.Username) > l.UsernameLength:
-		return refused(packet.BadUserNameOrPassword)
+		return beyond("username_length", packet.BadUserNameOrPassword)
 	case w == nil:
-	case !l.fits(w.Topic):
-		return refused(packet.TopicNameInvalid)
+	case l.exceededBy(w.Topic) != "":
+		return beyond(l.exceededBy(w.Topic), packet.TopicNameInvalid)
 	case reserved(w.Topic):
 		return refused(packet.NotAuthorized)
 	case w.QoS > l.qos():
-		return refused(packet.QoSNotSupported) // [MQTT-3.2.2-12]
+		return beyond("maximum_qos", packet.QoSNotSupported) // [MQTT-3.2.2-12]
 	case w.Retain && l.NoRetained:
-		return refused(packet.RetainNotSupported) // [MQTT-3.2.2-13]
+		return beyond("no_retained", packet.RetainNotSupported) // [MQTT-3.2.2-13]
 	}
 	if p.HasAuthenticationMethod {
 		c.auth.method = p.AuthenticationMethod
@@ -114,17 +120,21 @@ func (b *Broker) damp(c *Conn, clientID, identity string) {
 		s.damped = true
 	}
 	b.mu.Unlock()
-	if log {
-		b.log.Warn("several clients use one client identifier", "client", clientID, "remote", c.remote)
-	}
 	if !wait {
 		return
+	}
+	if log {
+		b.reached("take_overs", clientID, errManyClients)
+	} else {
+		b.limitHits["take_overs"].count.Add(1)
 	}
 	select {
 	case <-time.After(takeOverWait):
 	case <-b.stopping:
 	}
 }
+
+var errManyClients = errors.New("several clients use one client identifier")
 
 // A takeOverCount is how often a session was taken over in a minute.
 type takeOverCount struct {
@@ -145,10 +155,18 @@ func refused(reason packet.Reason) error {
 	return &packet.Error{Packet: "CONNECT", Reason: reason}
 }
 
+// beyond is refused for what goes beyond a limit of ours.
+func beyond(limit string, reason packet.Reason) error {
+	return &packet.Error{Packet: "CONNECT", Reason: reason, Limit: limit}
+}
+
 // admit is the part of CONNECT that is decided under the lock.
 func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, proof []byte) error {
 	if b.closed {
 		return refused(packet.ServerShuttingDown)
+	}
+	if c.revoked() {
+		return refused(packet.NotAuthorized)
 	}
 	open := identity == ""
 	ack := &packet.Connack{AuthenticationMethod: c.auth.method, AuthenticationData: proof} // [MQTT-4.12.0-5]
@@ -190,12 +208,17 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 			return refused(packet.QuotaExceeded)
 		}
 	}
-	if keep && !wasKept && (len(b.kept) >= b.limits().KeptSessions && !b.evict(t) ||
-		!open && !loopback(c.remote) && b.keptBy[identity] >= b.limits().KeptPerIdentity) {
-		return refused(packet.QuotaExceeded)
+	switch {
+	case !keep || wasKept:
+	case !open && !loopback(c.remote) && b.keptBy[identity] >= b.limits().KeptPerIdentity:
+		return beyond("kept_per_identity", packet.QuotaExceeded)
+	case len(b.kept) >= b.limits().KeptSessions && !b.evict(t):
+		return beyond("kept_sessions", packet.QuotaExceeded)
 	}
-	if p.Will != nil && p.Will.Retain && len(p.Will.Payload) > 0 && !b.retainRoom(p.Will.Topic, len(p.Will.Payload)) {
-		return refused(packet.QuotaExceeded)
+	if p.Will != nil && p.Will.Retain && len(p.Will.Payload) > 0 {
+		if limit := b.retainRoom(p.Will.Topic, len(p.Will.Payload)); limit != "" {
+			return beyond(limit, packet.QuotaExceeded)
+		}
 	}
 
 	// From here on nothing refuses.

@@ -123,9 +123,7 @@ func (b *Broker) keepTime() {
 		b.noticeClock(batch)
 		b.averageLoad(b.clock().Run)
 		if b.sys.tick == nil && b.toldTo() { // the setting has changed
-			t := b.begin(batch)
-			b.tellFrom(t)
-			b.finish(t)
+			b.turnHere(batch, b.tellFrom)
 		}
 		b.watchUnattended()
 		since := b.clock().Run
@@ -134,9 +132,7 @@ func (b *Broker) keepTime() {
 				break
 			}
 			d := heap.Pop(&b.deadlines).(*deadline)
-			t := b.begin(batch)
-			d.fn(t)
-			b.finish(t)
+			b.turnHere(batch, d.fn)
 			if b.clock().Run-since >= lockTime { // thousands may be due at once
 				b.mu.Unlock()
 				b.Flush(batch)
@@ -228,9 +224,10 @@ func (b *Broker) inspect(t *Turn, c *Conn) {
 	}
 	switch {
 	case stalled:
-		b.log.Info("client takes nothing", "remote", c.remote)
+		b.reached("write_stall", c.who(), nil)
 		c.sink.Kill()
 	case !c.connected && quiet >= b.limits().ConnectTimeout:
+		b.reached("connect_timeout", c.remote, nil)
 		c.sink.Kill()
 	case c.connected && c.keepAlive > 0 && quiet >= c.keepAlive*3/2:
 		b.drop(t, c, keepAliveTimeout)

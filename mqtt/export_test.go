@@ -1,5 +1,7 @@
 package mqtt
 
+import "time"
+
 // Deadlines tells how many deadlines are armed.
 func (b *Broker) Deadlines() int {
 	b.mu.Lock()
@@ -31,6 +33,22 @@ func (b *Broker) Memory() (counted, queued int64) {
 		return true
 	})
 	return b.memory.Load(), queued
+}
+
+// PanicAt arms a deadline that panics.
+func (b *Broker) PanicAt(at time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.exactly(at, panicking)
+}
+
+// PanicJob has a worker panic in the midst of a turn.
+func (b *Broker) PanicJob() { b.jobs.add(func() { b.turnNow(panicking) }) }
+
+func panicking(t *Turn) {
+	t.Publish(&Message{Topic: "never/sent"})
+	t.Write([]byte("never"), []byte("written"))
+	panic("by the test")
 }
 
 // Panics tells how many panics were caught.

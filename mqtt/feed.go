@@ -37,11 +37,11 @@ func (b *Broker) Open(sink Sink) (*Conn, error) {
 	case b.closed:
 		return nil, errors.New("the hub is stopping")
 	case len(b.conns) >= b.limits().Connections:
-		return nil, fmt.Errorf("%d connections are open, no more are allowed", len(b.conns))
+		return nil, &limitError{"connections", fmt.Sprintf("%d connections are open, no more are allowed", len(b.conns))}
 	case b.unauthenticated >= b.limits().Unauthenticated && !loopback(c.remote):
-		return nil, fmt.Errorf("%d connections have not said who they are, no more are allowed", b.unauthenticated)
+		return nil, &limitError{"unauthenticated", fmt.Sprintf("%d connections have not said who they are, no more are allowed", b.unauthenticated)}
 	case c.from.IsValid() && b.connsFrom[c.from] >= b.limits().PerAddress:
-		return nil, fmt.Errorf("%d connections come from %s, no more are allowed", b.connsFrom[c.from], c.from)
+		return nil, &limitError{"per_address", fmt.Sprintf("%d connections come from %s, no more are allowed", b.connsFrom[c.from], c.from)}
 	}
 	b.conns[c] = struct{}{}
 	if c.from.IsValid() {
@@ -130,7 +130,7 @@ func (b *Broker) keepHead(c *Conn, p []byte, news bool, t *Batch) error {
 	if news {
 		c.begun = b.clock().Run
 	}
-	c.packetDue.set(c.begun + b.limits().PacketTimeout + time.Duration(size)*packetPace)
+	c.packetDue.set(c.begun + b.limits().timeFor(size))
 	if c.connected {
 		b.attend(c)
 	}
@@ -146,9 +146,6 @@ func (b *Broker) notTakenIn(c *Conn, r any, t *Batch) error {
 
 var errNotTakenIn = errors.New("a packet could not be taken in")
 
-// packetPace is how long a byte of a packet may take on its way.
-const packetPace = time.Second / 10_000
-
 // take parses whole packets from the head of p and decides them under one
 // lock. It returns what it left.
 func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
@@ -158,7 +155,7 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 	for len(p) > 0 && len(t.in) < lockSlice {
 		first, body, n, err := packet.Split(p, c.limit)
 		if err != nil {
-			fault = err
+			fault = c.tooLong(err)
 			break
 		}
 		if n == 0 {
@@ -203,6 +200,21 @@ func (b *Broker) take(c *Conn, p []byte, t *Batch) ([]byte, error) {
 	return p, err
 }
 
+// tooLong says of a packet that is too long by which limit it is.
+func (c *Conn) tooLong(err error) error {
+	if wrong, ok := errors.AsType[*packet.Error](err); ok && wrong.Reason == packet.PacketTooLarge {
+		switch {
+		case !c.connected:
+			wrong.Limit = "connect_size"
+		case c.limit < c.b.limits().PacketSize:
+			wrong.Limit = "open_packet_size"
+		default:
+			wrong.Limit = "packet_size"
+		}
+	}
+	return err
+}
+
 // parse takes a packet apart and lets the consumers prepare a message, all
 // before the turn.
 func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
@@ -212,8 +224,10 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 		if err := packet.DecodePublish(c.version, first&0x0f, body, &in.pub); err != nil {
 			return err
 		}
-		if len(in.pub.Properties) > 0 && !b.limits().usersFit(nil, in.pub.Properties) {
-			return &packet.Error{Packet: "PUBLISH", Field: "user property", Reason: packet.QuotaExceeded}
+		if len(in.pub.Properties) > 0 {
+			if limit := b.limits().exceededByUsers(nil, in.pub.Properties); limit != "" {
+				return &packet.Error{Packet: "PUBLISH", Field: "user property", Reason: packet.QuotaExceeded, Limit: limit}
+			}
 		}
 		if err := b.resolve(c, in); err != nil {
 			return err
@@ -228,8 +242,10 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 		} else {
 			in.route = b.cachedRoute([]byte(in.topic))
 		}
-		if in.route == nil && !b.limits().fits(in.topic) {
-			return &packet.Error{Packet: "PUBLISH", Field: "topic name", Reason: packet.MalformedPacket}
+		if in.route == nil {
+			if limit := b.limits().exceededBy(in.topic); limit != "" {
+				return &packet.Error{Packet: "PUBLISH", Field: "topic name", Reason: packet.MalformedPacket, Limit: limit}
+			}
 		}
 		b.prepare(in)
 		return nil
@@ -269,7 +285,7 @@ func (b *Broker) resolve(c *Conn, in *inbound) error {
 		return nil
 	}
 	if int(alias) > b.limits().TopicAliasMaximum {
-		return &packet.Error{Packet: "PUBLISH", Field: "topic alias", Reason: packet.TopicAliasInvalid}
+		return &packet.Error{Packet: "PUBLISH", Field: "topic alias", Reason: packet.TopicAliasInvalid, Limit: "topic_alias_maximum"}
 	}
 	if len(in.pub.Topic) > 0 {
 		if c.aliases == nil {
@@ -388,7 +404,11 @@ func (b *Broker) takeConnect(c *Conn, first byte, body []byte, t *Batch) error {
 // ends it.
 func (b *Broker) fail(c *Conn, err error, t *Batch) {
 	broken, isProtocol := errors.AsType[*packet.Error](err)
-	if isProtocol && b.refusals.allow(b.clock().Run) {
+	switch {
+	case !isProtocol:
+	case broken.Limit != "":
+		b.reached(broken.Limit, c.who(), err)
+	case b.refusals.allow(b.clock().Run):
 		b.log.Info("client refused", "remote", c.remote, "err", err)
 	}
 	b.mu.Lock() // somebody may be taking the session over
@@ -426,14 +446,19 @@ var keepAliveTimeout = &packet.Error{Packet: "PINGREQ", Field: "keep alive", Rea
 var kicked = &packet.Error{Packet: "connection", Reason: packet.AdministrativeAction}
 
 // packetTimeout is the error of a client whose packet trickles in.
-var packetTimeout = &packet.Error{Packet: "packet", Field: "time", Reason: packet.UnspecifiedError}
+var packetTimeout = &packet.Error{Packet: "packet", Field: "time", Reason: packet.UnspecifiedError, Limit: "packet_timeout"}
 
 // drop ends a connection from the broker's side. The house's lock is held.
 func (b *Broker) drop(t *Turn, c *Conn, why *packet.Error) {
 	if c.version == packet.V5 {
 		c.sendNow(&packet.Disconnect{Reason: why.Reason}, t.batch)
 	}
-	b.log.Info("client dropped", "remote", c.remote, "err", why)
+	switch {
+	case why.Limit != "":
+		b.reached(why.Limit, c.who(), why)
+	case why != keepAliveTimeout || b.refusals.allow(t.Now.Run): // thousands fall silent when a network does
+		b.log.Info("client dropped", "remote", c.remote, "err", why)
+	}
 	b.lost(t, c)
 	c.ended = true
 	c.end(t.batch)
@@ -450,7 +475,7 @@ func (b *Broker) Flush(t *Batch) {
 	t.crowded = t.crowded[:0]
 	for i, fn := range t.after {
 		t.after[i] = nil
-		fn()
+		b.safely(fn)
 	}
 	t.after = t.after[:0]
 	if cap(t.scratch) > 256<<10 {
@@ -467,9 +492,7 @@ func (b *Broker) Writable(c *Conn, t *Batch) {
 	c.flush()
 	b.mu.Lock()
 	if c.sess != nil && len(c.sess.cursors) > 0 {
-		turn := b.begin(t)
-		b.pump(turn, c.sess)
-		b.finish(turn)
+		b.turnHere(t, c.pump)
 	}
 	b.mu.Unlock()
 }
@@ -493,10 +516,8 @@ func (b *Broker) Close(c *Conn, t *Batch) {
 	delete(b.conns, c)
 	b.cancel(c.check)
 	if !c.ended {
-		turn := b.begin(t)
-		b.lost(turn, c)
+		b.turnHere(t, func(turn *Turn) { b.lost(turn, c) })
 		c.ended = true
-		b.finish(turn)
 	}
 	b.mu.Unlock()
 }

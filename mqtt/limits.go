@@ -43,8 +43,12 @@ type Limits struct {
 	SessionExpiry      time.Duration // of a client with a credential [1 year]
 	OpenSessionExpiry  time.Duration // of a client without one [7 days]
 	ConnectTimeout     time.Duration // for CONNECT to come [10 s]
-	PacketTimeout      time.Duration // for a packet to be whole once it has begun, and 1 s for each 10 kB [10 s]
+	PacketTimeout      time.Duration // for a packet to be whole once it has begun, beside its size at PacketRate [10 s]
+	PacketRate         int           // bytes a second at which a packet may come [10,000]
 	WriteStall         time.Duration // for a socket to take something [15 s]
+	PausePercent       int           // of QueueMessages or QueueBytes in a session, beyond which who feeds it pauses; 100: nobody does [50]
+	PauseTakes         time.Duration // and its client has taken something within this time [100 ms]
+	PauseLongest       time.Duration // of a publisher, for other clients or the disk [1 s]
 	KeepAlive          time.Duration // longest; 5.0 clients are told [3600 s]
 	ServerKeepAlive    time.Duration // that every 5.0 client is told to use; 0: its own, if not longer than KeepAlive
 	MaximumQoS         *QoS          // that is served; nil: 2
@@ -96,7 +100,11 @@ func (l Limits) withDefaults() Limits {
 	or(&l.OpenSessionExpiry, 7*24*time.Hour)
 	or(&l.ConnectTimeout, 10*time.Second)
 	or(&l.PacketTimeout, 10*time.Second)
+	or(&l.PacketRate, 10_000)
 	or(&l.WriteStall, 15*time.Second)
+	or(&l.PausePercent, 50)
+	or(&l.PauseTakes, 100*time.Millisecond)
+	or(&l.PauseLongest, time.Second)
 	or(&l.KeepAlive, time.Hour)
 	or(&l.SysInterval, 10*time.Second)
 	or(&l.WillGrace, time.Minute)
@@ -127,17 +135,32 @@ func (l *Limits) qos() QoS {
 	return *l.MaximumQoS
 }
 
-// fits tells whether a topic name or filter is within the limits.
-func (l *Limits) fits(topic string) bool {
-	return len(topic) <= l.TopicLength && (len(topic) <= l.TopicSeparators || strings.Count(topic, "/") <= l.TopicSeparators)
+// exceededBy names the limit that a topic name or filter goes beyond, or "".
+func (l *Limits) exceededBy(topic string) string {
+	switch {
+	case len(topic) > l.TopicLength:
+		return "topic_length"
+	case len(topic) > l.TopicSeparators && strings.Count(topic, "/") > l.TopicSeparators:
+		return "topic_separators"
+	}
+	return ""
 }
 
-// usersFit tells whether the user properties of a packet are within the limits,
-// where these are lower than those that its decoder keeps: those of a list, and
-// those among encoded properties.
-func (l *Limits) usersFit(list []packet.UserProperty, encoded []byte) bool {
+// crowding tells whether n, of most that there may be, is so much that who adds
+// to it is to pause.
+func (l *Limits) crowding(n, most int) bool { return int64(n)*100 > int64(most)*int64(l.PausePercent) }
+
+// timeFor is how long a packet of some size may be on its way.
+func (l *Limits) timeFor(size int) time.Duration {
+	return l.PacketTimeout + time.Duration(size)*time.Second/time.Duration(l.PacketRate)
+}
+
+// exceededByUsers names the limit that the user properties of a packet go
+// beyond, or "", where it is lower than that which its decoder keeps: those of
+// a list, and those among encoded properties.
+func (l *Limits) exceededByUsers(list []packet.UserProperty, encoded []byte) string {
 	if l.UserProperties >= packet.MaxUserProperties && l.UserPropertyBytes >= packet.MaxUserPropertyBytes {
-		return true
+		return ""
 	}
 	count, bytes := 0, 0
 	for _, u := range list {
@@ -148,10 +171,16 @@ func (l *Limits) usersFit(list []packet.UserProperty, encoded []byte) bool {
 		count++
 		bytes += len(key) + len(value)
 	}
-	return count <= l.UserProperties && bytes <= l.UserPropertyBytes
+	switch {
+	case count > l.UserProperties:
+		return "user_properties"
+	case bytes > l.UserPropertyBytes:
+		return "user_property_bytes"
+	}
+	return ""
 }
 
-// checkUsers is usersFit for what a client sends but CONNECT and PUBLISH.
+// checkUsers is exceededByUsers for what a client sends but CONNECT and PUBLISH.
 func (l *Limits) checkUsers(p packet.Packet) error {
 	var list []packet.UserProperty
 	switch p := p.(type) {
@@ -166,8 +195,8 @@ func (l *Limits) checkUsers(p packet.Packet) error {
 	case *packet.Auth:
 		list = p.UserProperties
 	}
-	if l.usersFit(list, nil) {
-		return nil
+	if limit := l.exceededByUsers(list, nil); limit != "" {
+		return &packet.Error{Packet: p.Type().String(), Field: "user property", Reason: packet.QuotaExceeded, Limit: limit}
 	}
-	return &packet.Error{Packet: p.Type().String(), Field: "user property", Reason: packet.QuotaExceeded}
+	return nil
 }

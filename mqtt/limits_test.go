@@ -332,3 +332,25 @@ func TestOldClients(t *testing.T) {
 		h.connect(v311, "c", clean)
 	}, limits(mqtt.Limits{NoOldClients: true}))
 }
+
+// TestPacketAtTheLimit has a packet come as slowly as is allowed, and one more
+// slowly.
+func TestPacketAtTheLimit(t *testing.T) {
+	shows(t, "SEC_11", func(t *testing.T, h *house) {
+		w := h.connect(v5, "w", clean)
+		w.subscribe(packet.AtMostOnce, "t")
+		whole := packet.Append(nil, v5, &packet.Publish{Topic: []byte("t"), Payload: make([]byte, 990)})
+		a, b := h.connect(v5, "a", clean), h.connect(v5, "b", clean)
+		a.sendRaw(whole[:10])
+		b.sendRaw(whole[:10])
+		time.Sleep(14 * time.Second) // of 5, and 10 for a thousand bytes
+		a.sendRaw(whole[10:])
+		if n := len(w.drain()); n != 1 {
+			t.Errorf("%d messages came, want the one that was in time", n)
+		}
+		b.expectNothing()
+		time.Sleep(3 * time.Second)
+		b.expectClosed(packet.UnspecifiedError)
+		a.expectNothing()
+	}, limits(mqtt.Limits{PacketTimeout: 5 * time.Second, PacketRate: 100}))
+}

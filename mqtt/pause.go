@@ -6,19 +6,19 @@ import (
 )
 
 // A publisher that is faster than a subscriber pauses: its next bytes are not
-// read while a connected session it has just fed is more than half full and
-// takes what it is sent, so that a queue need not overflow where everybody does
-// their best. A session that takes nothing slows nobody.
-const (
-	longestPause = time.Second
-	takesWithin  = 100 * time.Millisecond
-	pauseStep    = 2 * time.Millisecond
-)
+// read while a connected session it has just fed is more than half full
+// (Limits.PausePercent) and takes what it is sent, so that a queue need not
+// overflow where everybody does their best. A session that takes nothing slows
+// nobody.
+
+// pauseStep is how often a publisher that pauses looks whether to go on.
+const pauseStep = 2 * time.Millisecond
 
 // crowded tells whether a session is more than half full. The house's lock is
 // held.
 func (b *Broker) crowded(s *session) bool {
-	return s.waiting > b.limits().QueueMessages/2 || s.waitingBytes > b.limits().QueueBytes/2
+	l := b.limits()
+	return l.crowding(s.waiting, l.QueueMessages) || l.crowding(s.waitingBytes, l.QueueBytes)
 }
 
 // crowd notes that the batch has fed a connection that is more than half full.
@@ -34,7 +34,7 @@ func (b *Broker) pause(from *Conn, t *Batch) {
 	fed := t.crowded
 	t.crowded = nil
 	b.Flush(t)
-	for begun := b.clock().Run; b.clock().Run-begun < longestPause && b.worthWaiting(from, fed); {
+	for begun := b.clock().Run; b.clock().Run-begun < b.limits().PauseLongest && b.worthWaiting(from, fed); {
 		time.Sleep(pauseStep)
 	}
 }
@@ -44,17 +44,17 @@ func (b *Broker) pause(from *Conn, t *Batch) {
 func (b *Broker) worthWaiting(from *Conn, fed []*Conn) (worth bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.clock().Run
+	now, l := b.clock().Run, b.limits()
 	for _, c := range fed {
 		if c.sess == nil || c == from || from.ended {
 			continue
 		}
 		c.mu.Lock()
-		full := b.crowded(c.sess) || c.unflushed > b.limits().QueueBytes/2
+		full := b.crowded(c.sess) || l.crowding(c.unflushed, l.QueueBytes)
 		if c.written != c.writtenThen {
 			c.writtenThen, c.tookAt = c.written, now
 		}
-		worth = worth || full && now-c.tookAt < takesWithin
+		worth = worth || full && now-c.tookAt < l.PauseTakes
 		c.mu.Unlock()
 	}
 	return worth

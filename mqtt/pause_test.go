@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lar.home/mqtt"
 	"lar.home/mqtt/packet"
 )
 
@@ -68,4 +69,65 @@ func TestPublisherPauses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPauseAtTheLimit fills a queue to the part at which publishers pause, and
+// with one message more, and measures how long who feeds it is not read: as
+// long as the subscriber takes something often enough, and never longer than
+// is set.
+func TestPauseAtTheLimit(t *testing.T) {
+	for _, tt := range []struct {
+		every time.Duration // the subscriber takes something; 0: nothing but the messages
+		want  time.Duration
+	}{
+		{0, 40 * time.Millisecond},
+		{36 * time.Millisecond, 300 * time.Millisecond},
+		{50 * time.Millisecond, 40 * time.Millisecond},
+	} {
+		inBubble(t, func(t *testing.T, h *house) {
+			s := h.connect(v5, "s", clean)
+			s.subscribe(packet.AtLeastOnce, "t") // and acknowledges nothing
+			p := h.connect(v5, "p", clean)
+			ping := packet.Append(nil, v5, &packet.Pingreq{})
+			read := func(messages int) time.Duration {
+				begun := time.Now()
+				for range messages {
+					p.sendRaw(packet.Append(nil, v5, &packet.Publish{QoS: packet.AtLeastOnce, PacketID: p.nextID(), Topic: []byte("t")}))
+				}
+				p.sendRaw(ping) // is read once the pause is over
+				return time.Since(begun)
+			}
+			if took := read(5); took != 0 {
+				t.Errorf("a queue that is half full slowed the publisher by %v", took)
+			}
+			if tt.every > 0 {
+				go func() {
+					for range 20 {
+						time.Sleep(tt.every)
+						s.nc.Write(ping)
+					}
+				}()
+			}
+			if took := read(1); took < tt.want || took > tt.want+10*time.Millisecond {
+				t.Errorf("something was taken every %v: a pause of %v, want %v", tt.every, took, tt.want)
+			}
+			time.Sleep(2 * time.Second)
+			if n := len(s.drain()); n < 6 {
+				t.Errorf("%d packets came, want 6 messages", n)
+			}
+		}, limits(mqtt.Limits{QueueMessages: 10, PausePercent: 50, PauseTakes: 40 * time.Millisecond, PauseLongest: 300 * time.Millisecond}))
+	}
+	inBubble(t, func(t *testing.T, h *house) {
+		s := h.connect(v5, "s", clean)
+		s.subscribe(packet.AtLeastOnce, "t")
+		p := h.connect(v5, "p", clean)
+		begun := time.Now()
+		for range 10 {
+			p.publish(packet.AtLeastOnce, "t", "x")
+		}
+		p.send(&packet.Pingreq{})
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("with 100 percent the publisher paused %v", took)
+		}
+	}, limits(mqtt.Limits{QueueMessages: 10, PausePercent: 100}))
 }

@@ -215,10 +215,9 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s *send) {
 		return
 	}
 	if s.qos == AtMostOnce && c.congested() {
-		b.stats.dropped.Add(1)
 		return
 	}
-	if c.unflushed > b.limits().QueueBytes/2 {
+	if l := b.limits(); l.crowding(c.unflushed, l.QueueBytes) {
 		t.batch.crowd(c)
 	}
 	if !c.clear(pub.topic) {
@@ -300,9 +299,9 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	b.stats.received.Add(1)
 	b.stats.payloadIn.Add(uint64(len(p.Payload)))
 	if l := b.limits(); p.QoS > l.qos() {
-		return &packet.Error{Packet: "PUBLISH", Field: "QoS", Reason: packet.QoSNotSupported} // [MQTT-3.2.2-11]
+		return &packet.Error{Packet: "PUBLISH", Field: "QoS", Reason: packet.QoSNotSupported, Limit: "maximum_qos"} // [MQTT-3.2.2-11]
 	} else if p.Retain && l.NoRetained {
-		return &packet.Error{Packet: "PUBLISH", Field: "RETAIN", Reason: packet.RetainNotSupported} // [MQTT-3.2.2-14]
+		return &packet.Error{Packet: "PUBLISH", Field: "RETAIN", Reason: packet.RetainNotSupported, Limit: "no_retained"} // [MQTT-3.2.2-14]
 	}
 	if p.QoS == ExactlyOnce {
 		if again, err := b.receivedBefore(t, c, p); again || err != nil {
@@ -342,12 +341,16 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 			return nil
 		}
 	}
-	if p.Retain && len(p.Payload) > 0 && !b.retainRoom(topic, len(p.Payload)) {
-		if c.version < packet.V5 {
-			return &packet.Error{Packet: "PUBLISH", Reason: packet.QuotaExceeded}
+	if p.Retain && len(p.Payload) > 0 {
+		if limit := b.retainRoom(topic, len(p.Payload)); limit != "" {
+			wrong := &packet.Error{Packet: "PUBLISH", Reason: packet.QuotaExceeded, Limit: limit}
+			if c.version < packet.V5 {
+				return wrong
+			}
+			b.reached(limit, s.clientID, wrong)
+			b.refusePublish(t, c, p, packet.QuotaExceeded)
+			return nil
 		}
-		b.refusePublish(t, c, p, packet.QuotaExceeded)
-		return nil
 	}
 	reason := packet.Success
 	if len(r.to) == 0 && len(r.shares) == 0 && r.wants == 0 {
@@ -383,9 +386,9 @@ func (b *Broker) receivedBefore(t *Turn, c *Conn, p *packet.Publish) (again bool
 	}
 	switch {
 	case c.version == packet.V5 && len(s.received) >= b.limits().ReceiveMaximum:
-		return false, &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded}
+		return false, &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded, Limit: "receive_maximum"}
 	case len(s.received) >= b.limits().InboundQoS2:
-		return false, &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded}
+		return false, &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded, Limit: "inbound_qos2"}
 	}
 	return false, nil
 }

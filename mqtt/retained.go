@@ -25,13 +25,15 @@ type retainedMessage struct {
 	unusable bool       // its record cannot be read
 }
 
-// retainRoom tells whether one more retained message fits.
-func (b *Broker) retainRoom(name string, size int) bool {
+// retainRoom names the limit for which one more retained message has no room,
+// or "" if it has.
+func (b *Broker) retainRoom(name string, size int) (limit string) {
+	l := b.limits()
 	small, large := b.retainedBytes, b.retainedLarge
 	old, _ := b.retained.Get(name)
 	switch {
-	case old == nil && b.retainedCount() >= b.limits().RetainedTopics:
-		return false
+	case old == nil && b.retainedCount() >= l.RetainedTopics:
+		return "retained_topics"
 	case old == nil:
 		small += len(name)
 	case old.large:
@@ -41,11 +43,17 @@ func (b *Broker) retainRoom(name string, size int) bool {
 	}
 	if size > largePacket {
 		if b.crammed() && b.store.Ready() != nil {
-			return false // it would have to stay in memory
+			return "message_bytes" // it would have to stay in memory
 		}
-		return large+size <= b.limits().RetainedLargeBytes && small <= b.limits().RetainedBytes
+		if large+size > l.RetainedLargeBytes {
+			return "retained_large_bytes"
+		}
+		size = 0 // in memory
 	}
-	return small+size <= b.limits().RetainedBytes
+	if small+size > l.RetainedBytes {
+		return "retained_bytes"
+	}
+	return ""
 }
 
 // countRetained counts a retained message that comes, by 1, or goes, by -1.
@@ -304,6 +312,14 @@ func (b *Broker) showTo(t *Turn, w *cursor, m *Message, fromCursor bool) {
 // show brings retained messages to consumers that have come to want them, in
 // slices, each a turn of its own. It runs on a worker.
 func (b *Broker) show() {
+	defer func() {
+		if r := recover(); r != nil { // the next Rewire begins anew
+			b.panicked(r)
+			b.mu.Lock()
+			b.showing, b.showAgain = false, false
+			b.mu.Unlock()
+		}
+	}()
 	const slice = 128
 	after := ""
 	var recalls []recall

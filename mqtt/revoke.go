@@ -22,6 +22,18 @@ func (b *Broker) SendAway(identity string) {
 	})
 }
 
+// SendAwayRevoked ends the connections of clients whose certificates would not
+// be taken any more. Their sessions stay, for who comes with another one. It
+// returns once that is decided.
+func (b *Broker) SendAwayRevoked() {
+	b.eachOf(func(s *session) bool { return s.conn != nil && s.conn.revoked() }, func(t *Turn, s *session) {
+		b.drop(t, s.conn, notAuthorized)
+	})
+}
+
+// revoked tells whether the client's certificate would not be taken now.
+func (c *Conn) revoked() bool { return c.peer.Revoked != nil && c.peer.Revoked() }
+
 // notAuthorized is the error of a client that would not be let in now.
 var notAuthorized = &packet.Error{Packet: "connection", Reason: packet.NotAuthorized}
 

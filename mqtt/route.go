@@ -179,12 +179,17 @@ func (b *Broker) subscribe(t *Turn, c *Conn, p *packet.Subscribe) {
 	for _, f := range p.Filters {
 		b.split(t)
 		_, exists := s.subs[f.Filter]
-		if !b.limits().fits(f.Filter) {
+		if limit := b.limits().exceededBy(f.Filter); limit != "" {
+			b.reached(limit, s.clientID, nil)
 			ack.Reasons = append(ack.Reasons, packet.TopicFilterInvalid)
 			continue
 		}
 		f.QoS = min(f.QoS, b.limits().qos())
-		if notReady != nil || !exists && len(s.subs) >= b.limits().Subscriptions {
+		full := !exists && len(s.subs) >= b.limits().Subscriptions
+		if full {
+			b.reached("subscriptions", s.clientID, nil)
+		}
+		if notReady != nil || full {
 			ack.Reasons = append(ack.Reasons, packet.QuotaExceeded)
 			continue
 		}

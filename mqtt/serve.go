@@ -96,7 +96,9 @@ func (b *Broker) serveStream(nc net.Conn, peer Peer) {
 
 // turnedAway closes a connection that Open has refused.
 func (b *Broker) turnedAway(nc net.Conn, err error) {
-	if b.refusals.allow(b.clock().Run) {
+	if full, ok := errors.AsType[*limitError](err); ok {
+		b.reached(full.limit, nc.RemoteAddr().String(), err)
+	} else if b.refusals.allow(b.clock().Run) {
 		b.log.Warn("connection refused", "remote", nc.RemoteAddr().String(), "err", err)
 	}
 	nc.Close()

@@ -138,11 +138,14 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 	if s.kept() && pub.body == 0 {
 		disk = int(e.size)
 	}
-	if !pub.fromCursor && b.queueFull(s, int(e.size), disk) {
-		if !b.makeRoom(t, s, int(e.size), disk) {
-			s.dropped++
-			b.stats.dropped.Add(1)
-			return
+	if !pub.fromCursor {
+		if limit := b.queueFull(s, int(e.size), disk); limit != "" {
+			b.reached(limit, s.clientID, nil)
+			if !b.makeRoom(t, s, int(e.size), disk) {
+				s.dropped++
+				b.stats.dropped.Add(1)
+				return
+			}
 		}
 	}
 	n := s.seq
@@ -226,12 +229,21 @@ func (b *Broker) weigh(s *session, e *entry, by int) {
 	}
 }
 
-// queueFull tells whether a message has no room in a session's queue, or in
-// all of them together, of which it takes disk bytes.
-func (b *Broker) queueFull(s *session, size, disk int) bool {
-	l := b.limits()
-	return s.waiting >= l.QueueMessages || s.waitingBytes+size > l.QueueBytes || disk > 0 && b.queuedBytes+disk > l.AllQueuesBytes ||
-		!s.kept() && s.waitingBytes+size > ownRoom && b.crammed()
+// queueFull names the limit for which a message has no room in a session's
+// queue, or in all of them together, of which it takes disk bytes; "" if it has
+// room.
+func (b *Broker) queueFull(s *session, size, disk int) (limit string) {
+	switch l := b.limits(); {
+	case s.waiting >= l.QueueMessages:
+		return "queue_messages"
+	case s.waitingBytes+size > l.QueueBytes:
+		return "queue_bytes"
+	case disk > 0 && b.queuedBytes+disk > l.AllQueuesBytes:
+		return "all_queues_bytes"
+	case !s.kept() && s.waitingBytes+size > ownRoom && b.crammed():
+		return "message_bytes"
+	}
+	return ""
 }
 
 // transmitOwn transmits entry e with the message that it holds. It stands alone
@@ -345,7 +357,7 @@ func (b *Broker) makeRoom(t *Turn, s *session, size, disk int) bool {
 		return false
 	}
 	full := func() bool {
-		return b.queueFull(s, size, disk)
+		return b.queueFull(s, size, disk) != ""
 	}
 	for n := max(s.next, s.base); n < s.end() && full(); n++ {
 		if e := s.queue.at(int(n - s.base)); e.state == entryWaiting && e.m != nil && e.m.Expires != 0 && e.m.Expires <= t.Now.Run {

@@ -49,11 +49,13 @@ func (b *Broker) spreadOut(batch *Batch) {
 		return
 	}
 	b.spreading = true
+	defer func() { b.spreading = false }() // also after a panic: then the next turn goes on behind it
 	for i := 0; i < len(b.spreads); i++ {
 		for s := b.spreads[i]; s.next >= 0; {
 			t := b.begin(batch)
-			for ; s.next < len(s.to) && !t.heavy(); s.next++ {
+			for s.next < len(s.to) && !t.heavy() {
 				to := &s.to[s.next]
+				s.next++
 				if sess := b.kept[to.session]; sess != nil {
 					b.join(t, sess, &s.pub, to.qos, to.retain, to.subIDs, to.share)
 				}
@@ -70,7 +72,6 @@ func (b *Broker) spreadOut(batch *Batch) {
 	}
 	clear(b.spreads)
 	b.spreads = b.spreads[:0]
-	b.spreading = false
 }
 
 func spreadKey(number uint64, i int) []byte {

@@ -176,6 +176,11 @@ func (b *Broker) facts(now time.Duration, fn func(name, value string)) {
 	count("store/messages/bytes", b.retainedBytes+b.retainedLarge+b.queuedBytes)
 	count("subscriptions/count", subs)
 	count("shared_subscriptions/count", shared)
+	for _, name := range limitNames {
+		if n := b.limitHits[name].count.Load(); n > 0 {
+			total("limits/"+name, n)
+		}
+	}
 	heap := [...]metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(heap[:])
 	if v := heap[0].Value; v.Kind() == metrics.KindUint64 {

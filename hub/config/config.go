@@ -31,9 +31,18 @@ type Config struct {
 	Devices        Devices
 	Rights         Rights
 	History        History
+	MemoryLimit    int // bytes that the program tries to stay under
+	DiskPercent    int // of the free disk that queues take at most
 	Limits         mqtt.Limits
 	Listeners      []listen.Config
 }
+
+// What holds where nothing is said: 160 MiB leave a Pi with 512 MB room for all
+// else.
+const (
+	DefaultMemoryLimit = 160 << 20
+	DefaultDiskPercent = 25
+)
 
 // Off, as an address, says not to listen.
 const Off = "off"
@@ -136,6 +145,8 @@ var settings = append([]setting{
 		"The private key of https_certificate, PEM.").aPath().reloaded(),
 	define(choice("always", "interval", "never"), "sync", "sync", func(c *Config) *string { return &c.Sync },
 		"When a message counts as kept: \"always\", once the disk has it; \"interval\" or\n\"never\", once the system has it, which tells the disk within 100 ms or when it\nlikes. These lose what was acknowledged last when the power fails."),
+	define(sizeKind, "memory_limit", "", func(c *Config) *int { return &c.MemoryLimit },
+		"Bytes of memory that Lar tries to stay under, all in all. The limits below are\nmade for 160 MiB. Where the environment variable GOMEMLIMIT is set, that holds.").reloaded(),
 	define(boolKind, "mdns", "mdns", func(c *Config) *bool { return &c.MDNS },
 		"Make the hub known on the local network."),
 	define(boolKind, "allow_anonymous", "allow-anonymous", func(c *Config) *bool { return &c.AllowAnonymous },
@@ -177,6 +188,8 @@ what the broker tells of itself: $SYS/# wants a line that names it.`).reloaded()
 		"For how long every single change of a value is kept. What each hour and each\nday was like is kept for years, as far as the budget goes."),
 	define(sizeKind, "history.budget", "", func(c *Config) *int { return &c.History.Budget },
 		"Bytes of the whole history. When it has more, the oldest goes first."),
+	define(percentKind, "limits.disk_percent", "", func(c *Config) *int { return &c.DiskPercent },
+		"Percent of the free disk that what waits for clients takes at most, and retained\npayloads over 64 KiB, each.").reloaded(),
 }, limitSettings()...)
 
 // Defaults returns what holds where nothing is said.
@@ -187,5 +200,7 @@ func Defaults() *Config {
 		Rights:  Rights{ACL: []string{}, SubscribeRights: "strict", FailedLogins: 3},
 		History: History{Raw: history.DefaultRaw, Budget: history.DefaultBudget},
 		Limits:  mqtt.DefaultLimits(),
+
+		MemoryLimit: DefaultMemoryLimit, DiskPercent: DefaultDiskPercent,
 	}
 }

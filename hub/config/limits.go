@@ -4,7 +4,6 @@ import (
 	"reflect"
 	"strings"
 	"time"
-	"unicode"
 
 	"lar.home/mqtt"
 )
@@ -23,13 +22,13 @@ var aboutLimits = map[string]string{
 	"Subscriptions":      "Subscriptions of a client.",
 	"RetainedTopics":     "Topics with a retained message.",
 	"RetainedBytes":      "Bytes of all retained messages, but for payloads over 64 KiB.",
-	"RetainedLargeBytes": "Bytes of retained payloads over 64 KiB, which lie on the disk; never more than a\nquarter of what is free there.",
+	"RetainedLargeBytes": "Bytes of retained payloads over 64 KiB, which lie on the disk; never more than\ndisk_percent of what is free there.",
 	"Connections":        "Connections in total.",
 	"PerAddress":         "Connections from one address other than this machine.",
 	"Unauthenticated":    "Connections that have not said yet who they are.",
 	"KeptSessions":       "Sessions that outlive their connection.",
 	"KeptPerIdentity":    "Sessions of one credential that outlive their connection, not counting this machine.",
-	"AllQueuesBytes":     "Bytes that wait on the disk for all clients together; never more than a quarter\nof what is free there.",
+	"AllQueuesBytes":     "Bytes that wait on the disk for all clients together; never more than\ndisk_percent of what is free there.",
 	"MessageBytes":       "Bytes of messages in memory that wait for clients, each counted once. What is\nbeyond waits on the disk, or is dropped where no session is kept.",
 	"WindowBytes":        "Bytes of the messages on their way to a client and not acknowledged; one message\nalways may be.",
 	"LargeBytes":         "Bytes of packets over 64 KiB on their way in at one time; the next one waits.",
@@ -47,7 +46,11 @@ var aboutLimits = map[string]string{
 	"SessionExpiry":      "How long a session with a credential is kept, at most.",
 	"OpenSessionExpiry":  "How long a session without a credential is kept, at most.",
 	"ConnectTimeout":     "How long a client may take to say who it is.",
-	"PacketTimeout":      "How long a packet may take, and 1 s for each 10 kB.",
+	"PacketTimeout":      "How long a packet may take, beside the time for its size at packet_rate.",
+	"PacketRate":         "Bytes a second at which a packet may come.",
+	"PausePercent":       "How full the queue of a client is, in percent of queue_messages or queue_bytes, when\nwho sends to it has to pause. 100: nobody pauses.",
+	"PauseTakes":         "A publisher pauses only while the client it waits for has taken something within\nthis time: who takes nothing slows nobody.",
+	"PauseLongest":       "How long a publisher pauses at most, for other clients or for the disk.",
 	"WriteStall":         "How long a connection may take nothing of what waits for it.",
 	"KeepAlive":          "The longest keep alive of a 5.0 client.",
 	"SysInterval":        "How often what the broker tells of itself under $SYS/broker is brought up to date,\nwhile somebody has subscribed to it, which wants a line of acl: see rights.acl.\n0s: nothing is told.",
@@ -80,15 +83,15 @@ func limitSettings() (list []setting) {
 		}
 		about := aboutLimits[f.Name]
 		if f.Name == "SysInterval" { // whose zero is a value
-			list = append(list, define(durationKind, "limits."+snake(f.Name), "", func(c *Config) *time.Duration { return &c.Limits.SysInterval }, about).
+			list = append(list, define(durationKind, "limits."+mqtt.LimitName(f.Name), "", func(c *Config) *time.Duration { return &c.Limits.SysInterval }, about).
 				reloaded().zeroIsOff())
 			continue
 		}
 		if about == "" {
-			about = strings.ReplaceAll(snake(f.Name), "_", " ") + "."
+			about = strings.ReplaceAll(mqtt.LimitName(f.Name), "_", " ") + "."
 		}
 		list = append(list, setting{
-			key: "limits." + snake(f.Name), kind: k, comment: about, reload: true,
+			key: "limits." + mqtt.LimitName(f.Name), kind: k, comment: about, reload: true,
 			get: func(c *Config) any { return reflect.ValueOf(c.Limits).Field(i).Interface() },
 			set: func(c *Config, v any) {
 				if value := reflect.ValueOf(v); !value.IsZero() || f.Type.Kind() == reflect.Bool {
@@ -113,7 +116,7 @@ func maximumQoS(name string, field func(c *Config) **mqtt.QoS) setting {
 	k.toml = func(v any) (any, error) { return check(countKind.toml(v)) }
 	k.text = func(s string) (any, error) { return check(countKind.text(s)) }
 	return setting{
-		key: "limits." + snake(name), kind: k, comment: aboutLimits[name], reload: true,
+		key: "limits." + mqtt.LimitName(name), kind: k, comment: aboutLimits[name], reload: true,
 		get: func(c *Config) any {
 			if q := *field(c); q != nil {
 				return int(*q)
@@ -127,20 +130,4 @@ func maximumQoS(name string, field func(c *Config) **mqtt.QoS) setting {
 			}
 		},
 	}
-}
-
-// snake writes a Go name as a key: PacketSize is packet_size.
-func snake(name string) string {
-	name = strings.NewReplacer("QoS", "Qos", "ID", "Id").Replace(name)
-	var b strings.Builder
-	for i, r := range name {
-		if unicode.IsUpper(r) {
-			if i > 0 {
-				b.WriteByte('_')
-			}
-			r = unicode.ToLower(r)
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }

@@ -78,6 +78,27 @@ var countKind = kind{
 	write: func(v any) string { return strconv.Itoa(v.(int)) },
 }
 
+// percentKind is a part of a hundred, and not none of it.
+var percentKind = kind{
+	want: "a whole number from 1 to 100",
+	toml: func(v any) (any, error) {
+		n, err := countKind.toml(v)
+		return percent(n, err)
+	},
+	text: func(s string) (any, error) {
+		n, err := countKind.text(s)
+		return percent(n, err)
+	},
+	write: countKind.write,
+}
+
+func percent(n any, err error) (any, error) {
+	if err != nil || n.(int) < 1 || n.(int) > 100 {
+		return 0, errValue
+	}
+	return n, nil
+}
+
 var sizeKind = kind{
 	want: `bytes as in 65536, "64 KiB" or "8 MiB"`,
 	toml: func(v any) (any, error) {

@@ -148,11 +148,11 @@ func (c *Connect) properties(d *decoder) {
 func (c *Connect) check(d *decoder) {
 	switch {
 	case len(c.ClientID) > MaxClientID:
-		d.fail("client identifier", ClientIDNotValid)
+		d.exceeds("client_id_length", "client identifier", ClientIDNotValid)
 	case c.ClientID == "" && (c.Version == V31 || c.Version < V5 && !c.CleanStart):
 		d.fail("client identifier", ClientIDNotValid) // 3.1.1 [MQTT-3.1.3-8]; 3.1 section 3.1: 1 to 23 characters
 	case len(c.Username) > MaxUsername:
-		d.fail("user name", BadUserNameOrPassword)
+		d.exceeds("username_length", "user name", BadUserNameOrPassword)
 	}
 }
 

@@ -53,7 +53,7 @@ func whole[P Packet](p P, err error) (Packet, error) {
 // refused.
 func empty(t Type, body []byte, some Reason) error {
 	if len(body) > 0 {
-		return &Error{t.String(), "length", some}
+		return &Error{Packet: t.String(), Field: "length", Reason: some}
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func empty(t Type, body []byte, some Reason) error {
 func DecodeFromClient(v Version, first byte, body []byte) (Packet, error) {
 	switch t := Type(first >> 4); t {
 	case CONNACK, SUBACK, UNSUBACK, PINGRESP:
-		return nil, &Error{t.String(), "type", ProtocolError}
+		return nil, &Error{Packet: t.String(), Field: "type", Reason: ProtocolError}
 	}
 	p, err := Decode(v, first, body)
 	if err != nil {
@@ -74,15 +74,15 @@ func DecodeFromClient(v Version, first byte, body []byte) (Packet, error) {
 	switch p := p.(type) {
 	case *Publish:
 		if len(p.SubscriptionIDs) > 0 {
-			return nil, &Error{"PUBLISH", "subscription identifier", ProtocolError}
+			return nil, &Error{Packet: "PUBLISH", Field: "subscription identifier", Reason: ProtocolError}
 		}
 	case *Disconnect:
 		if !clientDisconnects(p.Reason) {
-			return nil, &Error{"DISCONNECT", "reason code", Success} // it goes anyway
+			return nil, &Error{Packet: "DISCONNECT", Field: "reason code", Reason: Success} // it goes anyway
 		}
 	case *Auth:
 		if p.Reason == Success { // [MQTT-3.15.2-1], [MQTT-4.12.0-3]
-			return nil, &Error{"AUTH", "reason code", ProtocolError}
+			return nil, &Error{Packet: "AUTH", Field: "reason code", Reason: ProtocolError}
 		}
 	}
 	return p, nil

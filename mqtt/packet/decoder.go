@@ -24,9 +24,28 @@ type decoder struct {
 // fail keeps the first failure and lets all further reading fail.
 func (d *decoder) fail(field string, reason Reason) {
 	if d.err == nil {
-		d.err = &Error{d.packet.String(), field, reason}
+		d.err = &Error{Packet: d.packet.String(), Field: field, Reason: reason}
 	}
 	d.buf = nil
+}
+
+// exceeds is fail for a packet that goes beyond a limit of ours, if one is
+// named.
+func (d *decoder) exceeds(limit, field string, reason Reason) {
+	first := d.err == nil
+	d.fail(field, reason)
+	if first {
+		d.err.Limit = limit
+	}
+}
+
+// topicLimit names the limit that a topic name or filter of n bytes goes
+// beyond.
+func topicLimit(n int) string {
+	if n > topic.MaxLength {
+		return "topic_length"
+	}
+	return "topic_separators"
 }
 
 // failed returns the first failure as an error.
@@ -147,6 +166,8 @@ func (d *decoder) checkName(b []byte, field string, wildcard, empty Reason) {
 		d.fail(field, wildcard)
 	case errors.Is(err, topic.ErrEmpty):
 		d.fail(field, empty)
+	case errors.Is(err, topic.ErrTooLong):
+		d.exceeds(topicLimit(len(b)), field, MalformedPacket)
 	default:
 		d.fail(field, MalformedPacket)
 	}
@@ -159,7 +180,7 @@ func (d *decoder) filter() string {
 		return ""
 	}
 	if len(b) > topic.MaxLength {
-		d.fail("topic filter", MalformedPacket)
+		d.exceeds("topic_length", "topic filter", MalformedPacket)
 		return ""
 	}
 	s := string(b)
@@ -167,6 +188,8 @@ func (d *decoder) filter() string {
 	case err == nil:
 	case errors.Is(err, topic.ErrShare) && !strings.Contains(s[:max(0, len(s)-1)], "#"):
 		d.fail("topic filter", ProtocolError) // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+	case errors.Is(err, topic.ErrTooLong):
+		d.exceeds(topicLimit(len(s)), "topic filter", MalformedPacket)
 	default:
 		d.fail("topic filter", MalformedPacket)
 	}

@@ -10,6 +10,7 @@ type Error struct {
 	Packet string // "PUBLISH", as the specification spells it
 	Field  string // "topic name"
 	Reason Reason
+	Limit  string // of ours that it exceeds, as settings call it: "topic_length"
 }
 
 // Error says which field of which packet is wrong, and how.

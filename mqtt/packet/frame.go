@@ -14,7 +14,7 @@ func Split(buf []byte, limit int) (first byte, body []byte, n int, err error) {
 		return 0, nil, 0, err
 	}
 	if limit > 0 && total > limit {
-		return 0, nil, 0, &Error{Type(buf[0] >> 4).String(), "remaining length", PacketTooLarge}
+		return 0, nil, 0, &Error{Packet: Type(buf[0] >> 4).String(), Field: "remaining length", Reason: PacketTooLarge}
 	}
 	if len(buf) < total {
 		return 0, nil, 0, nil
@@ -37,7 +37,7 @@ func Size(buf []byte) (total int, ok bool, err error) {
 	}
 	value, digits, valid := varint(buf[1:])
 	if !valid {
-		return 0, false, &Error{Type(buf[0] >> 4).String(), "remaining length", Success}
+		return 0, false, &Error{Packet: Type(buf[0] >> 4).String(), Field: "remaining length", Reason: Success}
 	}
 	if digits == 0 {
 		return 0, false, nil
@@ -51,9 +51,9 @@ func checkFirst(first byte) error {
 	t := Type(first >> 4)
 	switch {
 	case t == 0:
-		return &Error{t.String(), "type", MalformedPacket}
+		return &Error{Packet: t.String(), Field: "type", Reason: MalformedPacket}
 	case t != PUBLISH && first&0x0f != t.flags():
-		return &Error{t.String(), "flags", MalformedPacket}
+		return &Error{Packet: t.String(), Field: "flags", Reason: MalformedPacket}
 	}
 	return nil
 }
@@ -64,7 +64,7 @@ func CheckConnect(first byte, v Version) error {
 	if v == V31 || first&0x0f == 0 {
 		return nil
 	}
-	return &Error{CONNECT.String(), "flags", Success}
+	return &Error{Packet: CONNECT.String(), Field: "flags", Reason: Success}
 }
 
 // flags returns the fixed lower half of the first byte, table 2-2.

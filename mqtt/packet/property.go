@@ -124,7 +124,7 @@ func (p *properties) next(d *decoder, v *property) bool {
 		if p.err == nil {
 			return true
 		}
-		d.fail(p.err.Field, p.err.Reason)
+		d.exceeds(p.err.Limit, p.err.Field, p.err.Reason)
 	}
 	d.users, d.userBytes = p.users, p.userBytes
 	return false
@@ -170,8 +170,10 @@ func (p *properties) read(v *property) {
 		v.value = p.text(row.name)
 		p.users++
 		p.userBytes += len(v.key) + len(v.value)
-		if p.users > MaxUserProperties || p.userBytes > MaxUserPropertyBytes {
-			p.fail(row.name, QuotaExceeded)
+		if p.users > MaxUserProperties {
+			p.exceeds("user_properties", row.name, QuotaExceeded)
+		} else if p.userBytes > MaxUserPropertyBytes {
+			p.exceeds("user_property_bytes", row.name, QuotaExceeded)
 		}
 	}
 	if v.number == 0 && p.err == nil {

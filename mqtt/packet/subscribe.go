@@ -27,7 +27,7 @@ func decodeSubscribe(v Version, body []byte) (*Subscribe, error) {
 		sub.options(&d, v)
 		s.Filters = append(s.Filters, sub)
 		if len(s.Filters) > MaxFilters {
-			d.fail("topic filters", QuotaExceeded)
+			d.exceeds("subscriptions", "topic filters", QuotaExceeded)
 		}
 	}
 	if len(s.Filters) == 0 {
@@ -136,7 +136,7 @@ func decodeUnsubscribe(v Version, body []byte) (*Unsubscribe, error) {
 	for len(d.buf) > 0 {
 		u.Filters = append(u.Filters, d.filter())
 		if len(u.Filters) > MaxFilters {
-			d.fail("topic filters", QuotaExceeded)
+			d.exceeds("subscriptions", "topic filters", QuotaExceeded)
 		}
 	}
 	if len(u.Filters) == 0 {
