@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"lar.home/devices"
 	"lar.home/hub/config"
@@ -44,11 +45,14 @@ func (h *Hub) authorize(who, clientID string, a mqtt.Access, topic string) bool 
 }
 
 func (h *Hub) listenOptions() listen.Options {
-	return listen.Options{Log: h.log, MaxPacket: h.maxPacket}
+	return listen.Options{Log: h.log, MaxPacket: h.maxPacket, Within: h.connectWithin}
 }
 
 // maxPacket bounds a frame of a WebSocket.
 func (h *Hub) maxPacket() int { return h.broker.Limits().PacketSize }
+
+// connectWithin bounds each step of a client before MQTT.
+func (h *Hub) connectWithin() time.Duration { return h.broker.Limits().ConnectTimeout }
 
 // webServer serves pages, and MQTT over WebSocket at /mqtt.
 func (h *Hub) webServer() *http.Server {
@@ -116,8 +120,9 @@ func Check(cfg Config) error {
 // Reload puts users, rights, certificates and limits in force that have
 // changed. Nobody is sent away but users who are none any more, with their
 // sessions, and those who would not be let in now: whose password has changed,
-// and who came without a user name where one is needed from now on. Of what
-// cannot be read, that which held before goes on holding.
+// whose certificate was revoked, and who came without a user name where one is
+// needed from now on. Of what cannot be read, that which held before goes on
+// holding.
 func (h *Hub) Reload(cfg Config) error {
 	var errs []error
 	next, err := readRights(cfg.Rights)
@@ -153,7 +158,8 @@ func (h *Hub) Reload(cfg Config) error {
 			errs = append(errs, fmt.Errorf("listener %d: %w", i+1, err))
 		}
 	}
-	h.setLimits(cfg.Limits)
+	h.broker.SendAwayRevoked()
+	h.setLimits(cfg.Limits, cfg.DiskPercent)
 	return errors.Join(errs...)
 }
 

@@ -68,6 +68,7 @@ type Config struct {
 	Home           config.Home
 	Rights         config.Rights
 	History        config.History
+	DiskPercent    int // of the free disk that what waits may take; 0: 25
 	Limits         mqtt.Limits
 	Devices        config.Devices
 	Version        string
@@ -103,8 +104,9 @@ type Hub struct {
 	logins    logins
 	localName atomic.Pointer[string] // ".local" name that is answered for
 
-	limitsMu sync.Mutex  // guards asked, and who sets the broker's limits
-	asked    mqtt.Limits // by the configuration
+	limitsMu    sync.Mutex  // guards the next two, and who sets the broker's limits
+	asked       mqtt.Limits // by the configuration
+	diskPercent int
 }
 
 // New returns a hub that is ready to Run: what the data folder holds has been
@@ -178,6 +180,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		File:           peopleFile(cfg.Dir),
 		AllowAnonymous: cfg.AllowAnonymous,
 		Revoked:        func(identity string) { h.broker.Revoke(identity) },
+		Shut:           func() { h.broker.SendAway("") },
 		Log:            h.log,
 	})
 	if err != nil {
@@ -241,7 +244,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Authenticate: h.logIn,
 		Enhanced:     h.enhanced,
 		Authorize:    h.authorize,
-		Limits:       limitsOn(cfg.Limits, h.store.Stats().FreeBytes),
+		Limits:       limitsOn(cfg.Limits, cfg.DiskPercent, h.store.Stats().FreeBytes),
 		Consumers:    []mqtt.Consumer{h.model, h.rules, h.history},
 		Version:      cfg.Version,
 		Log:          h.log,
@@ -249,7 +252,7 @@ func New(cfg Config) (_ *Hub, err error) {
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
 	}
-	h.asked = cfg.Limits
+	h.asked, h.diskPercent = cfg.Limits, cfg.DiskPercent
 	if err := h.useFolder(context.Background()); err != nil {
 		if h.store.Ready() == nil {
 			return nil, explain(cfg.Dir, err)
@@ -269,12 +272,16 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer cancel(nil)
 
 	var beside sync.WaitGroup
-	beside.Go(func() { h.clock.watch(ctx, h.Do) })
-	beside.Go(func() { h.watchLocalName(ctx) })
-	beside.Go(func() { h.keepsake.watch(ctx) })
-	beside.Go(func() { h.outbox.Run(ctx) })
-	beside.Go(func() { h.watchLimits(ctx) })
-	beside.Go(func() { h.useFolderLater(ctx) })
+	for part, run := range map[string]func(ctx context.Context){
+		"clock":    func(ctx context.Context) { h.clock.watch(ctx, h.Do) },
+		"name":     h.watchLocalName,
+		"keepsake": h.keepsake.watch,
+		"outbox":   func(ctx context.Context) { h.outbox.Run(ctx) },
+		"limits":   h.watchLimits,
+		"folder":   h.useFolderLater,
+	} {
+		beside.Go(func() { h.keep(ctx, part, run) })
+	}
 	if h.mqttLn != nil {
 		go func() {
 			if err := h.broker.Serve(h.mqttLn); err != nil {
@@ -310,7 +317,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	if open, why := h.Open(); open {
 		h.log.Warn("clients may connect without a credential", "why", why)
 	}
-	beside.Go(func() { h.announceBirth(ctx) })
+	beside.Go(func() { h.keep(ctx, "birth", h.announceBirth) })
 
 	<-ctx.Done()
 	h.log.Info("stopping")

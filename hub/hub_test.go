@@ -215,12 +215,17 @@ func TestCredentialAndSession(t *testing.T) {
 	}
 	wait(t, device.Subscribe("x", 1, nil))
 	device.Disconnect(0)
+	open := connectRaw(t, h, "open", "", "")
 
 	if _, err := h.people.FirstRun(t.Context(), "Elm Street", "Jo", "correct horse"); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := as(t, h, "device", "", "", lost); err == nil {
 		t.Fatal("a device without a credential is let in")
+	}
+	open.gone("a client without a credential, once there is an owner")
+	if _, ok := h.broker.Session("open"); !ok {
+		t.Error("its session is gone, too")
 	}
 	lamp, err := h.people.AddCredential(t.Context(), "lamp")
 	if err != nil {

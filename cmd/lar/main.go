@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -85,14 +86,16 @@ Flags of lar bench:
   --quick             a few seconds, too rough to compare
 `
 
-// memoryLimit is what the runtime tries to stay under if GOMEMLIMIT does not
-// say otherwise: it leaves a Pi with 512 MB room for all else.
-const memoryLimit = 160 << 20
+// limitMemory says what the runtime tries to stay under, if GOMEMLIMIT does not;
+// 0 is the default.
+func limitMemory(bytes int) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(cmp.Or(bytes, config.DefaultMemoryLimit)))
+	}
+}
 
 func main() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	limitMemory(0)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -217,6 +220,7 @@ func (f *flags) load() error {
 		Home:           effective.Home,
 		Rights:         effective.Rights,
 		History:        effective.History,
+		DiskPercent:    effective.DiskPercent,
 		Limits:         effective.Limits,
 		Devices:        effective.Devices,
 		Version:        f.hub.Version,
@@ -260,6 +264,7 @@ func serve(f flags, stdout io.Writer, log *slog.Logger) error {
 	for _, w := range f.config.Warnings {
 		log.Warn(w)
 	}
+	limitMemory(f.config.MemoryLimit)
 	h, err := hub.New(f.hub)
 	if err != nil {
 		return err
@@ -289,6 +294,7 @@ func reload(h *hub.Hub, f *flags, log *slog.Logger) {
 	for _, key := range f.config.NeedsRestart(next.config) {
 		log.Warn("a changed setting needs a new start", "key", key)
 	}
+	limitMemory(next.config.MemoryLimit)
 	if err := h.Reload(next.hub); err != nil {
 		log.Error("some of the configuration could not be put in force", "err", err)
 	}

@@ -51,8 +51,12 @@ type Config struct {
 	// Revoked, if not nil, is told the identity of a credential that was
 	// removed, once that is on disk.
 	Revoked func(identity string)
-	Rand    io.Reader // nil: crypto/rand
-	Log     *slog.Logger
+	// Shut, if not nil, is called once the home has got its first owner and
+	// that is on disk: who came without a credential may not stay. With
+	// AllowAnonymous it is not called.
+	Shut func()
+	Rand io.Reader // nil: crypto/rand
+	Log  *slog.Logger
 }
 
 // A Directory knows who may come in.

@@ -66,8 +66,19 @@ func (d *Directory) FirstRun(ctx context.Context, home, name, password string) (
 	if err != nil {
 		return "", err
 	}
-	d.cfg.Log.Info("this home has an owner now; clients need a credential from their next connection on")
+	d.shut()
 	return token, nil
+}
+
+// shut says that the house stands open no more.
+func (d *Directory) shut() {
+	if d.cfg.AllowAnonymous {
+		return
+	}
+	d.cfg.Log.Info("this home has an owner now; clients need a credential from now on")
+	if d.cfg.Shut != nil {
+		d.cfg.Shut()
+	}
 }
 
 // AddPerson makes an account. With home it also names the home; a home that
@@ -86,7 +97,9 @@ func (d *Directory) AddPerson(ctx context.Context, home, name, password string, 
 	if err != nil {
 		return err
 	}
-	return d.change(ctx, func(s *state) ([]mqtt.Write, error) {
+	first := false
+	err = d.change(ctx, func(s *state) ([]mqtt.Write, error) {
+		first = role == ui.Owner && !s.hasOwner()
 		if err := s.addPerson(p); err != nil {
 			return nil, err
 		}
@@ -101,6 +114,10 @@ func (d *Directory) AddPerson(ctx context.Context, home, name, password string, 
 		}
 		return writes, nil
 	})
+	if err == nil && first {
+		d.shut()
+	}
+	return err
 }
 
 // SignIn returns a token for the cookie of somebody who knows the password.

@@ -88,7 +88,10 @@ func (c *Config) Check() (key string, err error) {
 // Options are what all listeners share.
 type Options struct {
 	MaxPacket func() int // bytes of the longest packet
-	Log       *slog.Logger
+	// Within is how long a client may take for what comes before MQTT: a PROXY
+	// header, TLS, the request of a WebSocket, each. nil: 10 s.
+	Within func() time.Duration
+	Log    *slog.Logger
 }
 
 // A Listener is open. Serve accepts from it.
@@ -109,10 +112,18 @@ type Listener struct {
 
 // Bounds of what comes before MQTT.
 const (
-	handshakeWithin = 10 * time.Second // TLS, or the request of a WebSocket
-	proxyWithin     = 5 * time.Second
-	maxEarly        = 256 // connections that have not come through yet
+	handshakeWithin = 10 * time.Second // unless Options say otherwise
+	proxyWithin     = 5 * time.Second  // at most: a proxy says at once for whom it calls
+	maxEarly        = 256              // connections that have not come through yet
 )
+
+// within is how long a client may take for a step before MQTT.
+func (o *Options) within() time.Duration {
+	if o.Within == nil {
+		return handshakeWithin
+	}
+	return o.Within()
+}
 
 // Open opens a listener.
 func Open(cfg Config, opts Options) (*Listener, error) {
@@ -167,7 +178,8 @@ func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 func (l *Listener) Type() Type { return l.cfg.Type }
 
 // Reload reads certificates and revocation lists again. Who is connected
-// stays; when it fails, what held before goes on holding.
+// stays, and its mqtt.Peer tells whether its certificate still holds; when it
+// fails, what held before goes on holding.
 func (l *Listener) Reload(cfg Config) error {
 	if !cfg.secure() {
 		return nil
@@ -306,11 +318,15 @@ func (l *Listener) handshake(nc net.Conn, peer *mqtt.Peer) (net.Conn, bool) {
 	}
 	c := l.tls.Load()
 	secure := tls.Server(nc, c.config)
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), l.opts.within())
 	err := secure.HandshakeContext(ctx)
 	cancel()
 	if err == nil {
-		peer.Username, err = c.username(secure.ConnectionState())
+		state := secure.ConnectionState()
+		peer.Username, err = c.username(state)
+		if len(state.PeerCertificates) > 0 {
+			peer.Revoked = func() bool { return l.tls.Load().verify(state) != nil }
+		}
 	}
 	l.through(nc)
 	if err != nil {
@@ -331,11 +347,12 @@ func (l *Listener) serveWeb(serve func(nc net.Conn, peer mqtt.Peer)) error {
 			serve(nc, peer)
 		}))
 	}
+	within := l.opts.within() // as it is when the hub starts
 	server := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: handshakeWithin,
-		WriteTimeout:      handshakeWithin,
-		IdleTimeout:       handshakeWithin,
+		ReadHeaderTimeout: within,
+		WriteTimeout:      within,
+		IdleTimeout:       within,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(l.opts.Log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {

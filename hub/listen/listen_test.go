@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -42,6 +43,12 @@ type come struct {
 // served until the test ends.
 func open(t *testing.T, cfg Config) (*Listener, <-chan come) {
 	t.Helper()
+	return openWith(t, cfg, Options{MaxPacket: func() int { return maxPacket }, Log: slog.New(slog.DiscardHandler)})
+}
+
+// openWith is open with options of the test's own.
+func openWith(t *testing.T, cfg Config, opts Options) (*Listener, <-chan come) {
+	t.Helper()
 	if cfg.ClientCertificates == "" {
 		cfg.ClientCertificates = "none"
 	}
@@ -51,7 +58,7 @@ func open(t *testing.T, cfg Config) (*Listener, <-chan come) {
 	if key, err := cfg.Check(); err != nil {
 		t.Fatalf("%s: %v", key, err)
 	}
-	l, err := Open(cfg, Options{MaxPacket: func() int { return maxPacket }, Log: slog.New(slog.DiscardHandler)})
+	l, err := Open(cfg, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,6 +388,81 @@ func TestTLS(t *testing.T) {
 	if _, ok := try(&tls.Config{}); !ok {
 		t.Error("after a reload that failed nobody is taken")
 	}
+}
+
+// TestRevokedMeanwhile holds that what a listener says of a client follows the
+// list of revoked certificates, and the authorities, also while it is
+// connected.
+func TestRevokedMeanwhile(t *testing.T) {
+	ca := newIssuer(t, "house")
+	other := newIssuer(t, "other")
+	_, certFile, keyFile := ca.issue(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	lamp, _, _ := ca.issue(&x509.Certificate{Subject: pkix.Name{CommonName: "lamp"}})
+	door, _, _ := ca.issue(&x509.Certificate{Subject: pkix.Name{CommonName: "door"}})
+	cfg := Config{Type: TLS, Certificate: certFile, Key: keyFile, ClientCertificates: "optional",
+		ClientCA: filepath.Join(ca.dir, "ca.pem"), Revoked: ca.revoke()}
+	l, came := open(t, cfg)
+	peer := func(certs ...tls.Certificate) mqtt.Peer {
+		t.Helper()
+		nc := tls.Client(dial(t, l, ""), &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1", Certificates: certs})
+		if err := nc.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		return next(t, came).peer
+	}
+	lost, stays, none := peer(lamp), peer(door), peer()
+	if none.Revoked != nil {
+		t.Error("who shows no certificate has one that can be revoked")
+	}
+	check := func(what string, wantLost, wantStays bool) {
+		t.Helper()
+		if lost.Revoked() != wantLost || stays.Revoked() != wantStays {
+			t.Errorf("%s: revoked %t and %t, want %t and %t", what, lost.Revoked(), stays.Revoked(), wantLost, wantStays)
+		}
+	}
+	check("at first", false, false)
+	cfg.Revoked = ca.revoke(lamp)
+	check("a list that was not read yet", false, false)
+	if err := l.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	check("one revoked", true, false)
+	cfg.ClientCA, cfg.Revoked = filepath.Join(other.dir, "ca.pem"), ""
+	if err := l.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	check("another authority", true, true)
+}
+
+// TestSlowBeforeMQTT has clients of every kind begin with what comes before
+// MQTT, and stop half-way: they are sent away once their time is over.
+func TestSlowBeforeMQTT(t *testing.T) {
+	ca := newIssuer(t, "house")
+	_, certFile, keyFile := ca.issue(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	for _, tt := range []struct {
+		cfg    Config
+		begins string
+	}{
+		{Config{Type: TLS, Certificate: certFile, Key: keyFile}, "\x16\x03\x01\x02"},
+		{Config{Type: SecureWebSocket, Certificate: certFile, Key: keyFile}, "\x16\x03\x01\x02"},
+		{Config{Type: WebSocket}, "GET /mqtt HTTP/1.1\r\nHost:"},
+		{Config{Type: TCP, Proxy: true, ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, "PROXY TCP4 "},
+	} {
+		for _, begins := range []string{"", tt.begins} {
+			opts := Options{MaxPacket: func() int { return maxPacket }, Log: slog.New(slog.DiscardHandler), Within: func() time.Duration { return 50 * time.Millisecond }}
+			l, _ := openWith(t, tt.cfg, opts)
+			expectClosed(t, dial(t, l, begins), fmt.Sprintf("%s after %q", tt.cfg.Type, begins))
+		}
+	}
+	// Who is quick enough is not sent away later.
+	l, came := openWith(t, Config{Type: TLS, Certificate: certFile, Key: keyFile},
+		Options{MaxPacket: func() int { return maxPacket }, Log: slog.New(slog.DiscardHandler), Within: func() time.Duration { return patience }})
+	nc := tls.Client(dial(t, l, ""), &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1"})
+	if err := nc.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	nc.Write([]byte("hello"))
+	expectBytes(t, next(t, came).nc, "hello")
 }
 
 // closed is closed when the other end hangs up.

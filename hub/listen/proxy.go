@@ -29,7 +29,7 @@ func (l *Listener) readProxy(nc net.Conn, peer *mqtt.Peer) error {
 			return errors.New("not one of the proxies that may connect here")
 		}
 	}
-	nc.SetReadDeadline(time.Now().Add(proxyWithin))
+	nc.SetReadDeadline(time.Now().Add(min(l.opts.within(), proxyWithin)))
 	client, err := readProxyHeader(nc)
 	if err != nil {
 		return fmt.Errorf("PROXY header: %w", err)

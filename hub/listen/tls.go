@@ -25,6 +25,7 @@ const maxPEM = 16 << 20
 // that no connection is resumed on the word of an older one.
 type credentials struct {
 	config       *tls.Config
+	trusted      map[authority]bool            // of client_ca
 	revoked      map[authority]map[string]bool // by serial number
 	usernameFrom string
 }
@@ -63,8 +64,10 @@ func loadCredentials(cfg Config, log *slog.Logger) (*credentials, error) {
 		return nil, err
 	}
 	c.config.ClientCAs = x509.NewCertPool()
+	c.trusted = make(map[authority]bool)
 	for _, a := range authorities {
 		c.config.ClientCAs.AddCert(a)
+		c.trusted[authorityOf(a)] = true
 	}
 	if cfg.Revoked != "" {
 		if c.revoked, err = readRevoked(cfg.Revoked, authorities, log); err != nil {
@@ -168,13 +171,17 @@ func readRevoked(file string, authorities []*x509.Certificate, log *slog.Logger)
 }
 
 // verify refuses a client whose certificate, or that of an authority between,
-// was revoked.
+// was revoked, or whose authority is none any more: those of a connection may
+// have been others when it was made.
 func (c *credentials) verify(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
 		return nil
 	}
 chains:
 	for _, chain := range state.VerifiedChains {
+		if !c.trusted[authorityOf(chain[len(chain)-1])] {
+			continue
+		}
 		for i := range len(chain) - 1 {
 			if c.revoked[authorityOf(chain[i+1])][chain[i].SerialNumber.String()] {
 				continue chains
