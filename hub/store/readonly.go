@@ -77,7 +77,7 @@ type folder struct {
 
 // probeEvery is how often a folder that can be written is asked whether it
 // still can: the kernel makes a disk read-only without telling anybody.
-const probeEvery = 250 * time.Millisecond
+const probeEvery = time.Second
 
 // Unwritable says why nothing can be written, or nil.
 func (s *Store) Unwritable() error {
