@@ -1,5 +1,7 @@
 # make test   the whole suite, in minutes; what CI runs first
-# make check  slower checks: format, linters, generated files, fuzzing, races
+# make check  slower checks: format, linters, generated files, races
+# make fuzz   a few seconds of every fuzz target; finds what it finds, so no
+#             change is held up by it
 # make soak   many kills, power cuts and attacks, as root; takes long
 # make        a binary in bin/lar
 # make run    the hub, with its data in ./lar-data
@@ -7,7 +9,7 @@
 # make bench-peers  Lar beside other brokers: writes packaging/bench/RESULTS.md;
 #                   FLAGS='-rounds 1 -only pipe' for less (-help names them)
 
-.PHONY: build run generate test check soak clean
+.PHONY: build run generate test check fuzz soak clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/lar ./cmd/lar
@@ -26,6 +28,9 @@ test:
 check:
 	.ci/install check
 	.ci/check
+
+fuzz:
+	.ci/fuzz
 
 # Every round is at a random moment; a failure prints its seed.
 soak:

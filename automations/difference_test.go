@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -32,34 +33,43 @@ func TestDifference(t *testing.T) {
 func FuzzDifference(f *testing.F) {
 	f.Add("a\nb\nc", "a\nc\nd")
 	f.Add("x\n\n\ny", "y\nx")
+	f.Add("\n\n\n", "\n\n\n0")
 	f.Fuzz(func(t *testing.T, old, now string) {
 		if strings.Count(old, "\n")+strings.Count(now, "\n") > 200 {
 			return
 		}
-		check := func(text string, own, other byte) {
-			rest, gone := lines(text), 0
-			for _, l := range Difference(old, now) {
-				if l.Op == other {
-					continue
-				}
-				if l.Op == '~' {
-					gone = len(rest)
-					continue
-				}
-				i := 0
-				for i < len(rest) && rest[i] != l.Text && gone > 0 {
-					i++
-				}
-				if i >= len(rest) || rest[i] != l.Text {
-					t.Fatalf("the difference of %q and %q has %q, which %q has not there", old, now, l.Text, text)
-				}
-				rest, gone = rest[i+1:], 0
-			}
-			if gone == 0 && len(rest) > 0 && len(Difference(old, now)) > 0 {
-				t.Fatalf("the difference of %q and %q leaves out %q", old, now, rest)
+		list := Difference(old, now)
+		check := func(text string, other byte) {
+			shown := slices.DeleteFunc(slices.Clone(list), func(l Line) bool { return l.Op == other })
+			if len(list) > 0 && !stands(shown, lines(text)) {
+				t.Fatalf("the difference of %q and %q is %q, in which %q does not stand", old, now, list, text)
 			}
 		}
-		check(old, '-', '+')
-		check(now, '+', '-')
+		check(old, '+')
+		check(now, '-')
 	})
+}
+
+// stands tells whether a text is made of these lines, of which a '~' stands for
+// any number.
+func stands(shown []Line, text []string) bool {
+	at, left, from := 0, -1, 0 // left: the last '~', which stands for the lines before from
+	for i := 0; i < len(text); {
+		switch {
+		case at < len(shown) && shown[at].Op == '~':
+			left, from = at, i
+			at++
+		case at < len(shown) && shown[at].Text == text[i]:
+			at, i = at+1, i+1
+		case left >= 0:
+			from++
+			at, i = left+1, from
+		default:
+			return false
+		}
+	}
+	for at < len(shown) && shown[at].Op == '~' {
+		at++
+	}
+	return at == len(shown)
 }

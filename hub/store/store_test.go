@@ -370,9 +370,15 @@ func TestFolderStaysSmall(t *testing.T) {
 			}
 		}
 	}
-	_, all := largest()
-	t.Logf("%d MB were written and deleted; the folder has %d MB", given>>20, all>>20)
 	const bound = 40 << 20
+	_, all := largest()
+	for end := time.Now().Add(time.Minute); all > bound && time.Now().Before(end); <-time.After(50 * time.Millisecond) { // tables are merged in the background
+		if err := s.collectOnce(); err != nil {
+			t.Fatal(err)
+		}
+		_, all = largest()
+	}
+	t.Logf("%d MB were written and deleted; the folder has %d MB", given>>20, all>>20)
 	if all > bound {
 		t.Errorf("the folder has %d MB while it is in use, of %d MB that were deleted", all>>20, given>>20)
 	}
