@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -565,12 +566,13 @@ func TestKillWithWills(t *testing.T) {
 		}
 		return c
 	}
+	connected := []*endpoint{withWill("back")}
 	for i := range 20 {
-		withWill(fmt.Sprint("away", i))
+		connected = append(connected, withWill(fmt.Sprint("away", i)))
 	}
-	withWill("back")
 	<-time.After(8 * time.Second) // the interval of lazy writes is 5 s
 	h.stop(syscall.SIGKILL)
+	runtime.KeepAlive(connected) // a connection that nobody refers to is closed
 	h = start(t, data, "--config", conf)
 	watcher := talk(t, h.mqtt, packet.V311, "watcher")
 	watcher.say(&packet.Subscribe{PacketID: 1, Filters: []packet.Subscription{{Filter: "will/#"}}})
