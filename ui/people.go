@@ -357,7 +357,7 @@ func diskFacts(d Disk, now time.Time) (facts []view.Fact) {
 	add := func(name, text string) { facts = append(facts, view.Fact{Name: name, Text: text}) }
 	up := now.Sub(d.Since)
 	if d.Written > 0 && up > 0 {
-		add("Written since the start", view.Size(d.Written)+" in "+view.Span(up))
+		add("Written since the start", view.Size(d.Written)+" in "+view.Span(max(up.Round(time.Second), time.Second)))
 		if up >= time.Hour {
 			add("In a day, at this rate", view.Size(uint64(float64(d.Written)*(24*time.Hour).Hours()/up.Hours())))
 		}

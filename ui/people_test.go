@@ -199,12 +199,12 @@ func TestTroubles(t *testing.T) {
 
 func TestDiskFacts(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	facts := diskFacts(Disk{Written: 6_000_000, Turns: 1000, Free: 64_000_000_000, Since: now.Add(-2 * time.Hour)}, now)
+	facts := diskFacts(Disk{Written: 6_000_000, Turns: 1000, Free: 64_000_000_000, Since: now.Add(-2*time.Hour - 123)}, now)
 	var said strings.Builder
 	for _, f := range facts {
 		said.WriteString(f.Name + ": " + f.Text + "\n")
 	}
-	for _, want := range []string{"start: 6.0 MB in 2 h", "rate: 72 MB", "kept: 6.0 kB", "Free: 64 GB"} {
+	for _, want := range []string{"start: 6.0 MB in 2 hours\n", "rate: 72 MB", "kept: 6.0 kB", "Free: 64 GB"} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("the facts do not say %q:\n%s", want, said.String())
 		}
