@@ -22,7 +22,7 @@ type thread struct {
 
 	deadline *deadline
 	step     int       // of the trace: the wait that lasts, from 1; 0 none
-	due      time.Time // what it does now was to be done then; zero for now
+	due      time.Time // what it does now was to be done then; zero: at once
 }
 
 // A frame is a place in a list of actions. A thread stands at a stack of them:

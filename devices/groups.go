@@ -30,7 +30,7 @@ type Group struct {
 	Name      string   `json:"name"`
 	Area      string   `json:"area,omitempty"`
 	Icon      string   `json:"icon,omitempty"`
-	Members   []string `json:"members"` // IDs of entities, which may be gone for now
+	Members   []string `json:"members"` // IDs of entities, some of which may not be there
 	Hidden    bool     `json:"hidden,omitempty"`
 	Favourite bool     `json:"favourite,omitempty"`
 }

@@ -134,7 +134,7 @@ address = %q
 		t.Fatalf("lar check: %d\n%s%s", code, stdout, stderr)
 	}
 	b := startBroker(t, file)
-	if b.took > 5*time.Second { // 0.2 s on a machine that is not busy with other tests
+	if b.took > 2*time.Second {
 		t.Errorf("it listens after %v, want 2 s", b.took)
 	}
 	addr := b.address["mqtt"]
