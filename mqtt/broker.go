@@ -120,6 +120,7 @@ type Broker struct {
 	jobs      jobs
 	large     budget
 	listeners listeners
+	hangups   hangups
 	poked     chan struct{}
 	stopping  chan struct{}
 	timeEnded chan struct{}

@@ -320,16 +320,14 @@ func (b *Broker) prepare(in *inbound) {
 // is held.
 func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
 	defer b.rescue(c, &err)
-	b.turn.Now = b.clock() // one instant for what one read brought
-	begun := b.turn.Now.Run
+	begun := b.tick() // one instant for what one read brought
 	c.seen.set(begun)
 	for i := range batch.in {
-		if i%lockLook == lockLook-1 && b.clock().Run-begun >= lockTime {
+		if i%lockLook == lockLook-1 && b.run()-begun >= lockTime {
 			b.mu.Unlock() // a read that sets off much keeps nobody waiting
 			runtime.Gosched()
 			b.mu.Lock()
-			b.turn.Now = b.clock()
-			begun = b.turn.Now.Run
+			begun = b.tick()
 		}
 		if c.ended {
 			return errGoodbye // taken over or dropped meanwhile
@@ -343,6 +341,19 @@ func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
 	}
 	return nil
 }
+
+// tick sets the instant at which turns are decided, and returns its Run time.
+// Like run it stands alone so that a Now does not lie on the stacks of all
+// connections.
+//
+//go:noinline
+func (b *Broker) tick() time.Duration {
+	b.turn.Now = b.clock()
+	return b.turn.Now.Run
+}
+
+//go:noinline
+func (b *Broker) run() time.Duration { return b.clock().Run }
 
 // rescue, deferred, ends a connection whose packet made the broker panic, for
 // the sake of all others: what the turn had gathered is dropped.

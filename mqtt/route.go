@@ -42,7 +42,10 @@ type delivery struct {
 	share             *shareGroup     // of which it is a member
 }
 
-// withoutLocal returns what the session gets of its own messages.
+// withoutLocal returns what the session gets of its own messages. It stands
+// alone so that its variables do not lie on the stacks of all connections.
+//
+//go:noinline
 func (d *delivery) withoutLocal() (qos QoS, retainAsPublished bool, subIDs []uint32, any bool) {
 	var own delivery
 	for _, sub := range d.subs {

@@ -245,5 +245,6 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	close(b.stopping)
 	<-b.timeEnded
 	b.jobs.close()
+	b.hangups.close()
 	return err
 }

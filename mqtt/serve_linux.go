@@ -3,8 +3,11 @@ package mqtt
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"lar.home/mqtt/packet"
@@ -29,6 +32,9 @@ func serveRaw(b *Broker, nc net.Conn, peer *Peer) bool {
 	}
 	s.serve()
 	b.closeConn(s.c)
+	if s.watched {
+		b.hangups.remove(s)
+	}
 	nc.Close()
 	return true
 }
@@ -60,6 +66,8 @@ func (s *socket) open() {
 	}
 	c.peer = s.peer
 	s.c, s.tryWrite = c, s.writeSome
+	s.rc.Control(func(fd uintptr) { s.fd = int32(fd) })
+	s.watched = s.b.hangups.add(s)
 }
 
 // A socket is a connection over TCP or a Unix socket as a Sink.
@@ -70,10 +78,14 @@ type socket struct {
 	c    *Conn
 	peer Peer
 
-	// What readSome has read, and whether it was the last.
-	t     *Batch
-	got   int
-	ended bool
+	fd      int32
+	watched bool        // hangups tells when the other end has gone
+	hungUp  bool        // it did: read to the end
+	ended   bool        // nothing more is read
+	killed  atomic.Bool // nor after this
+
+	t   *Batch // what was read last
+	got int    // bytes of it; 0: it was the last
 
 	// What writeSome is to write and what came of it. Conn.flush writes from
 	// one goroutine at a time.
@@ -86,15 +98,45 @@ type socket struct {
 // serve reads until the connection ends. A connection that sleeps holds no
 // buffer.
 func (s *socket) serve() {
-	try, take := s.readSome, s.take
-	for s.rc.Read(try) == nil {
+	read := s.readOn
+	for {
+		err := s.rc.Read(read)
+		if s.ended || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		s.hungUp = true // whatever hangups saw, reading on will find it
+		s.nc.SetReadDeadline(time.Time{})
+	}
+}
+
+// readOn reads and handles what there is, and says that it wants to wait when
+// there is no more. It returns to RawConn.Read for nothing else, since the
+// poller tells edges only, and those that came before a call of that are
+// forgotten: after one that a read follows. A read that leaves room in the
+// buffer has taken all, and another that only finds out so would be a system
+// call more for every message. It would also find that the other end has gone,
+// for which hangups stands in.
+func (s *socket) readOn(fd uintptr) bool {
+	for {
+		if s.killed.Load() {
+			s.ended = true
+			return true
+		}
+		if !s.readSome(fd) {
+			s.hungUp = false
+			return false
+		}
+		short := s.got < len(s.t.Buf)
 		if rare(s.t.Buf[0]) {
-			aside(take)
+			aside(s.take)
 		} else {
-			take()
+			s.take()
 		}
 		if s.ended {
-			return
+			return true
+		}
+		if short && s.watched && !s.hungUp {
+			return false
 		}
 	}
 }
@@ -117,8 +159,8 @@ func (s *socket) take() {
 	batches.Put(t)
 }
 
-// readSome reads what is there; if nothing is, it says that it wants to wait.
-// First read, then wait: the poller tells edges only.
+// readSome reads what is there; it tells whether there was anything, be it the
+// end.
 func (s *socket) readSome(fd uintptr) bool {
 	t := batches.Get().(*Batch)
 	for {
@@ -193,6 +235,14 @@ func hasRoom(fd uintptr) bool {
 	return errno == 0 && n > 0 // an error of the socket counts: the write will find it
 }
 
-func (s *socket) Kill() { s.nc.Close() }
+// Kill has the reader find the end of the connection. It does not close it:
+// that would wait for the reader, which may be the one who calls, or wait for a
+// lock that the caller holds.
+func (s *socket) Kill() {
+	s.killed.Store(true)
+	s.rc.Control(func(fd uintptr) {
+		syscall.RawSyscall(syscall.SYS_SHUTDOWN, fd, syscall.SHUT_RDWR, 0)
+	})
+}
 
 func (s *socket) Remote() string { return s.peer.Remote }

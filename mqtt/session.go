@@ -168,13 +168,13 @@ func (b *Broker) join(t *Turn, s *session, pub *publication, qos QoS, retain boo
 		if e.m == nil && !direct {
 			e.m = pub.message()
 		}
-		b.put(&s.queue, e)
+		b.put(&s.queue, &e)
 		if direct {
 			b.transmit(t, s, pub, s.queue.at(s.queue.len()-1))
 		}
 		return
 	}
-	b.put(&s.tail, e)
+	b.put(&s.tail, &e)
 	b.trim(s)
 	b.leaveToDisk(t, s)
 }
@@ -192,11 +192,11 @@ func (b *Broker) record(t *Turn, s *session, n uint64, pub *publication, e *entr
 }
 
 // put puts an entry into a queue in memory.
-func (b *Broker) put(q *ring[entry], e entry) {
+func (b *Broker) put(q *ring[entry], e *entry) {
 	if e.m != nil {
 		b.hold(e.m)
 	}
-	q.push(e)
+	q.push(*e)
 }
 
 // mayFly tells whether a message of some size may go out on the session's
@@ -491,7 +491,7 @@ func (b *Broker) handIn(t *Turn, s *session, found []storedEntry, end uint64) {
 		for s.end() < f.n {
 			s.queue.push(entry{state: entryDone})
 		}
-		b.put(&s.queue, f.entry)
+		b.put(&s.queue, &f.entry)
 	}
 	if s.queue.len() == 0 {
 		s.base, s.next = end, end

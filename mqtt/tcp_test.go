@@ -157,3 +157,72 @@ func TestTCPOrder(t *testing.T) {
 	}
 	wait.Wait()
 }
+
+// TestGoneWithLastBytes has a client leave, without a word or by breaking off,
+// while the broker is still busy with what it sent before: its last bytes and
+// its end are there together. Its will comes at once, not a keep-alive later.
+func TestGoneWithLastBytes(t *testing.T) {
+	tests := []struct {
+		name, network string
+		leave         func(nc net.Conn)
+	}{
+		{"closed", "tcp", func(nc net.Conn) { nc.Close() }},
+		{"half closed", "tcp", func(nc net.Conn) { nc.(*net.TCPConn).CloseWrite() }},
+		{"reset", "tcp", func(nc net.Conn) { nc.(*net.TCPConn).SetLinger(0); nc.Close() }},
+		{"closed, Unix", "unix", func(nc net.Conn) { nc.Close() }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			busy, goOn := make(chan struct{}), make(chan struct{})
+			h := newTCPHouse(t, func(cfg *mqtt.Config) {
+				cfg.Authorize = func(_, _ string, a mqtt.Access, topic string) bool {
+					if a == mqtt.MayPublish && topic == "busy" {
+						close(busy)
+						<-goOn
+					}
+					return true
+				}
+			})
+			address := h.addr
+			if tt.network == "unix" {
+				address = t.TempDir() + "/mqtt.sock"
+				ln, err := net.Listen("unix", address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				go h.Serve(ln)
+			}
+			w := h.connect(v5, "w", clean)
+			w.subscribe(packet.AtMostOnce, "#")
+			nc, err := net.Dial(tt.network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			nc.Write(packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "c", CleanStart: true,
+				Will: &packet.Will{Topic: "will", Payload: []byte("gone")}}))
+			if _, err := io.ReadFull(nc, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			nc.Write(packet.Append(nil, v5, &packet.Publish{Topic: []byte("busy")}))
+			<-busy
+			nc.Write(packet.Append(nil, v5, &packet.Publish{Topic: []byte("last")}))
+			tt.leave(nc)
+			close(goOn)
+			w.receive("busy", "")
+			if tt.name != "reset" { // which may take the last bytes with it
+				w.receive("last", "")
+				w.receive("will", "gone")
+				return
+			}
+			for p := w.next(); ; p = w.next() {
+				if p, ok := p.(*packet.Publish); !ok || string(p.Topic) != "last" {
+					if !ok || string(p.Topic) != "will" {
+						t.Errorf("%v came in the place of the will", p)
+					}
+					return
+				}
+			}
+		})
+	}
+}
