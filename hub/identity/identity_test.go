@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -312,6 +314,36 @@ func TestTooManyWait(t *testing.T) {
 	}
 	if _, err := d.SignIn(t.Context(), "Jo", goodPassword, phone); err != ui.ErrTooManyTries {
 		t.Errorf("with %d waiting for the worker: %v, want %v", maxWaiting, err, ui.ErrTooManyTries)
+	}
+}
+
+// TestHashGivesMemoryBack has the collector sleep, as it does in a home where
+// little happens: what a hash took is given back to the system all the same.
+func TestHashGivesMemoryBack(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	h := newHouse().open(t, "").slow
+	debug.FreeOSMemory()
+	resident := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapSys - m.HeapReleased
+	}
+	before := resident()
+	if _, err := h.hash(t.Context(), goodPassword); err != nil {
+		t.Fatal(err)
+	}
+	const took = hashMemory << 10
+	if now := resident(); now < before+took/2 {
+		t.Fatalf("%d bytes are resident after a hash, %d before: it takes %d", now, before, took)
+	}
+	for end := time.Now().Add(20 * tidyAfter); ; time.Sleep(tidyAfter / 10) {
+		now := resident()
+		if now < before+took/2 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes are resident after a hash, %d before", now, before)
+		}
 	}
 }
 

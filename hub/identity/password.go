@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 
@@ -46,14 +48,22 @@ type slowHash struct {
 	worker  chan struct{}
 	waiting chan struct{}
 	nobody  string // a hash nobody knows the password of
+	tidy    *time.Timer
 }
+
+// tidyAfter is how long after a hash its memory is given back to the system.
+// It is more than all the rest of a small home's, and so much garbage would
+// wait long for a collection that the rest alone has no need of.
+const tidyAfter = time.Second
 
 func newSlowHash(rand io.Reader) (*slowHash, error) {
 	h := &slowHash{
 		rand:    rand,
 		worker:  make(chan struct{}, 1),
 		waiting: make(chan struct{}, maxWaiting),
+		tidy:    time.AfterFunc(tidyAfter, debug.FreeOSMemory),
 	}
+	h.tidy.Stop()
 	// Random bytes serve as well as a hash that was computed, and do not
 	// cost a start of the hub its time.
 	var b [saltSize + hashSize]byte
@@ -124,7 +134,10 @@ func (h *slowHash) enter(ctx context.Context) (done func(), err error) {
 	}
 	select {
 	case h.worker <- struct{}{}:
-		return func() { <-h.worker }, nil
+		return func() {
+			h.tidy.Reset(tidyAfter)
+			<-h.worker
+		}, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
