@@ -28,3 +28,20 @@ func TestLimitMemory(t *testing.T) {
 		t.Errorf("GOMEMLIMIT does not hold: %d", got)
 	}
 }
+
+// TestTidyOften holds that the collector's pace is ours, unless GOGC says
+// another.
+func TestTidyOften(t *testing.T) {
+	before := debug.SetGCPercent(120)
+	defer debug.SetGCPercent(before)
+	t.Setenv("GOGC", "120")
+	tidyOften()
+	if got := debug.SetGCPercent(120); got != 120 {
+		t.Errorf("GOGC does not hold: %d", got)
+	}
+	t.Setenv("GOGC", "")
+	tidyOften()
+	if got := debug.SetGCPercent(120); got != garbagePercent {
+		t.Errorf("the pace is %d, want %d", got, garbagePercent)
+	}
+}
