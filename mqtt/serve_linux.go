@@ -26,8 +26,8 @@ func serveRaw(b *Broker, nc net.Conn, peer *Peer) bool {
 	if err != nil {
 		return false
 	}
-	s := &socket{nc: nc, rc: rc, b: b, peer: *peer}
-	if aside(s.open); s.c == nil {
+	s := &socket{nc: nc, rc: rc, b: b}
+	if aside(func() { s.open(peer) }); s.c == nil {
 		return true
 	}
 	s.serve()
@@ -57,14 +57,15 @@ func aside(fn func()) {
 }
 
 // open takes the connection up; c stays nil if the broker does not want it.
-func (s *socket) open() {
-	s.peer.of(s.nc)
+func (s *socket) open(peer *Peer) {
+	peer.of(s.nc)
+	s.remote = peer.Remote
 	c, err := s.b.Open(s)
 	if err != nil {
 		s.b.turnedAway(s.nc, err)
 		return
 	}
-	c.peer = s.peer
+	c.peer = *peer
 	s.c, s.tryWrite = c, s.writeSome
 	s.rc.Control(func(fd uintptr) { s.fd = int32(fd) })
 	s.watched = s.b.hangups.add(s)
@@ -72,11 +73,11 @@ func (s *socket) open() {
 
 // A socket is a connection over TCP or a Unix socket as a Sink.
 type socket struct {
-	nc   net.Conn
-	rc   syscall.RawConn
-	b    *Broker
-	c    *Conn
-	peer Peer
+	nc     net.Conn
+	rc     syscall.RawConn
+	b      *Broker
+	c      *Conn
+	remote string
 
 	fd      int32
 	watched bool        // hangups tells when the other end has gone
@@ -245,4 +246,4 @@ func (s *socket) Kill() {
 	})
 }
 
-func (s *socket) Remote() string { return s.peer.Remote }
+func (s *socket) Remote() string { return s.remote }
