@@ -75,7 +75,12 @@ func (b *Broker) serveStream(nc net.Conn, peer Peer) {
 	}
 	c.peer = peer
 	s.c = c
-	go s.write()
+	if d, ok := nc.(Direct); ok {
+		s.unsent = d.Direct()
+	}
+	if s.unsent == nil {
+		go s.write()
+	}
 	for {
 		t := batches.Get().(*Batch)
 		n, err := nc.Read(t.Buf)
@@ -112,13 +117,24 @@ func (b *Broker) closeConn(c *Conn) {
 	batches.Put(t)
 }
 
-// A stream is any net.Conn as a Sink: a pipe, TLS. Its Write never blocks; a
-// goroutine of its own hands on what it took.
+// A Direct is a transport that can be written to by who must not wait, which
+// spares a goroutine and its wake-up for each message.
+type Direct interface {
+	// Direct asks that Write keep from now on what it cannot send at once,
+	// and returns what tells whether there is such: gone is called, from any
+	// goroutine, once it has gone out or cannot any more. It returns nil if
+	// the transport cannot do that.
+	Direct() (unsent func(gone func()) bool)
+}
+
+// A stream is any net.Conn as a Sink: a pipe, TLS. Its Write never blocks. If
+// that of the transport does, a goroutine of its own hands on what it took.
 type stream struct {
-	nc   net.Conn
-	b    *Broker
-	c    *Conn
-	peer Peer
+	nc     net.Conn
+	b      *Broker
+	c      *Conn
+	peer   Peer
+	unsent func(gone func()) bool // of a Direct
 
 	mu     sync.Mutex // guards the rest
 	wake   sync.Cond
@@ -134,10 +150,15 @@ const streamChunk = 64 << 10
 // Write takes some, unless the last it took is still being written.
 func (s *stream) Write(p []byte) (int, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.ended {
+		s.mu.Unlock()
 		return 0, net.ErrClosed
 	}
+	if s.unsent != nil {
+		s.mu.Unlock()
+		return s.writeDirect(p)
+	}
+	defer s.mu.Unlock()
 	if len(s.buf) > 0 {
 		return 0, nil
 	}
@@ -147,7 +168,23 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// writeDirect writes until some of it does not go out at once.
+func (s *stream) writeDirect(p []byte) (n int, err error) {
+	for n < len(p) && err == nil && !s.unsent(nil) {
+		var some int
+		some, err = s.nc.Write(p[n:min(len(p), n+streamChunk)])
+		n += some
+	}
+	return n, err
+}
+
 func (s *stream) WantWrite() {
+	if s.unsent != nil {
+		if !s.unsent(s.emptied) {
+			go s.emptied()
+		}
+		return
+	}
 	s.mu.Lock()
 	s.wanted = true
 	s.wake.Signal()
@@ -157,9 +194,33 @@ func (s *stream) WantWrite() {
 func (s *stream) Kill() {
 	s.nc.SetWriteDeadline(time.Now().Add(lastWords)) // for what is being written
 	s.mu.Lock()
+	before := s.ended
 	s.ended = true
 	s.wake.Signal()
 	s.mu.Unlock()
+	if s.unsent != nil && !before && !s.unsent(s.emptied) {
+		go s.nc.Close() // which has something to say, and may wait for who writes
+	}
+}
+
+// emptied is called when what was written has gone out.
+func (s *stream) emptied() {
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		s.nc.Close()
+		return
+	}
+	s.writable()
+}
+
+// writable says that there is room again.
+func (s *stream) writable() {
+	t := batches.Get().(*Batch)
+	s.b.Writable(s.c, t)
+	s.b.Flush(t)
+	batches.Put(t)
 }
 
 func (s *stream) Remote() string { return s.peer.Remote }
@@ -193,10 +254,7 @@ func (s *stream) write() {
 			s.nc.Close()
 			return
 		case wanted:
-			t := batches.Get().(*Batch)
-			s.b.Writable(s.c, t)
-			s.b.Flush(t)
-			batches.Put(t)
+			s.writable()
 		}
 	}
 }

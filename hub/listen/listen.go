@@ -333,8 +333,13 @@ func (l *Listener) handshake(nc net.Conn, peer *mqtt.Peer) (net.Conn, bool) {
 		l.refuse(nc, err)
 		return nil, false
 	}
-	return secure, true
+	return secureConn{secure}, true
 }
+
+// A secureConn can be written to by who must not wait.
+type secureConn struct{ *tls.Conn }
+
+func (c secureConn) Direct() func(gone func()) bool { return unsentOf(c.Conn) }
 
 // serveWeb serves WebSockets: what accept brings goes through an HTTP server.
 func (l *Listener) serveWeb(serve func(nc net.Conn, peer mqtt.Peer)) error {

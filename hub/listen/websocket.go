@@ -207,6 +207,9 @@ func (s *webSocket) Close() error {
 	return s.err
 }
 
+// Direct says how to write without waiting.
+func (s *webSocket) Direct() func(gone func()) bool { return unsentOf(s.ws.NetConn()) }
+
 func (s *webSocket) LocalAddr() net.Addr  { return s.ws.LocalAddr() }
 func (s *webSocket) RemoteAddr() net.Addr { return s.ws.RemoteAddr() }
 
