@@ -65,6 +65,9 @@ func empty(t Type, body []byte, some Reason) error {
 func DecodeFromClient(v Version, first byte, body []byte) (Packet, error) {
 	switch t := Type(first >> 4); t {
 	case CONNACK, SUBACK, UNSUBACK, PINGRESP:
+		if t == PINGRESP && len(body) > 0 {
+			return nil, empty(t, body, Success) // as a PINGREQ with content
+		}
 		return nil, &Error{Packet: t.String(), Field: "type", Reason: ProtocolError}
 	}
 	p, err := Decode(v, first, body)

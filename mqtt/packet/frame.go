@@ -30,7 +30,10 @@ func Size(buf []byte) (total int, ok bool, err error) {
 	if len(buf) == 0 {
 		return 0, false, nil
 	}
-	if Type(buf[0]>>4) != CONNECT { // whose flags mean nothing in 3.1, see CheckConnect
+	switch Type(buf[0] >> 4) {
+	case CONNECT: // whose flags mean nothing in 3.1, see CheckConnect
+	case CONNACK: // no client may send one, whatever its flags
+	default:
 		if err := checkFirst(buf[0]); err != nil {
 			return 0, false, err
 		}

@@ -105,8 +105,9 @@ type property struct {
 // properties walks the property block of a packet, section 2.2.2.
 type properties struct {
 	decoder
-	in   Type   // the packet, or will
-	seen uint64 // a bit for each propertyID
+	in    Type   // the packet, or will
+	seen  uint64 // a bit for each propertyID
+	stray bool   // one of them may not stand there
 }
 
 // properties begins the block that comes next.
@@ -119,34 +120,43 @@ func (d *decoder) properties(in Type) properties {
 // reports false at the end of the block and on a failure, and hands on to d,
 // where the block began, what it has come to know.
 func (p *properties) next(d *decoder, v *property) bool {
-	if len(p.buf) > 0 {
-		p.read(v)
-		if p.err == nil {
+	for len(p.buf) > 0 {
+		if here := p.read(v); here && p.err == nil {
 			return true
 		}
+	}
+	if p.stray {
+		p.fail("property identifier", MalformedPacket)
+	}
+	if p.err != nil {
 		d.exceeds(p.err.Limit, p.err.Field, p.err.Reason)
 	}
 	d.users, d.userBytes = p.users, p.userBytes
 	return false
 }
 
-func (p *properties) read(v *property) {
+// read reads a property and tells whether it may stand here. One that may not
+// fails the block at its end: should it stand there twice or lack its value,
+// that is what is said of it, as by the other brokers.
+func (p *properties) read(v *property) (here bool) {
 	id := p.varint("property identifier")
 	if p.err != nil {
-		return
+		return false
 	}
-	if id >= uint32(len(propertyTable)) || propertyTable[id].in&(1<<p.in) == 0 {
+	if id >= uint32(len(propertyTable)) || propertyTable[id].typ == typeNone {
 		p.fail("property identifier", MalformedPacket)
-		return
+		return false
 	}
 	row := &propertyTable[id]
+	here = row.in&(1<<p.in) != 0
+	p.stray = p.stray || !here
 	*v = property{id: propertyID(id)}
 	// Only user properties and, from a server, the identifiers of overlapping
 	// subscriptions may stand there more than once.
 	repeats := v.id == propUser || v.id == propSubscriptionID && p.in == PUBLISH
 	if bit := uint64(1) << id; p.seen&bit != 0 && !repeats {
 		p.fail(row.name, ProtocolError)
-		return
+		return here
 	} else {
 		p.seen |= bit
 	}
@@ -187,6 +197,7 @@ func (p *properties) read(v *property) {
 	if v.id == propResponseTopic && p.err == nil {
 		p.checkName(v.value, row.name, ProtocolError, ProtocolError) // [MQTT-3.3.2-14]
 	}
+	return here
 }
 
 // user returns a copy of a user property.
