@@ -309,6 +309,28 @@ func (b *Broker) turnNow(fn func(t *Turn)) (number uint64) {
 	return number
 }
 
+// A hog is a goroutine that has more to do at once, and so long.
+type hog struct{ busy time.Duration }
+
+// stepBack lets others have the house's lock, which the caller has given up
+// after so long and is about to take again at once. Who waits for it is woken by
+// that, and would find it taken again for a millisecond. And while all
+// processors are busy with such work the runtime does not look which
+// connections have something to read, for up to 10 ms: after half a millisecond
+// it is made to.
+func (h *hog) stepBack(after time.Duration) {
+	const long, looked, moment = 500 * time.Microsecond, 10 * time.Millisecond, 20 * time.Microsecond
+	if h.busy += after; after >= looked { // not of work alone
+		h.busy = 0
+	}
+	if h.busy < long {
+		runtime.Gosched()
+		return
+	}
+	h.busy = 0
+	time.Sleep(moment)
+}
+
 // turnHere runs fn as a turn of the broker's own: a deadline, the end of a
 // connection. A panic is the end of this turn only. The house's lock is held.
 func (b *Broker) turnHere(batch *Batch, fn func(t *Turn)) {
@@ -682,7 +704,8 @@ func (j *jobs) work() {
 	// An ordinary system call tells the scheduler that there is work; raw
 	// ones, by which connections are read, do not.
 	syscall.Syscall(syscall.SYS_GETPID, 0, 0, 0)
-	for {
+	var h hog
+	for begun := time.Now(); ; {
 		j.mu.Lock()
 		if j.waiting.len() == 0 {
 			j.running--
@@ -692,9 +715,8 @@ func (j *jobs) work() {
 		fn := j.waiting.pop()
 		j.mu.Unlock()
 		j.do(fn)
-		// Who waits for the house's lock is woken when a turn gives it up, and
-		// finds it taken again by the next one for a millisecond, unless this
-		// goroutine steps back.
-		runtime.Gosched()
+		now := time.Now()
+		h.stepBack(now.Sub(begun))
+		begun = now
 	}
 }

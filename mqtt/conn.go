@@ -38,6 +38,7 @@ type Conn struct {
 	reserved int    // of the budget for large packets
 	limit    int    // bytes of a packet
 	auth     authentication
+	hog      hog
 
 	// Set by the reader under the house's lock, read under it or by the reader.
 	version   packet.Version
@@ -49,6 +50,7 @@ type Conn struct {
 	since     time.Time     // wall time of its CONNECT
 	sinceRun  time.Duration // Run time of it
 	resumed   bool          // CONNACK said Session Present
+	acked     int64         // acknowledgements that have come, of messages
 	window    int           // QoS 1 and 2 messages in flight, at most
 	maxPacket int           // bytes of a packet the client takes; 0 no limit
 	problems  bool          // Request Problem Information
@@ -86,8 +88,9 @@ type Conn struct {
 	counted     int           // of these, in Broker.memory
 	hungry      bool          // messages wait in the queue for room here
 	written     int64         // bytes the transport has taken
-	writtenThen int64         // when worthWaiting last looked and found more
+	takenThen   int64         // of what crowds it, when worthWaiting last looked and found more
 	tookAt      time.Duration // Run time of that
+	spared      time.Duration // Run time until which nobody waits for it again
 }
 
 // A send is something to be sent on a connection, as a turn decides it.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"time"
 
 	"lar.home/mqtt/packet"
@@ -58,7 +57,7 @@ func (b *Broker) Open(sink Sink) (*Conn, error) {
 // lockTime after how long; it is looked at with every lockLook-th packet.
 const (
 	lockSlice = 128
-	lockTime  = time.Millisecond
+	lockTime  = 200 * time.Microsecond
 	lockLook  = 4
 )
 
@@ -323,11 +322,13 @@ func (b *Broker) decide(c *Conn, batch *Batch) (err error) {
 	begun := b.tick() // one instant for what one read brought
 	c.seen.set(begun)
 	for i := range batch.in {
-		if i%lockLook == lockLook-1 && b.run()-begun >= lockTime {
-			b.mu.Unlock() // a read that sets off much keeps nobody waiting
-			runtime.Gosched()
-			b.mu.Lock()
-			begun = b.tick()
+		if i%lockLook == lockLook-1 {
+			if took := b.run() - begun; took >= lockTime {
+				b.mu.Unlock() // a read that sets off much keeps nobody waiting
+				c.hog.stepBack(took)
+				b.mu.Lock()
+				begun = b.tick()
+			}
 		}
 		if c.ended {
 			return errGoodbye // taken over or dropped meanwhile
@@ -503,7 +504,7 @@ func (b *Broker) Writable(c *Conn, t *Batch) {
 	c.flush()
 	b.mu.Lock()
 	if c.sess != nil && len(c.sess.cursors) > 0 {
-		b.turnHere(t, c.pump)
+		b.turnHere(t, func(turn *Turn) { b.walkOn(turn, c.sess) })
 	}
 	b.mu.Unlock()
 }

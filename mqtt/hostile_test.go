@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,8 +20,8 @@ import (
 // A raw is a connection of somebody who keeps to no rules.
 type raw struct{ net.Conn }
 
-func dialRaw(h *house) *raw {
-	nc, err := net.DialTimeout("tcp", h.addr, 10*time.Second)
+func dialRaw(addr string) *raw {
+	nc, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {
 		return nil
 	}
@@ -30,8 +29,8 @@ func dialRaw(h *house) *raw {
 }
 
 // hello connects and returns the connection, nil if it is not welcome.
-func hello(h *house, v packet.Version, id string, more ...option) *raw {
-	r := dialRaw(h)
+func hello(addr string, v packet.Version, id string, more ...option) *raw {
+	r := dialRaw(addr)
 	if r == nil {
 		return nil
 	}
@@ -56,8 +55,8 @@ func hello(h *house, v packet.Version, id string, more ...option) *raw {
 // eat reads and forgets what comes.
 func (r *raw) eat() { go io.Copy(io.Discard, r) }
 
-// pace lets the machine breathe: what is measured is the hub, not what an
-// attacker in the same process takes of two processors.
+// pace waits, unless ctx ends: an attack is of a kind, not of a rate that no
+// network brings.
 func pace(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -72,7 +71,7 @@ func pace(ctx context.Context, d time.Duration) bool {
 // An attack goes on until ctx ends; ready is called once it is under way.
 type attack struct {
 	name string
-	run  func(ctx context.Context, h *house, ready func())
+	run  func(ctx context.Context, addr string, ready func())
 }
 
 // many runs fn on n goroutines until all have returned.
@@ -85,11 +84,11 @@ func many(n int, fn func(i int)) {
 }
 
 var attacks = []attack{
-	{"CONNECT that never ends", func(ctx context.Context, h *house, ready func()) {
+	{"CONNECT that never ends", func(ctx context.Context, addr string, ready func()) {
 		body := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "slow", Username: strings.Repeat("u", 250), HasUsername: true})
 		var all []*raw
 		for range 300 {
-			if r := dialRaw(h); r != nil {
+			if r := dialRaw(addr); r != nil {
 				all = append(all, r)
 				defer r.Close()
 			}
@@ -102,14 +101,14 @@ var attacks = []attack{
 		}
 		<-ctx.Done()
 	}},
-	{"packets that never end", func(ctx context.Context, h *house, ready func()) {
+	{"packets that never end", func(ctx context.Context, addr string, ready func()) {
 		// Each says that 8 MB come, and sends them byte by byte; who sends a
 		// large packet in earnest meanwhile gets room.
 		head := []byte{0x30, 0xff, 0xff, 0xff, 0x03, 0, 1, 't'}
 		head[1], head[2], head[3], head[4] = 0x80, 0x92, 0xf4, 0x03
 		var all []*raw
 		for i := range 100 {
-			if r := hello(h, v5, fmt.Sprint("slow", i)); r != nil {
+			if r := hello(addr, v5, fmt.Sprint("slow", i)); r != nil {
 				all = append(all, r)
 				defer r.Close()
 				r.Write(head)
@@ -122,14 +121,14 @@ var attacks = []attack{
 			}
 		}
 	}},
-	{"clients that read nothing", func(ctx context.Context, h *house, ready func()) {
+	{"clients that read nothing", func(ctx context.Context, addr string, ready func()) {
 		for i := range 40 {
-			if r := hello(h, v311, fmt.Sprint("deaf", i), func(p *packet.Connect) { p.CleanStart = i%2 == 0 }); r != nil {
+			if r := hello(addr, v311, fmt.Sprint("deaf", i), func(p *packet.Connect) { p.CleanStart = i%2 == 0 }); r != nil {
 				defer r.Close()
 				r.Write(packet.Append(nil, v311, identified(filters(packet.QoS(i%3), "flood/#"), 1)))
 			}
 		}
-		p := hello(h, v311, "flood")
+		p := hello(addr, v311, "flood")
 		if p == nil {
 			return
 		}
@@ -140,7 +139,7 @@ var attacks = []attack{
 			p.Write(packet.Append(nil, v311, &packet.Publish{QoS: packet.QoS(i % 2), PacketID: uint16(i%60000 + 1), Topic: []byte("flood/a"), Payload: make([]byte, 30_000)}))
 		}
 	}},
-	{"bombs of properties", func(ctx context.Context, h *house, ready func()) {
+	{"bombs of properties", func(ctx context.Context, addr string, ready func()) {
 		var f packet.Forwarded
 		for range 4000 {
 			f.UserProperties = append(f.UserProperties, packet.UserProperty{Key: "k", Value: "v"})
@@ -151,20 +150,20 @@ var attacks = []attack{
 		ready()
 		for i := 0; pace(ctx, time.Millisecond); i++ {
 			if i%2 == 0 {
-				if r := hello(h, v5, fmt.Sprint("bomb", i)); r != nil {
+				if r := hello(addr, v5, fmt.Sprint("bomb", i)); r != nil {
 					r.Write(publish)
 					r.Close()
 				}
-			} else if r := dialRaw(h); r != nil {
+			} else if r := dialRaw(addr); r != nil {
 				r.Write(connect)
 				r.Close()
 			}
 		}
 	}},
-	{"aliases", func(ctx context.Context, h *house, ready func()) {
+	{"aliases", func(ctx context.Context, addr string, ready func()) {
 		ready()
 		for i := 0; pace(ctx, time.Millisecond); i++ {
-			r := hello(h, v5, fmt.Sprint("alias", i%10))
+			r := hello(addr, v5, fmt.Sprint("alias", i%10))
 			if r == nil {
 				continue
 			}
@@ -180,8 +179,8 @@ var attacks = []attack{
 			r.Close()
 		}
 	}},
-	{"wills", func(ctx context.Context, h *house, ready func()) {
-		eye := hello(h, v5, "eye")
+	{"wills", func(ctx context.Context, addr string, ready func()) {
+		eye := hello(addr, v5, "eye")
 		if eye == nil {
 			return
 		}
@@ -192,7 +191,7 @@ var attacks = []attack{
 		for round := 0; pace(ctx, 10*time.Millisecond); round++ {
 			var all []*raw
 			for i := range 100 {
-				if r := hello(h, v5, fmt.Sprint("will", i), will(packet.Will{Topic: fmt.Sprint("will/", i), Payload: make([]byte, 1000), QoS: 1, Retain: true})); r != nil {
+				if r := hello(addr, v5, fmt.Sprint("will", i), will(packet.Will{Topic: fmt.Sprint("will/", i), Payload: make([]byte, 1000), QoS: 1, Retain: true})); r != nil {
 					all = append(all, r)
 				}
 			}
@@ -201,7 +200,7 @@ var attacks = []attack{
 			}
 		}
 	}},
-	{"65,535 slashes", func(ctx context.Context, h *house, ready func()) {
+	{"65,535 slashes", func(ctx context.Context, addr string, ready func()) {
 		slashes := strings.Repeat("/", 65_535)
 		packets := [][]byte{
 			packet.Append(nil, v5, identified(filters(1, slashes), 1)),
@@ -212,15 +211,15 @@ var attacks = []attack{
 		}
 		ready()
 		for i := 0; pace(ctx, time.Millisecond); i++ {
-			if r := hello(h, v5, fmt.Sprint("slash", i%10)); r != nil {
+			if r := hello(addr, v5, fmt.Sprint("slash", i%10)); r != nil {
 				r.Write(packets[i%len(packets)])
 				r.Write(packets[(i+1)%len(packets)])
 				r.Close()
 			}
 		}
 	}},
-	{"10,000 subscriptions", func(ctx context.Context, h *house, ready func()) {
-		r := hello(h, v5, "subscriber", expiry(1000))
+	{"10,000 subscriptions", func(ctx context.Context, addr string, ready func()) {
+		r := hello(addr, v5, "subscriber", expiry(1000))
 		if r == nil {
 			return
 		}
@@ -233,7 +232,7 @@ var attacks = []attack{
 			}
 			r.Write(packet.Append(nil, v5, s))
 		}
-		p := hello(h, v5, "publisher")
+		p := hello(addr, v5, "publisher")
 		if p == nil {
 			return
 		}
@@ -245,13 +244,12 @@ var attacks = []attack{
 			r.Write(packet.Append(nil, v5, identified(filters(0, fmt.Sprint("more/", i)), 1)))
 		}
 	}},
-	{"everything retained", func(ctx context.Context, h *house, ready func()) {
-		p := hello(h, v311, "retainer")
+	{"everything retained", func(ctx context.Context, addr string, ready func()) {
+		p := hello(addr, v311, "retainer")
 		if p == nil {
 			return
 		}
 		defer p.Close()
-		p.eat()
 		var b []byte
 		for i := range retainedTopics {
 			if b = packet.Append(b, v311, &packet.Publish{Retain: true, Topic: fmt.Appendf(nil, "r/%d/%d", i%100, i), Payload: []byte("value")}); len(b) > 8<<10 {
@@ -262,9 +260,13 @@ var attacks = []attack{
 				}
 			}
 		}
+		p.Write(append(b, packet.Append(nil, v311, &packet.Pingreq{})...))
+		if _, err := io.ReadFull(p, make([]byte, 2)); err != nil { // then all of it is there
+			return
+		}
 		var all []*raw
 		for i := range 4 {
-			if r := hello(h, v5, fmt.Sprint("greedy", i)); r != nil {
+			if r := hello(addr, v5, fmt.Sprint("greedy", i)); r != nil {
 				defer r.Close()
 				r.eat()
 				all = append(all, r)
@@ -278,33 +280,33 @@ var attacks = []attack{
 			all[i%len(all)].Write(packet.Append(nil, v5, identified(filters(packet.QoS(i%2), "#"), 1)))
 		}
 	}},
-	{"storms of connections", func(ctx context.Context, h *house, ready func()) {
+	{"storms of connections", func(ctx context.Context, addr string, ready func()) {
 		ready()
 		many(4, func(i int) {
 			for n := 0; pace(ctx, 500*time.Microsecond); n++ {
 				if n%3 == 0 {
-					if r := dialRaw(h); r != nil {
+					if r := dialRaw(addr); r != nil {
 						r.Close()
 					}
-				} else if r := hello(h, []packet.Version{v311, v5}[n%2], fmt.Sprint("storm", i*10+n%7)); r != nil {
+				} else if r := hello(addr, []packet.Version{v311, v5}[n%2], fmt.Sprint("storm", i*10+n%7)); r != nil {
 					r.Close()
 				}
 			}
 		})
 	}},
-	{"sessions by chance", func(ctx context.Context, h *house, ready func()) {
+	{"sessions by chance", func(ctx context.Context, addr string, ready func()) {
 		ready()
 		many(4, func(int) {
 			for pace(ctx, time.Millisecond) {
-				if r := hello(h, v311, fmt.Sprintf("%x", rand.Uint64()), func(p *packet.Connect) { p.CleanStart = false }); r != nil {
+				if r := hello(addr, v311, fmt.Sprintf("%x", rand.Uint64()), func(p *packet.Connect) { p.CleanStart = false }); r != nil {
 					r.Write(packet.Append(nil, v311, identified(filters(2, "nobody"), 1)))
 					r.Close()
 				}
 			}
 		})
 	}},
-	{"packet identifiers used up", func(ctx context.Context, h *house, ready func()) {
-		sub := hello(h, v311, "hoarder", func(p *packet.Connect) { p.CleanStart = false })
+	{"packet identifiers used up", func(ctx context.Context, addr string, ready func()) {
+		sub := hello(addr, v311, "hoarder", func(p *packet.Connect) { p.CleanStart = false })
 		if sub == nil {
 			return
 		}
@@ -313,7 +315,7 @@ var attacks = []attack{
 		sub.eat() // and never acknowledges
 		ready()
 		for ctx.Err() == nil {
-			p := hello(h, v311, "spender", func(p *packet.Connect) { p.CleanStart = false })
+			p := hello(addr, v311, "spender", func(p *packet.Connect) { p.CleanStart = false })
 			if p == nil {
 				return
 			}
@@ -330,7 +332,7 @@ var attacks = []attack{
 			p.Close()
 		}
 	}},
-	{"noise", func(ctx context.Context, h *house, ready func()) {
+	{"noise", func(ctx context.Context, addr string, ready func()) {
 		random := rand.New(rand.NewPCG(1, 2))
 		ready()
 		for i := 0; pace(ctx, 500*time.Microsecond); i++ {
@@ -339,11 +341,11 @@ var attacks = []attack{
 				b[j] = byte(random.Uint32())
 			}
 			if i%2 == 0 {
-				if r := dialRaw(h); r != nil {
+				if r := dialRaw(addr); r != nil {
 					r.Write(b)
 					r.Close()
 				}
-			} else if r := hello(h, v5, fmt.Sprint("noise", i%20)); r != nil {
+			} else if r := hello(addr, v5, fmt.Sprint("noise", i%20)); r != nil {
 				r.Write(b)
 				r.Close()
 			}
@@ -364,7 +366,7 @@ type probe struct {
 
 func newProbe(t *testing.T, h *house) *probe {
 	t.Helper()
-	r := hello(h, v311, "probe")
+	r := hello(h.addr, v311, "probe")
 	if r == nil {
 		t.Fatal("the probe does not come in")
 	}
@@ -392,88 +394,118 @@ func (p *probe) once() error {
 	return nil
 }
 
-// median makes round trips for some time and returns the median of them.
-func (p *probe) median(t *testing.T, span time.Duration) time.Duration {
+// trips says how long round trips took.
+type trips struct{ median, late, worst time.Duration } // late: one in a hundred takes longer
+
+func (r trips) String() string {
+	return fmt.Sprintf("%v (99%%: %v, worst: %v)", r.median.Round(time.Microsecond), r.late.Round(time.Microsecond), r.worst.Round(time.Microsecond))
+}
+
+// trips makes round trips for some time, 100 at least.
+func (p *probe) trips(t *testing.T, span time.Duration) trips {
 	t.Helper()
 	p.took = p.took[:0]
-	for end := time.Now().Add(span); len(p.took) < 20 || time.Now().Before(end); {
+	for end := time.Now().Add(span); len(p.took) < 100 || time.Now().Before(end); {
 		if err := p.once(); err != nil {
 			t.Fatalf("no round trip within 20 s, or none at all: %v", err)
 		}
 		time.Sleep(time.Millisecond)
 	}
 	slices.Sort(p.took)
-	return p.took[len(p.took)/2]
+	n := len(p.took)
+	return trips{p.took[n/2], p.took[n*99/100], p.took[n-1]}
 }
 
-// hostileMemory is what an attack may add to the heap, the attackers' own part
-// in the same process included.
+// hostileMemory is what an attack may add to the heap of the broker, the store
+// of the test included.
 const hostileMemory = 128 << 20
 
-// TestHostileClients has each attack go on beside a client that wants nothing
-// but its own messages. Nothing stops the broker, nothing takes more memory
-// than there is to be had, and the round trip of that client is not ten times
-// what it was before. LAR_HOSTILE is how long each is to go on (make soak).
+// What the tests hold against an attack: the median of the round trips of a
+// client whom it does not concern, and the one in a hundred that takes longest,
+// are at most ten times what the quiet hub shows in the same run.
+//
+// Two things are allowed for. A quiet round trip is 30 to 100 µs here, of which
+// the broker has 5; under an attack there is always somebody at work on both
+// processors, and below leastMedian and leastLate the tests would measure how
+// the system shares these out. And whatever else runs on the machine comes and
+// goes: the one in a hundred is also compared with what it is beside a process
+// that only keeps the processors busy (busyMachine), and the best of three
+// tries counts, as slowness of the broker's own would be there in all of them.
+const (
+	timesSlower = 10
+	leastMedian = 100 * time.Microsecond
+	leastLate   = time.Millisecond
+	tries       = 3
+)
+
+// TestHostileClients has each attack go on, in another process, beside a client
+// that wants nothing but its own messages. Nothing stops the broker, nothing
+// takes more memory than there is to be had, and the round trip of that client
+// is not ten times what it was before. LAR_HOSTILE is how long each is to go on
+// (make soak).
 func TestHostileClients(t *testing.T) {
-	span := hostileFor(t, "LAR_HOSTILE", 250*time.Millisecond)
+	span := hostileFor(t, "LAR_HOSTILE", 400*time.Millisecond)
+	h := newTCPHouse(t)
+	p := newProbe(t, h)
+	busy := attackers(t, h.addr, busyMachine.name)
+	noise := p.trips(t, 400*time.Millisecond)
+	busy.stop()
+	t.Logf("beside a process that keeps the processors busy: %v", noise)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			h := newTCPHouse(t)
-			p := newProbe(t, h)
-			p.median(t, 20*time.Millisecond)
-			quiet := p.median(t, 150*time.Millisecond)
-			before := heap()
-			goroutines := runtime.NumGoroutine()
-			ctx, cancel := context.WithCancel(t.Context())
-			under, over := make(chan struct{}), make(chan struct{})
-			var once sync.Once
-			go func() {
-				defer close(over)
-				ready := func() { once.Do(func() { close(under) }) }
-				a.run(ctx, h, ready)
-				ready()
-			}()
-			var worst atomic.Int64
-			watched := make(chan struct{})
-			go func() { // the heap, as it is while the attack goes on
-				defer close(watched)
-				for pace(ctx, 100*time.Millisecond) {
-					var m runtime.MemStats
-					runtime.ReadMemStats(&m)
-					worst.Store(max(worst.Load(), int64(m.HeapAlloc)-before))
+			for try := 1; ; try++ {
+				slow := underAttack(t, a.name, span, noise)
+				switch {
+				case slow == "":
+					return
+				case try == tries:
+					t.Fatal(slow)
 				}
-			}()
-			<-under
-			busy := p.median(t, span)
-			slowest := p.took[len(p.took)-1]
-			grown := heap() - before
-			cancel()
-			<-over
-			<-watched
-			// What a loaded machine does by itself is not the broker's doing.
-			if most := max(10*quiet, 200*time.Millisecond); busy > most {
-				t.Errorf("a round trip takes %v, %v when it is quiet", busy, quiet)
+				t.Log(slow)
 			}
-			if grown > hostileMemory {
-				t.Errorf("the heap has grown by %d MiB", grown>>20)
-			}
-			if err := p.once(); err != nil {
-				t.Errorf("afterwards: %v", err)
-			}
-			// Whoever has gone leaves nothing running.
-			patience := time.Now().Add(30 * time.Second)
-			for runtime.NumGoroutine() > goroutines+20 && time.Now().Before(patience) {
-				time.Sleep(10 * time.Millisecond)
-			}
-			if n := runtime.NumGoroutine(); n > goroutines+20 {
-				t.Errorf("%d goroutines, %d before", n, goroutines)
-			}
-			if info := h.Panics(); info > 0 {
-				t.Errorf("%d panics", info)
-			}
-			t.Logf("round trip %v, quiet %v (worst %v); heap +%d MiB, at its worst +%d MiB before collection",
-				busy, quiet, slowest, grown>>20, worst.Load()>>20)
 		})
+	}
+}
+
+// underAttack has an attack go on for some time and returns what is to be said
+// of the round trip, if it is too long.
+func underAttack(t *testing.T, name string, span time.Duration, noise trips) (slow string) {
+	t.Helper()
+	h := newTCPHouse(t)
+	p := newProbe(t, h)
+	p.trips(t, 20*time.Millisecond)
+	quiet := p.trips(t, 200*time.Millisecond)
+	before, goroutines := heap(), runtime.NumGoroutine()
+	attack := attackers(t, h.addr, name)
+	busy := p.trips(t, span)
+	grown := heap() - before
+	attack.stop()
+	if grown > hostileMemory {
+		t.Errorf("the heap has grown by %d MiB", grown>>20)
+	}
+	if err := p.once(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	leavesNothing(t, h, goroutines)
+	t.Logf("round trip %v, quiet %v; heap +%d MiB", busy, quiet, grown>>20)
+	if busy.median > timesSlower*max(quiet.median, leastMedian) || busy.late > timesSlower*max(quiet.late, noise.late, leastLate) {
+		return fmt.Sprintf("a round trip takes %v, %v when it is quiet, %v when the machine is busy", busy, quiet, noise)
+	}
+	return ""
+}
+
+// leavesNothing waits until whoever has gone leaves nothing running.
+func leavesNothing(t *testing.T, h *house, goroutines int) {
+	t.Helper()
+	patience := time.Now().Add(30 * time.Second)
+	for runtime.NumGoroutine() > goroutines+20 && time.Now().Before(patience) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines+20 {
+		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+	if n := h.Panics(); n > 0 {
+		t.Errorf("%d panics", n)
 	}
 }
 
@@ -498,43 +530,24 @@ func TestHostileMixture(t *testing.T) {
 	span := hostileFor(t, "LAR_MIXTURE", time.Second)
 	h := newTCPHouse(t)
 	p := newProbe(t, h)
-	p.median(t, 20*time.Millisecond)
+	p.trips(t, 20*time.Millisecond)
 	before, goroutines := heap(), runtime.NumGoroutine()
-	ctx, cancel := context.WithCancel(t.Context())
-	var all sync.WaitGroup
-	for _, a := range attacks {
-		all.Go(func() {
-			for ctx.Err() == nil { // some end when the broker defends itself
-				a.run(ctx, h, func() {})
-				pace(ctx, 100*time.Millisecond)
-			}
-		})
-	}
+	attack := attackers(t, h.addr, everyAttack)
 	for begun := time.Now(); time.Since(begun) < span; {
-		took := p.median(t, min(span, 20*time.Second))
+		took := p.trips(t, min(span, 20*time.Second))
 		if span > time.Minute {
 			counted, _ := h.Memory()
-			t.Logf("%v: round trip %v, slowest %v; %d goroutines, heap +%d MiB, %d KiB of messages in memory", time.Since(begun).Round(time.Second),
-				took, p.took[len(p.took)-1], runtime.NumGoroutine(), (heap()-before)>>20, counted>>10)
+			t.Logf("%v: round trip %v; %d goroutines, heap +%d MiB, %d KiB of messages in memory", time.Since(begun).Round(time.Second),
+				took, runtime.NumGoroutine(), (heap()-before)>>20, counted>>10)
 		}
 	}
 	grown := heap() - before
-	cancel()
-	all.Wait()
+	attack.stop()
 	if err := p.once(); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-	if grown > 2*hostileMemory {
+	if grown > hostileMemory {
 		t.Errorf("the heap has grown by %d MiB", grown>>20)
 	}
-	patience := time.Now().Add(30 * time.Second)
-	for runtime.NumGoroutine() > goroutines+20 && time.Now().Before(patience) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := runtime.NumGoroutine(); n > goroutines+20 {
-		t.Errorf("%d goroutines, %d before", n, goroutines)
-	}
-	if n := h.Panics(); n > 0 {
-		t.Errorf("%d panics", n)
-	}
+	leavesNothing(t, h, goroutines)
 }

@@ -73,26 +73,28 @@ func TestPublisherPauses(t *testing.T) {
 
 // TestPauseAtTheLimit fills a queue to the part at which publishers pause, and
 // with one message more, and measures how long who feeds it is not read: as
-// long as the subscriber takes something often enough, and never longer than
-// is set.
+// long as the subscriber takes of it often enough, and never longer than is
+// set. Once it was that long, nobody waits for that subscriber for a while.
 func TestPauseAtTheLimit(t *testing.T) {
+	ping, ack := packet.Append(nil, v5, &packet.Pingreq{}), packet.Append(nil, v5, &packet.Ack{Kind: packet.PUBREC, PacketID: 1})
 	for _, tt := range []struct {
-		every time.Duration // the subscriber takes something; 0: nothing but the messages
+		sends []byte // by the subscriber, who has every message in flight
+		every time.Duration
 		want  time.Duration
 	}{
-		{0, 40 * time.Millisecond},
-		{36 * time.Millisecond, 300 * time.Millisecond},
-		{50 * time.Millisecond, 40 * time.Millisecond},
+		{nil, 0, 40 * time.Millisecond},
+		{ack, 36 * time.Millisecond, 300 * time.Millisecond},
+		{ack, 50 * time.Millisecond, 40 * time.Millisecond},
+		{ping, 36 * time.Millisecond, 40 * time.Millisecond}, // busy with something else
 	} {
 		inBubble(t, func(t *testing.T, h *house) {
 			s := h.connect(v5, "s", clean)
-			s.subscribe(packet.AtLeastOnce, "t") // and acknowledges nothing
+			s.subscribe(packet.ExactlyOnce, "t")
 			p := h.connect(v5, "p", clean)
-			ping := packet.Append(nil, v5, &packet.Pingreq{})
 			read := func(messages int) time.Duration {
 				begun := time.Now()
 				for range messages {
-					p.sendRaw(packet.Append(nil, v5, &packet.Publish{QoS: packet.AtLeastOnce, PacketID: p.nextID(), Topic: []byte("t")}))
+					p.sendRaw(packet.Append(nil, v5, &packet.Publish{QoS: packet.ExactlyOnce, PacketID: p.nextID(), Topic: []byte("t")}))
 				}
 				p.sendRaw(ping) // is read once the pause is over
 				return time.Since(begun)
@@ -100,17 +102,32 @@ func TestPauseAtTheLimit(t *testing.T) {
 			if took := read(5); took != 0 {
 				t.Errorf("a queue that is half full slowed the publisher by %v", took)
 			}
+			stop := make(chan struct{})
 			if tt.every > 0 {
 				go func() {
-					for range 20 {
-						time.Sleep(tt.every)
-						s.nc.Write(ping)
+					for tick := time.NewTicker(tt.every); ; {
+						select {
+						case <-tick.C:
+							s.nc.Write(tt.sends)
+						case <-stop:
+							return
+						}
 					}
 				}()
 			}
 			if took := read(1); took < tt.want || took > tt.want+10*time.Millisecond {
-				t.Errorf("something was taken every %v: a pause of %v, want %v", tt.every, took, tt.want)
+				t.Errorf("%x came every %v: a pause of %v, want %v", tt.sends, tt.every, took, tt.want)
 			}
+			if tt.want == 300*time.Millisecond {
+				if took := read(1); took > 10*time.Millisecond {
+					t.Errorf("in vain once more: a pause of %v", took)
+				}
+				time.Sleep(3 * time.Second)
+				if took := read(1); took < tt.want {
+					t.Errorf("a while later: a pause of %v, want %v", took, tt.want)
+				}
+			}
+			close(stop)
 			time.Sleep(2 * time.Second)
 			if n := len(s.drain()); n < 6 {
 				t.Errorf("%d packets came, want 6 messages", n)

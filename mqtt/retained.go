@@ -234,14 +234,7 @@ func (b *Broker) walk(t *Turn, s *session) {
 		}
 		room := func() bool { return window() && unwritten+sent < walkBacklog && !t.heavy() }
 		if steps <= 0 || !room() {
-			conn := s.conn
-			t.Later(func() {
-				b.turnNow(func(t *Turn) {
-					if s.conn == conn {
-						b.pump(t, s)
-					}
-				})
-			})
+			b.walkOn(t, s)
 			return
 		}
 		var away *retainedMessage // that has to be fetched from the disk first
@@ -288,6 +281,21 @@ func (b *Broker) walk(t *Turn, s *session) {
 			return
 		}
 	}
+}
+
+// walkOn has a walk go on in a turn of its own, beside others of its kind: they
+// take turns among themselves, and the house's lock is theirs one at a time.
+func (b *Broker) walkOn(t *Turn, s *session) {
+	if s.walksOn {
+		return
+	}
+	s.walksOn = true
+	t.Later(func() {
+		b.turnNow(func(t *Turn) {
+			s.walksOn = false
+			b.pump(t, s)
+		})
+	})
 }
 
 // showTo sends one retained message for a subscription, with RETAIN set.

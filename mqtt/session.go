@@ -29,6 +29,7 @@ type session struct {
 
 	subs    map[string]*subscription
 	cursors []*cursor
+	walksOn bool // walkOn was called, and its turn has not come yet
 
 	base     uint64
 	queue    ring[entry]
@@ -400,6 +401,7 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 		}
 		return nil
 	}
+	c.acked++
 	switch {
 	case kind == packet.PUBACK && e.qos == AtLeastOnce,
 		kind == packet.PUBCOMP && e.state == entryReleased,
