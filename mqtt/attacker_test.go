@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -19,15 +20,23 @@ import (
 type attacker struct {
 	t   *testing.T
 	cmd *exec.Cmd
-	in  io.Closer
+	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// attackers starts this test binary again, to attack addr in the ways named,
-// and returns once they are under way.
+// attackers starts this test binary again, to attack addr in the way named,
+// and returns once that is under way.
 func attackers(t *testing.T, addr, name string) *attacker {
 	t.Helper()
+	return attackersIn(t, nil, addr, name, func(int) {})
+}
+
+// attackersIn is attackers with what is special of their process, for which
+// prepare makes ready.
+func attackersIn(t *testing.T, attr *syscall.SysProcAttr, addr, name string, prepare func(pid int)) *attacker {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
+	cmd.SysProcAttr = attr
 	cmd.Env = append(os.Environ(), "LAR_ATTACK="+name, "LAR_ATTACKED="+addr)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -43,11 +52,19 @@ func attackers(t *testing.T, addr, name string) *attacker {
 	}
 	a := &attacker{t: t, cmd: cmd, in: in, out: bufio.NewReader(out)}
 	t.Cleanup(a.stop)
-	if _, err := a.out.ReadString('\n'); err != nil {
-		t.Fatalf("the attack %q did not begin: %v", name, err)
+	prepare(cmd.Process.Pid)
+	a.say("go")
+	if line, err := a.out.ReadString('\n'); line != underWay+"\n" {
+		t.Fatalf("the attack %q did not begin: %s%v", name, line, err)
 	}
 	return a
 }
+
+// say tells the attackers something.
+func (a *attacker) say(what string) { fmt.Fprintln(a.in, what) }
+
+// underWay is what attackers say once they are.
+const underWay = "under way"
 
 // stop ends the attack and waits until its process is gone.
 func (a *attacker) stop() {
@@ -65,16 +82,27 @@ func (a *attacker) stop() {
 // everyAttack names all of them at once.
 const everyAttack = "all"
 
-// attackFromHere is what the process of an attacker does: it attacks until its
-// standard input ends.
+// attackFromHere is what the process of attackers does: it begins when it is
+// told something, and goes on until its standard input ends.
 func attackFromHere(name, addr string) {
 	ctx, cancel := context.WithCancel(context.Background())
+	told := make(chan string)
 	go func() {
-		io.Copy(io.Discard, os.Stdin)
+		for s := bufio.NewScanner(os.Stdin); s.Scan(); {
+			told <- s.Text()
+		}
+		close(told)
 		cancel()
 	}()
+	<-told
+	var once sync.Once
+	ready := func() { once.Do(func() { fmt.Println(underWay) }) }
+	if fn := neighbours[name]; fn != nil {
+		fn(addr, ready, told)
+		return
+	}
 	if name == everyAttack {
-		fmt.Println("under way")
+		ready()
 		many(len(attacks), func(i int) {
 			for ctx.Err() == nil { // some end when the broker defends itself
 				attacks[i].run(ctx, addr, func() {})
@@ -83,8 +111,6 @@ func attackFromHere(name, addr string) {
 		})
 		return
 	}
-	var once sync.Once
-	ready := func() { once.Do(func() { fmt.Println("under way") }) }
 	for _, a := range append([]attack{busyMachine}, attacks...) {
 		if a.name == name {
 			a.run(ctx, addr, ready)
@@ -93,6 +119,9 @@ func attackFromHere(name, addr string) {
 		}
 	}
 }
+
+// neighbours are processes that do what they are told.
+var neighbours = make(map[string]func(addr string, ready func(), told <-chan string))
 
 // busyMachine asks nothing of the broker and takes all processors: what the
 // machine does to a round trip when others work on it.

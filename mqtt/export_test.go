@@ -53,3 +53,10 @@ func panicking(t *Turn) {
 
 // Panics tells how many panics were caught.
 func (b *Broker) Panics() uint64 { return b.stats.panics.Load() }
+
+// Conns returns how many connections there are.
+func (b *Broker) Conns() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.conns)
+}
