@@ -45,7 +45,7 @@ func (h *Hub) authorize(who, clientID string, a mqtt.Access, topic string) bool 
 }
 
 func (h *Hub) listenOptions() listen.Options {
-	return listen.Options{Log: h.log, MaxPacket: h.maxPacket, Within: h.connectWithin}
+	return listen.Options{Log: h.log, MaxPacket: h.maxPacket, Within: h.connectWithin, Handshakes: h.handshakes}
 }
 
 // maxPacket bounds a frame of a WebSocket.
@@ -53,6 +53,9 @@ func (h *Hub) maxPacket() int { return h.broker.Limits().PacketSize }
 
 // connectWithin bounds each step of a client before MQTT.
 func (h *Hub) connectWithin() time.Duration { return h.broker.Limits().ConnectTimeout }
+
+// handshakes bounds how many are before MQTT at a listener.
+func (h *Hub) handshakes() int { return h.broker.Limits().Handshakes }
 
 // webServer serves pages, and MQTT over WebSocket at /mqtt.
 func (h *Hub) webServer() *http.Server {

@@ -103,12 +103,9 @@ func (b *Broker) enter(c *Conn, p *packet.Connect, identity string, proof []byte
 	return err
 }
 
-// takeOverWait is how long a client waits that takes over a session which was
-// taken over too often: two devices with one client identifier then change
-// places slowly, and the one that is there gets something done.
-const takeOverWait = 5 * time.Second
-
-// damp lets such a client wait, on its own goroutine (SEC-28).
+// damp lets a client wait, on its own goroutine, that takes over a session which
+// was taken over too often: two devices with one client identifier then change
+// places slowly, and the one that is there gets something done (SEC-28).
 func (b *Broker) damp(c *Conn, clientID, identity string) {
 	b.mu.Lock()
 	now := b.clock().Run
@@ -129,7 +126,7 @@ func (b *Broker) damp(c *Conn, clientID, identity string) {
 		b.limitHits["take_overs"].count.Add(1)
 	}
 	select {
-	case <-time.After(takeOverWait):
+	case <-time.After(b.limits().TakeOverWait):
 	case <-b.stopping:
 	}
 }

@@ -27,6 +27,7 @@ type Limits struct {
 	Connections        int           // [10,000]
 	PerAddress         int           // connections from one address, loopback free [1024]
 	Unauthenticated    int           // connections that have not sent a CONNECT yet [64]
+	Handshakes         int           // connections of a listener that have not come to MQTT yet: TLS, a PROXY header, HTTP [256]
 	KeptSessions       int           // [10,000]
 	KeptPerIdentity    int           // kept sessions of one credential, loopback free [100]
 	AllQueuesBytes     int           // waiting bytes of all sessions together [512 MiB]
@@ -40,6 +41,7 @@ type Limits struct {
 	UserProperties     int           // of a packet, a will's included, 64 at most [64]
 	UserPropertyBytes  int           // of their names and values, 8 KiB at most [8 KiB]
 	TakeOvers          int           // of one session a minute, before the next waits [30]
+	TakeOverWait       time.Duration // how long it waits [5 s]
 	SessionExpiry      time.Duration // of a client with a credential [1 year]
 	OpenSessionExpiry  time.Duration // of a client without one [7 days]
 	ConnectTimeout     time.Duration // for CONNECT to come [10 s]
@@ -83,6 +85,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.Connections, 10_000)
 	or(&l.PerAddress, 1024)
 	or(&l.Unauthenticated, 64)
+	or(&l.Handshakes, 256)
 	or(&l.KeptSessions, 10_000)
 	or(&l.KeptPerIdentity, 100)
 	or(&l.AllQueuesBytes, 512<<20)
@@ -96,6 +99,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.UserProperties, packet.MaxUserProperties)
 	or(&l.UserPropertyBytes, packet.MaxUserPropertyBytes)
 	or(&l.TakeOvers, 30)
+	or(&l.TakeOverWait, 5*time.Second)
 	or(&l.SessionExpiry, 365*24*time.Hour)
 	or(&l.OpenSessionExpiry, 7*24*time.Hour)
 	or(&l.ConnectTimeout, 10*time.Second)

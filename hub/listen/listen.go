@@ -91,7 +91,10 @@ type Options struct {
 	// Within is how long a client may take for what comes before MQTT: a PROXY
 	// header, TLS, the request of a WebSocket, each. nil: 10 s.
 	Within func() time.Duration
-	Log    *slog.Logger
+	// Handshakes is how many connections of a listener may be before MQTT at
+	// one time. nil: 256.
+	Handshakes func() int
+	Log        *slog.Logger
 }
 
 // A Listener is open. Serve accepts from it.
@@ -114,7 +117,7 @@ type Listener struct {
 const (
 	handshakeWithin = 10 * time.Second // unless Options say otherwise
 	proxyWithin     = 5 * time.Second  // at most: a proxy says at once for whom it calls
-	maxEarly        = 256              // connections that have not come through yet
+	handshakes      = 256              // connections that have not come through yet, unless Options say otherwise
 )
 
 // within is how long a client may take for a step before MQTT.
@@ -123,6 +126,14 @@ func (o *Options) within() time.Duration {
 		return handshakeWithin
 	}
 	return o.Within()
+}
+
+// early is how many connections may be before MQTT at one time.
+func (o *Options) early() int {
+	if o.Handshakes == nil {
+		return handshakes
+	}
+	return o.Handshakes()
 }
 
 // Open opens a listener.
@@ -213,9 +224,9 @@ func (l *Listener) Serve(serve func(nc net.Conn, peer mqtt.Peer)) error {
 		return l.serveWeb(serve)
 	}
 	return l.accept(func(nc net.Conn, peer mqtt.Peer) {
-		nc, ok := l.handshake(nc, &peer)
-		if ok {
-			serve(nc, peer)
+		if c, ok := l.handshake(nc, &peer); ok {
+			l.through(nc)
+			serve(c, peer)
 		}
 	})
 }
@@ -274,8 +285,8 @@ func (l *Listener) begin(nc net.Conn) bool {
 		}
 	}
 	l.mu.Lock()
-	full := l.closed || len(l.early) >= maxEarly
-	if !full && (l.cfg.Proxy || l.cfg.secure()) {
+	full := l.closed || len(l.early) >= l.opts.early()
+	if !full && (l.cfg.Proxy || l.cfg.secure() || l.cfg.web()) {
 		l.early[nc] = struct{}{}
 	}
 	l.mu.Unlock()
@@ -313,7 +324,6 @@ func (l *Listener) refuse(nc net.Conn, err error) {
 // handshake does that of TLS, where there is one.
 func (l *Listener) handshake(nc net.Conn, peer *mqtt.Peer) (net.Conn, bool) {
 	if !l.cfg.secure() {
-		l.through(nc)
 		return nc, true
 	}
 	c := l.tls.Load()
@@ -328,7 +338,6 @@ func (l *Listener) handshake(nc net.Conn, peer *mqtt.Peer) (net.Conn, bool) {
 			peer.Revoked = func() bool { return l.tls.Load().verify(state) != nil }
 		}
 	}
-	l.through(nc)
 	if err != nil {
 		l.refuse(nc, err)
 		return nil, false
@@ -343,13 +352,14 @@ func (c secureConn) Direct() func(gone func()) bool { return unsentOf(c.Conn) }
 
 // serveWeb serves WebSockets: what accept brings goes through an HTTP server.
 func (l *Listener) serveWeb(serve func(nc net.Conn, peer mqtt.Peer)) error {
-	type peerKey struct{}
+	type connKey struct{}
 	queue := &connQueue{conns: make(chan net.Conn), done: make(chan struct{}), addr: l.ln.Addr()}
 	mux := http.NewServeMux()
 	for _, path := range []string{"/mqtt", "/{$}"} {
 		mux.Handle(path, Handler(l.cfg.Origins, l.opts.MaxPacket, func(nc net.Conn, r *http.Request) {
-			peer, _ := r.Context().Value(peerKey{}).(mqtt.Peer)
-			serve(nc, peer)
+			w := r.Context().Value(connKey{}).(*webConn)
+			l.through(w.below)
+			serve(nc, w.peer)
 		}))
 	}
 	within := l.opts.within() // as it is when the hub starts
@@ -361,22 +371,22 @@ func (l *Listener) serveWeb(serve func(nc net.Conn, peer mqtt.Peer)) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(l.opts.Log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
-			return context.WithValue(ctx, peerKey{}, nc.(*webConn).peer)
+			return context.WithValue(ctx, connKey{}, nc)
 		},
 	}
 	served := make(chan struct{})
 	go func() { defer close(served); server.Serve(queue) }()
 	err := l.accept(func(nc net.Conn, peer mqtt.Peer) {
-		nc, ok := l.handshake(nc, &peer)
+		c, ok := l.handshake(nc, &peer)
 		if !ok {
 			return
 		}
-		w := &webConn{Conn: nc, peer: peer, closed: make(chan struct{})}
+		w := &webConn{Conn: c, below: nc, peer: peer, closed: make(chan struct{})}
 		select {
 		case queue.conns <- w:
 			<-w.closed // so that it counts until its end
 		case <-queue.done:
-			nc.Close()
+			c.Close()
 		}
 	})
 	server.Close()
@@ -387,6 +397,7 @@ func (l *Listener) serveWeb(serve func(nc net.Conn, peer mqtt.Peer)) error {
 // A webConn is a connection on its way through the HTTP server.
 type webConn struct {
 	net.Conn
+	below  net.Conn // without TLS
 	peer   mqtt.Peer
 	once   sync.Once
 	closed chan struct{}

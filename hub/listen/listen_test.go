@@ -465,6 +465,58 @@ func TestSlowBeforeMQTT(t *testing.T) {
 	expectBytes(t, next(t, came).nc, "hello")
 }
 
+// TestHandshakes has as many clients as may be stop before MQTT: one more is
+// sent away, and let in once one of them has gone. Who has come through does
+// not count.
+func TestHandshakes(t *testing.T) {
+	ca := newIssuer(t, "house")
+	_, certFile, keyFile := ca.issue(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	upgrade := "GET /mqtt HTTP/1.1\r\nHost: house\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+	for _, tt := range []struct {
+		cfg     Config
+		through func(nc net.Conn) // to MQTT
+	}{
+		{Config{Type: TLS, Certificate: certFile, Key: keyFile}, func(nc net.Conn) {
+			if err := tls.Client(nc, &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1"}).Handshake(); err != nil {
+				t.Error(err)
+			}
+		}},
+		{Config{Type: WebSocket}, func(nc net.Conn) { io.WriteString(nc, upgrade) }},
+		{Config{Type: SecureWebSocket, Certificate: certFile, Key: keyFile}, func(nc net.Conn) {
+			io.WriteString(tls.Client(nc, &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1"}), upgrade)
+		}},
+		{Config{Type: TCP, Proxy: true, ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, func(nc net.Conn) {
+			nc.Write(append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x20, 0, 0, 0)) // for itself
+		}},
+	} {
+		l, came := openWith(t, tt.cfg, Options{MaxPacket: func() int { return maxPacket }, Log: slog.New(slog.DiscardHandler),
+			Within: func() time.Duration { return patience }, Handshakes: func() int { return 2 }})
+		through := func() {
+			tt.through(dial(t, l, ""))
+			next(t, came)
+		}
+		through()
+		through()
+		first, second := dial(t, l, ""), dial(t, l, "")
+		defer second.Close()
+		expectClosed(t, dial(t, l, ""), fmt.Sprintf("%s: one more than may be before MQTT", tt.cfg.Type))
+		first.Close()
+		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			l.mu.Lock()
+			n := len(l.early)
+			l.mu.Unlock()
+			if n == 1 {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d are before MQTT, want 1", tt.cfg.Type, n)
+			}
+		}
+		through()
+	}
+}
+
 // closed is closed when the other end hangs up.
 func closed(nc net.Conn) <-chan struct{} {
 	ch := make(chan struct{})
