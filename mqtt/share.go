@@ -10,7 +10,7 @@ import (
 type shareGroup struct {
 	name, filter string
 	members      []delivery
-	turn         int // of the round robin
+	turn         int // of the round robin, which begins with who came first
 }
 
 // key names a shared subscription: a share name has no slash.
@@ -31,8 +31,8 @@ func (g *shareGroup) choose(qos QoS, leaves *session, connected bool, denied map
 			break
 		}
 		for range g.members {
+			d := &g.members[g.turn%len(g.members)]
 			g.turn = (g.turn + 1) % len(g.members)
-			d := &g.members[g.turn]
 			if _, no := denied[d.sess]; no || d.sess == leaves {
 				continue
 			}

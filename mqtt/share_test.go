@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -188,5 +189,43 @@ func TestCutWhileShareMoves(t *testing.T) {
 				t.Errorf("message %d came %d times", i, n)
 			}
 		}
+	})
+}
+
+// TestShareInTurn has members of two shared subscriptions get messages one
+// after the other, beginning with who subscribed first; one that goes is passed
+// over.
+func TestShareInTurn(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		members := make(map[string]*client)
+		for _, name := range []string{"a", "b", "c"} {
+			members[name] = h.connect(v5, name, clean)
+			members[name].subscribe(packet.AtMostOnce, "$share/hall/lamp")
+		}
+		for _, name := range []string{"b", "a"} {
+			members[name].subscribe(packet.AtMostOnce, "$share/attic/lamp")
+		}
+		p := h.connect(v5, "p", clean)
+		round := func(first int, want ...string) {
+			t.Helper()
+			for i := range want {
+				p.publish(packet.AtMostOnce, "lamp", fmt.Sprint(first+i))
+			}
+			for name, c := range members {
+				var expect []string
+				for i, who := range want {
+					for range strings.Count(who, name) {
+						expect = append(expect, fmt.Sprint(first+i))
+					}
+				}
+				if got := c.take(); !slices.Equal(got, expect) {
+					t.Errorf("%s got %q, want %q", name, got, expect)
+				}
+			}
+		}
+		round(1, "ab", "ba", "cb", "aa")
+		members["b"].disconnect()
+		delete(members, "b")
+		round(5, "ca", "aa", "ca")
 	})
 }
