@@ -238,6 +238,35 @@ func TestPublish(t *testing.T) {
 		c.send(p)
 		c.expectClosed(packet.ReceiveMaximumExceeded)
 	})
+	// The quota begins anew with each connection, section 4.9: who comes back
+	// with PUBREL outstanding may send as many as ever; what is sent again
+	// counts, what was only acknowledged before does not.
+	shows(t, "V5_4_9_0_1", func(t *testing.T, h *house) {
+		send := func(c *client, ids ...uint16) {
+			for _, id := range ids {
+				p := pub(2, "a", "x")
+				p.PacketID = id
+				c.send(p)
+			}
+		}
+		c := h.connect(v5, "c", expiry(100))
+		send(c, 1, 2, 3)
+		c.expect(ack(packet.PUBREC, 1), ack(packet.PUBREC, 2), ack(packet.PUBREC, 3))
+		c.cut()
+		c = h.connect(v5, "c", expiry(100))
+		send(c, 4, 5)
+		c.expect(ack(packet.PUBREC, 4), ack(packet.PUBREC, 5))
+		send(c, 1)
+		c.expect(ack(packet.PUBREC, 1))
+		c.send(ack(packet.PUBREL, 2))
+		c.expect(ack(packet.PUBCOMP, 2))
+		c.send(ack(packet.PUBREL, 4))
+		c.expect(ack(packet.PUBCOMP, 4))
+		send(c, 6)
+		c.expect(ack(packet.PUBREC, 6))
+		send(c, 7)
+		c.expectClosed(packet.ReceiveMaximumExceeded)
+	}, limits(mqtt.Limits{ReceiveMaximum: 3}))
 	shows(t, "SEC_17", func(t *testing.T, h *house) {
 		c := h.connect(v311, "c", clean)
 		for i := range 11 {

@@ -50,6 +50,7 @@ type Conn struct {
 	since     time.Time     // wall time of its CONNECT
 	sinceRun  time.Duration // Run time of it
 	resumed   bool          // CONNACK said Session Present
+	openIn    int           // QoS 2 publishes that came on it and wait for PUBREL
 	acked     int64         // acknowledgements that have come, of messages
 	window    int           // QoS 1 and 2 messages in flight, at most
 	maxPacket int           // bytes of a packet the client takes; 0 no limit

@@ -378,14 +378,16 @@ func (b *Broker) receivedBefore(t *Turn, c *Conn, p *packet.Publish) (again bool
 		if r.conn == c && r.repeated && c.version >= packet.V5 { // older clients may retry as they like
 			return true, &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ProtocolError}
 		}
-		r.repeated = r.conn == c
-		r.conn = c
+		if r.repeated = r.conn == c; !r.repeated {
+			r.conn = c
+			c.openIn++
+		}
 		s.received[p.PacketID] = r
 		t.sendAck(c, s.lastWrite, packet.PUBREC, p.PacketID, packet.Success) // [MQTT-4.3.3-10]
 		return true, nil
 	}
 	switch {
-	case c.version == packet.V5 && len(s.received) >= b.limits().ReceiveMaximum:
+	case c.version == packet.V5 && c.openIn >= b.limits().ReceiveMaximum: // begins anew with each connection, section 4.9
 		return false, &packet.Error{Packet: "PUBLISH", Field: "receive maximum", Reason: packet.ReceiveMaximumExceeded, Limit: "receive_maximum"}
 	case len(s.received) >= b.limits().InboundQoS2:
 		return false, &packet.Error{Packet: "PUBLISH", Field: "packet identifier", Reason: packet.ReceiveMaximumExceeded, Limit: "inbound_qos2"}
@@ -400,6 +402,7 @@ func (b *Broker) keepReceipt(t *Turn, c *Conn, id uint16) {
 		s.received = make(map[uint16]receipt)
 	}
 	s.received[id] = receipt{conn: c}
+	c.openIn++
 	if s.kept() {
 		t.durably(receiptKey(s.id, id), receiptRecord)
 		s.lastWrite = t.Number
@@ -425,8 +428,11 @@ func (b *Broker) refusePublish(t *Turn, c *Conn, p *packet.Publish, reason packe
 func (b *Broker) released(t *Turn, c *Conn, id uint16) {
 	s := c.sess
 	reason := packet.PacketIDNotFound
-	if _, open := s.received[id]; open {
+	if r, open := s.received[id]; open {
 		delete(s.received, id)
+		if r.conn == c {
+			c.openIn--
+		}
 		reason = packet.Success
 		if s.kept() {
 			t.durably(receiptKey(s.id, id), nil)
