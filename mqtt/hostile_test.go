@@ -433,8 +433,6 @@ const hostileMemory = 128 << 20
 // tries counts, as slowness of the broker's own would be there in all of them.
 const (
 	timesSlower = 10
-	leastMedian = 100 * time.Microsecond
-	leastLate   = time.Millisecond
 	tries       = 3
 )
 
