@@ -55,16 +55,49 @@ func BenchmarkUnwantedDelivered(b *testing.B) {
 }
 
 // BenchmarkConditionFails is a message that matches a rule's filter, and not
-// its condition.
+// its condition, 500 times a second; what is written of it counts.
 func BenchmarkConditionFails(b *testing.B) {
+	conditionFails(b, Condition{Payload: &Compare{Op: Greater, Value: Number(30)}}, "21.5")
+}
+
+// BenchmarkPathFails is the same with a condition on a place in a JSON payload.
+func BenchmarkPathFails(b *testing.B) {
+	conditionFails(b, Condition{Payload: &Compare{Path: "temperature", Op: Greater, Value: Number(30)}}, `{"temperature":21.5,"humidity":40}`)
+}
+
+// BenchmarkExpressionFails is the same with an expression.
+func BenchmarkExpressionFails(b *testing.B) {
+	conditionFails(b, Condition{Expr: "number(payload) > 30"}, "21.5")
+}
+
+func conditionFails(b *testing.B, c Condition, payload string) {
 	e := thousand(b)
-	m := &mqtt.Message{Topic: "home/room500/air/state", Payload: []byte("21.5")}
-	n := uint64(1)
+	r := *e.Rule("rule-500")
+	r.Conditions = []Condition{c}
+	if _, err := e.Save(&mqtt.Turn{Number: 2}, r, "Anna", r.Version); err != nil {
+		b.Fatal(err)
+	}
+	m := &mqtt.Message{Topic: "home/room500/air/state", Payload: []byte(payload)}
+	n, wake := uint64(2), time.Duration(-1)
 	b.ReportAllocs()
 	for b.Loop() {
 		n++
 		t := &mqtt.Turn{Number: n, Now: mqtt.Now{Trusted: true, Run: time.Duration(n) * 2 * time.Millisecond}}
 		e.Accept(t, m, e.Prepare(m.Topic, m.Payload))
+		if at, asked := t.NextWake(e); asked {
+			wake = at
+		}
+		if wake >= 0 && wake <= t.Now.Run {
+			n++
+			wake = -1
+			t := &mqtt.Turn{Number: n, Now: t.Now}
+			if e.Wake(t); len(t.Published()) > 0 {
+				b.Fatal("it ran")
+			}
+			if at, asked := t.NextWake(e); asked {
+				wake = at
+			}
+		}
 	}
 }
 

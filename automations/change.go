@@ -221,7 +221,11 @@ func (e *Engine) RunNow(t *mqtt.Turn, id, by string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.trigger(t, r, &event{cause: Cause{Kind: ByHand, By: clip(by)}, durable: true, unconditional: true}), nil
+	run := e.trigger(t, r, &event{cause: Cause{Kind: ByHand, By: clip(by)}, durable: true, unconditional: true})
+	if run == nil {
+		run = r.skips.last(r)
+	}
+	return run, nil
 }
 
 // find returns the rule that is to be changed or run.

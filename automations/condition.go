@@ -3,7 +3,6 @@ package automations
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,20 +21,22 @@ type scene struct {
 	home     Place
 	trigger  string // the ID of the trigger
 	engine   *Engine
-	given    func() *given // what expressions know
 }
+
+// A knowing says what expressions know. It is asked when there is one.
+type knowing func() *given
 
 // judge tells whether all conditions hold, and appends what it saw. It stops
 // at the first that does not.
-func (s *scene) judge(conditions []Condition, seen []Seen) (Result, []Seen) {
-	return s.all(conditions, seen, 0)
+func (s *scene) judge(conditions []Condition, list []seen, known knowing) (Result, []seen) {
+	return s.all(conditions, list, 0, known)
 }
 
-func (s *scene) all(conditions []Condition, seen []Seen, depth int) (Result, []Seen) {
+func (s *scene) all(conditions []Condition, seen []seen, depth int, known knowing) (Result, []seen) {
 	result := Holds
 	for i := range conditions {
 		var r Result
-		r, seen = s.one(&conditions[i], seen, depth)
+		r, seen = s.one(&conditions[i], seen, depth, known)
 		if r == HoldsNot {
 			return HoldsNot, seen
 		}
@@ -46,11 +47,11 @@ func (s *scene) all(conditions []Condition, seen []Seen, depth int) (Result, []S
 	return result, seen
 }
 
-func (s *scene) any(conditions []Condition, seen []Seen, depth int) (Result, []Seen) {
+func (s *scene) any(conditions []Condition, seen []seen, depth int, known knowing) (Result, []seen) {
 	result := HoldsNot
 	for i := range conditions {
 		var r Result
-		r, seen = s.one(&conditions[i], seen, depth)
+		r, seen = s.one(&conditions[i], seen, depth, known)
 		if r == Holds {
 			return Holds, seen
 		}
@@ -61,11 +62,11 @@ func (s *scene) any(conditions []Condition, seen []Seen, depth int) (Result, []S
 	return result, seen
 }
 
-func (s *scene) one(c *Condition, seen []Seen, depth int) (Result, []Seen) {
-	here := len(seen)
-	seen = append(seen, Seen{Depth: depth})
+func (s *scene) one(c *Condition, list []seen, depth int, known knowing) (Result, []seen) {
+	here := len(list)
+	list = append(list, seen{condition: c, depth: depth})
 	var result Result
-	var value string
+	var value saw
 	switch {
 	case c.State != nil:
 		result, value = s.state(c.State)
@@ -74,21 +75,21 @@ func (s *scene) one(c *Condition, seen []Seen, depth int) (Result, []Seen) {
 	case c.Payload != nil:
 		result, value = s.compare(c.Payload)
 	case c.Trigger != nil:
-		result, value = resultOf(s.trigger != "" && slices.Contains(c.Trigger, s.trigger)), s.trigger
+		result, value = resultOf(s.trigger != "" && slices.Contains(c.Trigger, s.trigger)), said(s.trigger)
 	case c.Sun != nil:
 		result, value = s.sun(c.Sun)
 	case c.Expr != "":
-		result, value = s.expression(c.Expr)
+		result, value = s.expression(c.Expr, known)
 	case c.Home != nil:
 		result, value = s.whoIsHome(c.Home)
 	case c.Rule != nil:
 		result, value = s.ruleIs(c.Rule)
 	case c.All != nil:
-		result, seen = s.all(c.All, seen, depth+1)
+		result, list = s.all(c.All, list, depth+1, known)
 	case c.Any != nil:
-		result, seen = s.any(c.Any, seen, depth+1)
+		result, list = s.any(c.Any, list, depth+1, known)
 	case c.Not != nil:
-		result, seen = s.one(c.Not, seen, depth+1)
+		result, list = s.one(c.Not, list, depth+1, known)
 		switch result {
 		case Holds:
 			result = HoldsNot
@@ -98,42 +99,43 @@ func (s *scene) one(c *Condition, seen []Seen, depth int) (Result, []Seen) {
 	default:
 		result = Unknown
 	}
-	seen[here].Text, seen[here].Value, seen[here].Result = c.String(), value, result
-	return result, seen
+	list[here].saw, list[here].result = value, result
+	return result, list
 }
 
-func (s *scene) state(c *StateCondition) (Result, string) {
+func (s *scene) state(c *StateCondition) (Result, saw) {
 	if s.house == nil {
-		return Unknown, "unknown"
+		return Unknown, said("unknown")
 	}
 	e := s.house.Entity(c.Entity)
 	if e == nil {
 		if c.Op == Missing {
-			return resultOf(c.Value.Bool), "no such entity"
+			return resultOf(c.Value.Bool), said("no such entity")
 		}
-		return Unknown, "no such entity"
+		return Unknown, said("no such entity")
 	}
 	value, available := reading(e, c.Aspect)
 	switch {
 	case c.Op == Missing:
-		return resultOf((!value.known() || !available) == c.Value.Bool), clip(value.String())
+		return resultOf((!value.known() || !available) == c.Value.Bool), sawOf(sawValue, value)
 	case !value.known():
-		return Unknown, "unknown"
+		return Unknown, sawOf(sawValue, value)
 	case !available:
-		return Unknown, "unavailable, last " + clip(value.String())
+		return Unknown, sawOf(sawUnavailable, value)
 	}
-	shown := clip(value.String())
 	result := compareAll(value, c.Op, c.Value, c.Values, c.And)
 	if result == Holds && c.For != 0 {
 		age, known := s.age(e, c.Aspect)
 		switch {
 		case !known:
-			return Unknown, shown + ", nobody knows since when"
+			return Unknown, sawOf(sawSinceWhen, value)
 		case age < time.Duration(c.For):
-			return HoldsNot, shown + " for " + span(age.Truncate(time.Second))
+			since := sawOf(sawSince, value)
+			since.since = age
+			return HoldsNot, since
 		}
 	}
-	return result, shown
+	return result, sawOf(sawValue, value)
 }
 
 // age tells since when an aspect has had its value.
@@ -208,14 +210,14 @@ func reading(e *devices.Entity, aspect string) (Value, bool) {
 }
 
 // time looks at the clock on the wall, see [TimeCondition].
-func (s *scene) time(w *TimeCondition) (Result, string) {
+func (s *scene) time(w *TimeCondition) (Result, saw) {
 	if !s.now.Trusted {
-		return Unknown, "the clock is not set"
+		return Unknown, said("the clock is not set")
 	}
 	local := s.now.Wall.In(s.location)
 	clock := Clock(local.Hour(), local.Minute())
 	day := Weekday(local.Weekday())
-	value := day.String() + " " + clock.String()
+	value := saw{how: sawClock, since: time.Duration(int(day)*24*60+int(clock)) * time.Minute}
 	if w.From != w.To {
 		inside := w.From <= clock && clock < w.To
 		if w.From > w.To {
@@ -239,29 +241,29 @@ func (s *scene) time(w *TimeCondition) (Result, string) {
 	return HoldsNot, value
 }
 
-func (s *scene) expression(text string) (Result, string) {
-	if s.engine == nil || s.given == nil {
-		return Unknown, "nothing is known"
+func (s *scene) expression(text string, known knowing) (Result, saw) {
+	if s.engine == nil || known == nil {
+		return Unknown, said("nothing is known")
 	}
-	v, err := s.engine.evaluate(text, true, s.given())
+	v, err := s.engine.evaluate(text, true, known())
 	if holds, ok := v.(bool); ok && err == nil {
-		return resultOf(holds), textOf(holds)
+		return resultOf(holds), sawOf(sawValue, Value(devices.BoolValue(holds)))
 	} else if err != nil {
-		return Unknown, clip(err.Error())
+		return Unknown, said(err.Error())
 	}
-	return Unknown, "unknown"
+	return Unknown, said("unknown")
 }
 
 // sun looks where the sun stands, see [SunCondition].
-func (s *scene) sun(c *SunCondition) (Result, string) {
+func (s *scene) sun(c *SunCondition) (Result, saw) {
 	if !s.now.Trusted {
-		return Unknown, "the clock is not set"
+		return Unknown, said("the clock is not set")
 	}
 	if !s.home.Known {
-		return Unknown, "nobody knows where the home is"
+		return Unknown, said("nobody knows where the home is")
 	}
 	height := s.home.elevation(s.now.Wall)
-	value := strconv.FormatFloat(height, 'f', 1, 64) + "°"
+	value := saw{how: sawSun, value: Number(height)}
 	if c.Above != nil && height <= *c.Above || c.Below != nil && height >= *c.Below {
 		return HoldsNot, value
 	}
@@ -284,7 +286,8 @@ func (s *scene) sun(c *SunCondition) (Result, string) {
 		before = !gone
 	}
 	if !ok1 || !ok2 {
-		return Unknown, value + ", the sun does not do so today"
+		value.how = sawNoSun
+		return Unknown, value
 	}
 	if c.After != "" && c.Before != "" {
 		from, _ := s.home.event(day, c.After)
@@ -296,25 +299,23 @@ func (s *scene) sun(c *SunCondition) (Result, string) {
 	return resultOf(after && before), value
 }
 
-func (s *scene) compare(c *Compare) (Result, string) {
+func (s *scene) compare(c *Compare) (Result, saw) {
 	if !s.message {
-		return Unknown, "no message"
+		return Unknown, said("no message")
 	}
-	var text string
 	if c.Path == "" {
-		text = string(s.payload)
-	} else {
-		var ok bool
-		if text, ok = s.parts[c.Path]; !ok {
-			if c.Op == Missing {
-				return resultOf(c.Value.Bool), "missing"
-			} else if c.Op == Numeric {
-				return HoldsNot, "missing"
-			}
-			return Unknown, "missing"
-		}
+		return compareAll(Text(string(s.payload)), c.Op, c.Value, c.Values, c.And), saw{how: sawPayload}
 	}
-	return compareAll(Text(text), c.Op, c.Value, c.Values, c.And), clip(text)
+	text, ok := s.parts[c.Path]
+	if !ok {
+		if c.Op == Missing {
+			return resultOf(c.Value.Bool), said("missing")
+		} else if c.Op == Numeric {
+			return HoldsNot, said("missing")
+		}
+		return Unknown, said("missing")
+	}
+	return compareAll(Text(text), c.Op, c.Value, c.Values, c.And), said(text)
 }
 
 // compareText reads text as the kind of value it is compared with.

@@ -144,11 +144,11 @@ func TestLogic(t *testing.T) {
 	}
 	for _, tt := range tests {
 		s := scene{message: true, payload: []byte("x")}
-		got, seen := s.judge([]Condition{tt.c}, nil)
+		got, seen := s.judge([]Condition{tt.c}, nil, nil)
 		if got != tt.want || len(seen) != tt.seen {
 			t.Errorf("%s = %v with %d seen, want %v with %d", tt.name, got, len(seen), tt.want, tt.seen)
 		}
-		if seen[0].Result != got || seen[0].Depth != 0 || seen[1].Depth != 1 {
+		if seen[0].result != got || seen[0].depth != 0 || seen[1].depth != 1 {
 			t.Errorf("%s: seen %+v", tt.name, seen)
 		}
 	}

@@ -90,6 +90,7 @@ type Engine struct {
 	traced    []*rule       // with traces yet to be written
 	keepAt    time.Duration // when they are; -1 while there are none
 	retryAt   time.Duration // not before is the disk tried again
+	seen      []seen        // of the conditions that are being judged
 	unwritten []memoryOf    // memory that could not be written when it flipped
 	purgeAt   time.Duration // when rules deleted long ago are looked for next
 	// The wall clock as the deadlines that follow it were last placed.
@@ -149,11 +150,14 @@ type rule struct {
 	vars     map[string]any
 	waiting  []*waiting
 
-	runs, notRuns         []*Run          // newest first; the slices are never changed
+	runs                  []*Run          // newest first; the slice is never changed
+	skips                 skips           // triggers that ran nothing
 	runOrder, notRunOrder uint64          // of their next records
-	newRuns, newNotRuns   []*Run          // yet to be written, the oldest first
+	newRuns               []*Run          // yet to be written, the oldest first
+	newSkips              int             // noted since some were written
 	slots                 [MaxRuns]uint64 // Seq of the run in each slot of records
 	traced                bool            // it stands in Engine.traced
+	traceAt               time.Duration   // not before are its traces written
 	seq                   uint64
 	selves                []time.Duration // Run times at which it set itself off
 	selvesBefore          []time.Time     // those of before the start
@@ -303,13 +307,15 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	if (m.Retained || trigger.remembers()) && !e.counts(t, f, m, parts) {
 		return
 	}
-	s := scene{now: t.Now, location: e.location, payload: m.Payload, parts: parts, message: true, engine: e}
+	var o event
+	o.scene.payload, o.scene.parts, o.scene.message = m.Payload, parts, true
 	if f.compare != nil {
-		if r, _ := s.compare(f.compare); r != Holds {
+		if r, _ := o.scene.compare(f.compare); r != Holds {
 			return
 		}
 	}
-	o := event{scene: s, cause: Cause{Kind: ByMessage, Topic: m.Topic, Trigger: f.def.Triggers[f.trigger].ID}, index: f.trigger, by: e.madeBy(m), hop: m.Hop(), topic: m.Topic}
+	o.cause.Kind, o.cause.Topic, o.cause.Trigger = ByMessage, m.Topic, f.def.Triggers[f.trigger].ID
+	o.index, o.by, o.hop, o.topic = f.trigger, e.madeBy(m), m.Hop(), m.Topic
 	if o.repeats(f.rule, m) {
 		return // it had its run
 	}

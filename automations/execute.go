@@ -56,7 +56,7 @@ type waiting struct {
 var errTooBig = fmt.Errorf("the payload that triggered the run was longer than %d bytes and was not kept over the wait", MaxPayload)
 
 // trigger decides on a rule whose trigger has come true, and carries it out up
-// to its end or its first wait.
+// to its end or its first wait. It returns nil if it did not run.
 func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 	o.scene.house = e.house()
 	o.scene.location = e.location
@@ -64,25 +64,47 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 	o.scene.home = e.home
 	o.scene.trigger = o.cause.Trigger
 	o.scene.engine = e
-	o.scene.given = func() *given {
-		g := &given{engine: e, now: t.Now, cause: &o.cause, topic: o.topic, payload: string(o.scene.payload), value: o.value, entity: o.entity,
+	known := func() *given {
+		cause := o.cause // which need not outlast the turn
+		g := &given{engine: e, now: t.Now, cause: &cause, topic: o.topic, payload: string(o.scene.payload), value: o.value, entity: o.entity,
 			captured: o.captured, durable: r.vars}
 		if o.valueIsPayload {
 			g.value = g.payload
 		}
 		return g
 	}
-	if o.cause.hasPayload() {
-		o.cause.Payload = clipBytes(o.scene.payload)
-		if o.valueIsPayload {
-			o.cause.Value = o.cause.Payload
-		} else {
-			o.cause.Value = clip(o.value)
+	r.seq++
+	ordinal := e.now.ordinal
+	e.now.ordinal++
+	var seen []seen
+	if !o.unconditional && len(r.def.Conditions) > 0 {
+		var result Result
+		result, seen = o.scene.judge(r.def.Conditions, e.seen[:0], known)
+		e.seen = seen
+		if result != Holds {
+			e.skip(t, r, o, ordinal, seen, "")
+			return nil
 		}
 	}
-	r.seq++
+	if r.def.Per != "" {
+		v, err := e.evaluate(r.def.Per, false, known())
+		if o.key = textOf(v); err != nil || len(o.key) > MaxKey {
+			e.skip(t, r, o, ordinal, seen, "What it counts per cannot be told: "+clip(r.def.Per)+".")
+			return nil
+		}
+	}
+	if why := e.refuse(r, o); why != "" {
+		e.skip(t, r, o, ordinal, seen, why)
+		return nil
+	}
+	if why := e.looping(t, r, o); why != "" {
+		e.skip(t, r, o, ordinal, seen, why)
+		e.pause(t, r, why)
+		return nil
+	}
+	o.cause.say(o.scene.payload, o.value, o.valueIsPayload)
 	run := &Run{
-		ID:      e.runID(t),
+		ID:      runID(t.Number, ordinal),
 		Rule:    r.id,
 		Name:    r.def.Name,
 		Version: r.def.Version,
@@ -91,30 +113,8 @@ func (e *Engine) trigger(t *mqtt.Turn, r *rule, o *event) *Run {
 		Trigger: o.cause,
 		Seq:     r.seq,
 	}
-	if !o.unconditional && len(r.def.Conditions) > 0 {
-		var result Result
-		seen := make([]Seen, 0, len(r.def.Conditions))
-		result, run.Conditions = o.scene.judge(r.def.Conditions, seen)
-		if result != Holds {
-			e.notRun(t, r, run, whyNot(run.Conditions))
-			return run
-		}
-	}
-	if r.def.Per != "" {
-		v, err := e.evaluate(r.def.Per, false, o.scene.given())
-		if o.key = textOf(v); err != nil || len(o.key) > MaxKey {
-			e.notRun(t, r, run, "What it counts per cannot be told: "+clip(r.def.Per)+".")
-			return run
-		}
-	}
-	if why := e.refuse(r, o); why != "" {
-		e.notRun(t, r, run, why)
-		return run
-	}
-	if why := e.looping(t, r, o); why != "" {
-		e.notRun(t, r, run, why)
-		e.pause(t, r, why)
-		return run
+	if len(seen) > 0 {
+		run.Conditions = wordsOf(seen, o.scene.payload)
 	}
 	if mode := r.def.Mode; mode == "" || mode == Restart {
 		for _, w := range r.busy(o.key) {
@@ -232,12 +232,11 @@ func clipBytes(b []byte) string {
 
 // runID names a run by the turn it begins in. Turn numbers are never used
 // twice.
-func (e *Engine) runID(t *mqtt.Turn) string {
-	id := strconv.FormatUint(t.Number, 36)
-	if e.now.ordinal > 0 {
-		id += "-" + strconv.Itoa(e.now.ordinal)
+func runID(turn uint64, ordinal int) string {
+	id := strconv.FormatUint(turn, 36)
+	if ordinal > 0 {
+		id += "-" + strconv.Itoa(ordinal)
 	}
-	e.now.ordinal++
 	return id
 }
 
@@ -364,14 +363,6 @@ func (e *Engine) end(t *mqtt.Turn, w *waiting, outcome Outcome, why string) {
 	if r.def.Mode == Queued || w.def.Mode == Queued {
 		e.promote(t, r, w.key)
 	}
-}
-
-// notRun keeps the trace of a trigger that ran nothing.
-func (e *Engine) notRun(t *mqtt.Turn, r *rule, run *Run, why string) {
-	run.Outcome, run.Why, run.Ended = NotRun, why, run.Started
-	r.newNotRuns = later(r.newNotRuns, run, MaxNotRuns)
-	e.keepLater(t, r)
-	e.showNotRun(r, run)
 }
 
 // keepWaiting writes a run that waits.

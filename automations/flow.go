@@ -63,7 +63,6 @@ func (e *Engine) scene(w *thread, now mqtt.Now) *scene {
 			s.payload, s.message = h.Payload, !h.TooBig
 		}
 	}
-	s.given = func() *given { return e.given(w, now) }
 	if s.message {
 		s.parts = payloadParts(s.payload, w.def.allPaths())
 	}
@@ -124,15 +123,15 @@ func walkConditions(list []Condition, fn func(*Condition)) {
 
 // holds judges conditions within a run, and says in a step what was seen.
 func (e *Engine) holds(t *mqtt.Turn, w *thread, list []Condition, what string) bool {
-	result, seen := e.scene(w, t.Now).judge(list, nil)
+	result, seen := e.scene(w, t.Now).judge(list, nil, func() *given { return e.given(w, t.Now) })
 	if what != "" {
 		text := what + ": "
 		for i, s := range seen {
-			if s.Depth == 0 {
+			if s.depth == 0 {
 				if i > 0 {
 					text += ", "
 				}
-				text += s.Text + " is " + string(s.Result)
+				text += s.condition.String() + " is " + string(s.result)
 			}
 		}
 		w.trace(Step{Text: clip(text), At: t.Now.Wall.Round(0)})

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"lar.home/mqtt/topic"
 )
@@ -28,7 +29,35 @@ type index struct {
 	scenes   map[string][]*ref // by the ID of a scene
 	nothing  *prepared         // for a message that triggers nothing
 	version  uint64            // counts the changes
-	of       map[*rule][]*ref  // what there is of each rule
+	known    atomic.Pointer[knownTopics]
+	of       map[*rule][]*ref // what there is of each rule
+}
+
+// knownTopics is what was found for topics that came before, until the next
+// change: a house says the same over and over. It is read without a lock.
+type knownTopics struct {
+	sync.Map // of string to *prepared without its parts
+	n        atomic.Int32
+}
+
+// maxKnownTopics and maxKnownTopic bound how many there are before they are
+// gathered anew, and how long.
+const (
+	maxKnownTopics = 4096
+	maxKnownTopic  = 256
+)
+
+// learn keeps what was found for a topic.
+func (x *index) learn(name string, p *prepared) {
+	if len(name) > maxKnownTopic {
+		return
+	}
+	k := x.known.Load()
+	if k.n.Add(1) > maxKnownTopics {
+		x.known.CompareAndSwap(k, &knownTopics{})
+		return
+	}
+	k.Store(strings.Clone(name), p)
 }
 
 type aspectKey struct{ entity, aspect string }
@@ -63,6 +92,7 @@ func newIndex(rules []*rule) *index {
 	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}, ends: map[string][]*ref{}, scenes: map[string][]*ref{},
 		of: map[*rule][]*ref{}}
 	x.nothing = &prepared{}
+	x.known.Store(&knownTopics{})
 	for _, r := range rules {
 		x.set(r)
 	}
@@ -86,6 +116,7 @@ func (x *index) set(r *rule) {
 	}
 	x.version++
 	x.nothing = &prepared{version: x.version}
+	x.known.Store(&knownTopics{})
 }
 
 // place puts a ref in where it belongs, or takes it out.
@@ -203,19 +234,30 @@ func payloadPaths(def *Rule, of *Compare) []string {
 }
 
 // wants tells whether a message on a topic can trigger anything.
-func (x *index) wants(name string) bool {
+func (x *index) wants(name string) bool { return len(x.find(name).refs) > 0 }
+
+// find returns what a message on a topic can trigger.
+func (x *index) find(name string) *prepared {
+	if p, ok := x.known.Load().Load(name); ok {
+		return p.(*prepared)
+	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.finds(name)
-}
-
-func (x *index) finds(name string) bool {
-	if x.topics.Len() == 0 {
-		return false
+	p := &prepared{version: x.version}
+	x.topics.Match(name, func(f *ref, _ struct{}) { p.refs = append(p.refs, f) })
+	if len(p.refs) == 0 {
+		p = x.nothing
 	}
-	found := false
-	x.topics.Match(name, func(*ref, struct{}) { found = true })
-	return found
+	slices.SortFunc(p.refs, inOrder)
+	for _, f := range p.refs {
+		if f.wait == nil {
+			m := f.def.Triggers[f.trigger].Message
+			p.retained = p.retained || m != nil && (m.remembers() || m.retained())
+		}
+		p.paths = append(p.paths, f.paths...)
+	}
+	x.learn(name, p)
+	return p
 }
 
 // listHooks lists the IDs of the webhooks that a rule waits for.
@@ -230,6 +272,7 @@ func (x *index) listHooks() []string {
 type prepared struct {
 	version uint64 // of the index
 	refs    []*ref
+	paths   []string // of the payload, that refs ask for
 	parts   parts
 	// retained tells that it concerns one of them also when it was found.
 	retained bool
@@ -240,27 +283,13 @@ type prepared struct {
 type parts map[string]string
 
 func (x *index) prepare(name string, payload []byte) *prepared {
-	x.mu.RLock()
-	if !x.finds(name) {
-		defer x.mu.RUnlock()
-		return x.nothing
+	p := x.find(name)
+	if len(p.paths) == 0 {
+		return p
 	}
-	p := &prepared{version: x.version}
-	x.topics.Match(name, func(f *ref, _ struct{}) { p.refs = append(p.refs, f) })
-	x.mu.RUnlock()
-	if len(p.refs) > 1 {
-		slices.SortFunc(p.refs, inOrder)
-	}
-	var paths []string
-	for _, f := range p.refs {
-		if f.wait == nil {
-			m := f.def.Triggers[f.trigger].Message
-			p.retained = p.retained || m != nil && (m.remembers() || m.retained())
-		}
-		paths = append(paths, f.paths...)
-	}
-	p.parts = payloadParts(payload, paths)
-	return p
+	own := *p
+	own.parts = payloadParts(payload, p.paths)
+	return &own
 }
 
 // payloadParts looks up places in a payload, if it is JSON.

@@ -209,7 +209,9 @@ func (e *Engine) adopt(id string, s *stored) error {
 	for _, record := range s.runs {
 		r.slots[record.Order%MaxRuns] = record.Run.Seq
 	}
-	r.notRuns, r.notRunOrder, r.seq = traces(s.notRuns, r.seq)
+	var skipped []*Run
+	skipped, r.notRunOrder, r.seq = traces(s.notRuns, r.seq)
+	r.skips.restore(skipped)
 
 	slices.SortFunc(s.waiting, func(a, b *waitingRecord) int { return cmp.Compare(a.Run.Seq, b.Run.Seq) })
 	for _, record := range s.waiting {

@@ -108,10 +108,9 @@ func (e *Engine) onTime(t *mqtt.Turn, r *rule, trigger int) {
 // missed keeps a trace of an instant that was not acted on.
 func (e *Engine) missed(t *mqtt.Turn, r *rule, trigger int, planned time.Time, why string) {
 	r.seq++
-	e.notRun(t, r, &Run{
-		ID: e.runID(t), Rule: r.id, Name: r.def.Name, Version: r.def.Version, Started: t.Now.Wall.Round(0), Unsure: !t.Now.Trusted,
-		Trigger: e.causeOf(r, trigger, Cause{Kind: ByTime, Planned: planned}), Seq: r.seq,
-	}, why)
+	o := &event{cause: e.causeOf(r, trigger, Cause{Kind: ByTime, Planned: planned})}
+	e.skip(t, r, o, e.now.ordinal, nil, why)
+	e.now.ordinal++
 }
 
 func (e *Engine) causeOf(r *rule, trigger int, c Cause) Cause {

@@ -100,13 +100,13 @@ func (e *Engine) underWay(r *rule) bool {
 }
 
 // ruleIs judges a condition on a rule.
-func (s *scene) ruleIs(c *RuleCondition) (Result, string) {
+func (s *scene) ruleIs(c *RuleCondition) (Result, saw) {
 	if s.engine == nil {
-		return Unknown, "nothing is known"
+		return Unknown, said("nothing is known")
 	}
 	r := s.engine.rules[c.ID]
 	if r == nil {
-		return Unknown, "no such automation"
+		return Unknown, said("no such automation")
 	}
 	switch on, running := r.live(), s.engine.underWay(r); c.Is {
 	case Running, Idle:
@@ -114,24 +114,24 @@ func (s *scene) ruleIs(c *RuleCondition) (Result, string) {
 		if running {
 			value = Running
 		}
-		return resultOf(value == c.Is), value
+		return resultOf(value == c.Is), said(value)
 	default:
 		value := IsDisabled
 		if on {
 			value = IsEnabled
 		}
-		return resultOf(value == c.Is), value
+		return resultOf(value == c.Is), said(value)
 	}
 }
 
 // home judges who is home.
-func (s *scene) whoIsHome(c *HomeCondition) (Result, string) {
+func (s *scene) whoIsHome(c *HomeCondition) (Result, saw) {
 	of := c.Of
 	if of == nil {
 		of = trackersOf(s.house)
 	}
 	if len(of) == 0 || s.house == nil {
-		return Unknown, "there is no device tracker"
+		return Unknown, said("there is no device tracker")
 	}
 	var here, away, unknown []string
 	for _, id := range of {
@@ -156,16 +156,16 @@ func (s *scene) whoIsHome(c *HomeCondition) (Result, string) {
 	if len(unknown) > 0 {
 		value += ", unknown " + strings.Join(unknown, ", ")
 	}
-	value = clip(value)
+	shown := said(value)
 	switch {
 	case c.Is == Everyone && len(away) > 0, c.Is == Nobody && len(here) > 0:
-		return HoldsNot, value
+		return HoldsNot, shown
 	case c.Is == Anyone && len(here) > 0:
-		return Holds, value
+		return Holds, shown
 	case len(unknown) > 0:
-		return Unknown, value
+		return Unknown, shown
 	}
-	return resultOf(c.Is != Anyone), value
+	return resultOf(c.Is != Anyone), shown
 }
 
 // trackersOf lists the entities that tell where somebody is.

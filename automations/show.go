@@ -15,7 +15,7 @@ import (
 // are never changed, only replaced, at the end of what changes them.
 type view struct {
 	list []named // by name, then ID
-	byID []*rule // readers use id and shown only
+	byID []*rule // readers use id, shown and skips only
 }
 
 // A named rule is one under the name it is listed by, in small letters.
@@ -25,10 +25,10 @@ type named struct {
 }
 
 type shown struct {
-	def           *Rule // with Enabled and the Status but for Problems and Last
-	versions      []*Rule
-	runs, notRuns []*Run
-	checked       *checkedRule
+	def      *Rule // with Enabled and the Status but for Problems and Last
+	versions []*Rule
+	runs     []*Run
+	checked  *checkedRule
 }
 
 // A checkedRule keeps what is not right in a rule, as long as it and the house
@@ -88,26 +88,20 @@ func (e *Engine) Versions(id string) []*Rule {
 // Runs returns the traces kept of a rule, the newest first: runs that wait,
 // the last MaxRuns that ended and MaxNotRuns that did not run.
 func (e *Engine) Runs(id string) []*Run {
-	s := e.shownOf(id)
-	if s == nil {
+	r := e.listed(id)
+	if r == nil {
 		return nil
 	}
-	all := slices.Concat(s.runs, s.notRuns)
+	all := slices.Concat(r.shown.Load().runs, r.skips.runs(r))
 	slices.SortStableFunc(all, newestFirst)
 	return all
 }
 
 // Run returns one trace, or nil.
 func (e *Engine) Run(id, runID string) *Run {
-	s := e.shownOf(id)
-	if s == nil {
-		return nil
-	}
-	for _, list := range [][]*Run{s.runs, s.notRuns} {
-		for _, run := range list {
-			if run.ID == runID {
-				return run
-			}
+	for _, run := range e.Runs(id) {
+		if run.ID == runID {
+			return run
 		}
 	}
 	return nil
@@ -117,10 +111,18 @@ func (e *Engine) Run(id, runID string) *Run {
 // which follow the house: who asks often can see that nothing has happened.
 func (e *Engine) Revision() uint64 { return e.revision.Load() }
 
-func (e *Engine) shownOf(id string) *shown {
+// listed returns a rule as far as readers may look at it, or nil.
+func (e *Engine) listed(id string) *rule {
 	list := e.view.Load().byID
 	if i, ok := slices.BinarySearchFunc(list, id, byID); ok {
-		return list[i].shown.Load()
+		return list[i]
+	}
+	return nil
+}
+
+func (e *Engine) shownOf(id string) *shown {
+	if r := e.listed(id); r != nil {
+		return r.shown.Load()
 	}
 	return nil
 }
@@ -147,7 +149,7 @@ func (e *Engine) show(r *rule) {
 	def.Status = Status{Paused: r.paused, Deleted: r.deleted}
 	versions := slices.Clone(r.versions)
 	slices.Reverse(versions)
-	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, notRuns: r.notRuns, checked: &checkedRule{compile: e.program}})
+	r.shown.Store(&shown{def: &def, versions: versions, runs: r.runs, checked: &checkedRule{compile: e.program}})
 	e.revision.Add(1)
 }
 
@@ -187,17 +189,8 @@ func byName(a, b named) int {
 // showRun lets readers see a run as it is now.
 func (e *Engine) showRun(r *rule, run *Run) {
 	r.runs = insert(r.runs, run, MaxRuns)
-	e.showTraces(r)
-}
-
-func (e *Engine) showNotRun(r *rule, run *Run) {
-	r.notRuns = insert(r.notRuns, run, MaxNotRuns)
-	e.showTraces(r)
-}
-
-func (e *Engine) showTraces(r *rule) {
 	s := *r.shown.Load()
-	s.runs, s.notRuns = r.runs, r.notRuns
+	s.runs = r.runs
 	r.shown.Store(&s)
 	e.revision.Add(1)
 }

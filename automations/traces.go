@@ -8,10 +8,12 @@ import (
 )
 
 // Traces that nothing waits for are written some at a time, so that a rule
-// that runs often costs neither time in its turns nor a write each: after a
-// power cut the last seconds of them are missing.
+// that is triggered often costs neither time in its turns nor a write each:
+// after a power cut the last seconds of them are missing, and of a rule that is
+// triggered more often than once a minute, the last minute.
 const (
 	keepTracesAfter = 2 * time.Second
+	keepTracesEvery = time.Minute // of a rule
 	tracesInTurn    = 16
 )
 
@@ -31,9 +33,10 @@ func (e *Engine) keepLater(t *mqtt.Turn, r *rule) {
 		return
 	}
 	r.traced = true
+	r.traceAt = max(r.traceAt, t.Now.Run+keepTracesAfter)
 	e.traced = append(e.traced, r)
-	if e.keepAt < 0 {
-		e.keepAt = t.Now.Run + keepTracesAfter
+	if e.keepAt < 0 || r.traceAt < e.keepAt {
+		e.keepAt = r.traceAt
 	}
 }
 
@@ -42,20 +45,22 @@ func (e *Engine) keepDue(t *mqtt.Turn) {
 	if e.keepAt < 0 || t.Now.Run < e.keepAt {
 		return
 	}
-	written := 0
-	for len(e.traced) > 0 {
-		if written >= tracesInTurn {
-			e.now.again = true
-			return
+	written, next := 0, time.Duration(-1)
+	e.traced = slices.DeleteFunc(e.traced, func(r *rule) bool {
+		if r.traceAt <= t.Now.Run && written < tracesInTurn {
+			written += len(r.newRuns) + min(r.newSkips, skipsKept)
+			e.keepTraces(t, r, false)
+			r.traced, r.traceAt = false, t.Now.Run+keepTracesEvery
+			return true
 		}
-		r := e.traced[0]
-		written += len(r.newRuns) + len(r.newNotRuns)
-		e.keepTraces(t, r, false)
-		e.traced[0] = nil
-		e.traced = e.traced[1:]
-		r.traced = false
+		if next < 0 || r.traceAt < next {
+			next = r.traceAt
+		}
+		return false
+	})
+	if e.keepAt = next; next > t.Now.Run { // those that come soon after it as well
+		e.keepAt = max(next, t.Now.Run+keepTracesAfter)
 	}
-	e.traced, e.keepAt = nil, -1
 }
 
 // Flush gives the store every trace that was to be written in the next
@@ -63,8 +68,9 @@ func (e *Engine) keepDue(t *mqtt.Turn) {
 func (e *Engine) Flush(t *mqtt.Turn) {
 	e.enter(t)
 	defer e.leave(t)
-	for _, r := range e.traced {
-		e.keepTraces(t, r, false)
+	for _, r := range e.order {
+		e.keepTraces(t, r, true)
+		r.keepSkips(t, true)
 		r.traced = false
 	}
 	e.traced, e.keepAt = nil, -1
@@ -80,13 +86,7 @@ func (e *Engine) keepTraces(t *mqtt.Turn, r *rule, onlyRuns bool) {
 	if onlyRuns {
 		return
 	}
-	for _, run := range r.newNotRuns {
-		k := key(recNotRun, r.id, byte(r.notRunOrder%MaxNotRuns))
-		t.Lazy(k, encode(&runRecord{Format: format, Order: r.notRunOrder, Run: run}))
-		r.notRunOrder++
-	}
-	clear(r.newNotRuns)
-	r.newNotRuns = r.newNotRuns[:0]
+	r.keepSkips(t, false)
 }
 
 // runTrace is the record of a run that ended. It takes the slot of the oldest.
@@ -100,7 +100,7 @@ func (r *rule) runTrace(run *Run) (k, v []byte) {
 
 // dropTraces forgets what is yet to be written of a rule that is dropped.
 func (e *Engine) dropTraces(r *rule) {
-	r.newRuns, r.newNotRuns = nil, nil
+	r.newRuns, r.newSkips = nil, 0
 	if i := slices.Index(e.traced, r); i >= 0 {
 		e.traced = slices.Delete(e.traced, i, i+1)
 	}
