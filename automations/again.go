@@ -35,10 +35,15 @@ type unconfirmed struct {
 	Priority int                      `json:"priority,omitempty"`
 	Before   []string                 `json:"before,omitempty"` // the rules that led to it
 
+	// Held tells that it was never given: it followed from a start, and waits
+	// until devices are back.
+	Held bool `json:"held,omitempty"`
+
 	rule  string
 	key   string   // of its record, after the rule's ID
 	of    *waiting // the run, until it is kept
-	again bool     // it is from before this start, and was not given again yet
+	again bool     // it is to be given as devices are back: from before this start, or held
+	here  bool     // it was held since this start
 }
 
 type unconfirmedRecord struct {
@@ -177,6 +182,27 @@ func (c *unconfirmed) confirmedBy(entity *devices.Entity) bool {
 	return said == len(c.Wanted)
 }
 
+// hold keeps a command of a run that follows from a start until devices are
+// back: now there may be nobody to hear it. It returns false for one that is to
+// be given at once.
+func (e *Engine) hold(t *mqtt.Turn, w *thread, worth Duration, entity *devices.Entity, command string, args map[string]devices.Value) bool {
+	if !e.starting || t.Now.Run >= e.settleTime || !w.durable || entity == nil {
+		return false
+	}
+	i := slices.IndexFunc(entity.Commands, func(c devices.Command) bool { return c.Name == command })
+	if i < 0 || slices.ContainsFunc(entity.Commands[i].Args, func(a devices.Aspect) bool { _, given := args[a.Name]; return a.Secret && given }) {
+		return false // it cannot be told that, or a code would have to be kept
+	}
+	e.Commanded(t, entity, command, args)
+	c := e.commandOf(t, w, worth, entity, command, args)
+	c.Held, c.again, c.here = true, true, true
+	if !e.keepCommand(t, w, c) {
+		return false
+	}
+	e.placeAgain(t)
+	return true
+}
+
 // pledge notes a command of a run that is to be given again after a restart,
 // if the run reaches the disk.
 func (e *Engine) pledge(t *mqtt.Turn, w *thread, worth Duration, id, command string, args map[string]devices.Value) {
@@ -188,17 +214,27 @@ func (e *Engine) pledge(t *mqtt.Turn, w *thread, worth Duration, id, command str
 	if entity == nil {
 		return
 	}
+	if c := e.commandOf(t, w, worth, entity, command, args); c.Wanted != nil && !c.confirmedBy(entity) {
+		e.keepCommand(t, w, c)
+	}
+}
+
+// commandOf describes a command of a run.
+func (e *Engine) commandOf(t *mqtt.Turn, w *thread, worth Duration, entity *devices.Entity, command string, args map[string]devices.Value) *unconfirmed {
 	c := &unconfirmed{
-		Run: w.run.ID, Entity: id, Command: command, Args: args, Wanted: wantedBy(entity, command, args),
+		Run: w.run.ID, Entity: entity.ID, Command: command, Args: args, Wanted: wantedBy(entity, command, args),
 		Made: t.Now.Wall.Round(0), Worth: worth, Trusted: t.Now.Trusted, Priority: w.def.Priority, Before: w.link.rules(),
 		rule: w.rule.id, of: w.waiting,
 	}
 	if t.Now.Trusted && !w.due.IsZero() && w.due.Before(c.Made) {
 		c.Made = w.due // its worth counts from when it was to be done
 	}
-	if c.Wanted == nil || c.confirmedBy(entity) {
-		return
-	}
+	return c
+}
+
+// keepCommand takes a command in that is to reach the disk with its run, if
+// there is room.
+func (e *Engine) keepCommand(t *mqtt.Turn, w *thread, c *unconfirmed) bool {
 	if len(e.unconfirmed) >= MaxUnconfirmed {
 		for _, old := range slices.Clone(e.unconfirmed) {
 			if _, over := old.over(t.Now); over {
@@ -206,7 +242,7 @@ func (e *Engine) pledge(t *mqtt.Turn, w *thread, worth Duration, id, command str
 			}
 		}
 		if len(e.unconfirmed) >= MaxUnconfirmed {
-			return
+			return false
 		}
 	}
 	if n := len(w.run.Actions); n < maxTraced {
@@ -215,6 +251,7 @@ func (e *Engine) pledge(t *mqtt.Turn, w *thread, worth Duration, id, command str
 	c.key = strconv.FormatUint(t.Number, 36) + "-" + strconv.Itoa(e.now.pledged)
 	e.now.pledged++
 	e.unconfirmed = append(e.unconfirmed, c)
+	return true
 }
 
 // keepPledges writes the commands of a run that is on disk with this turn, or
@@ -229,10 +266,14 @@ func (e *Engine) keepPledges(t *mqtt.Turn, w *waiting, durable bool) {
 		}
 		if durable {
 			c.of = nil
-			e.write(t, key(recCommand, c.rule, []byte(c.key)...), encode(&unconfirmedRecord{Format: format, Command: c}))
+			e.writeCommand(t, c)
 		}
 		return !durable
 	})
+}
+
+func (e *Engine) writeCommand(t *mqtt.Turn, c *unconfirmed) {
+	e.write(t, key(recCommand, c.rule, []byte(c.key)...), encode(&unconfirmedRecord{Format: format, Command: c}))
 }
 
 // settled forgets a command: it was confirmed, or another took its place.
@@ -263,9 +304,10 @@ func (e *Engine) settleIf(t *mqtt.Turn, so func(c *unconfirmed) bool) {
 	}
 }
 
-// reported looks whether an entity confirms what it was told.
-func (e *Engine) reported(t *mqtt.Turn, entity *devices.Entity) {
-	e.settleIf(t, func(c *unconfirmed) bool { return c.Entity == entity.ID && c.confirmedBy(entity) })
+// reported looks whether an entity confirms what it was told. What it says
+// of the past confirms nothing that it was not told yet.
+func (e *Engine) reported(t *mqtt.Turn, entity *devices.Entity, news bool) {
+	e.settleIf(t, func(c *unconfirmed) bool { return c.Entity == entity.ID && (news || !c.Held) && c.confirmedBy(entity) })
 }
 
 // confirmed says that what a run was to confirm has come true: what it told
@@ -338,7 +380,7 @@ func resolved(entity *devices.Entity, command string) string {
 // over tells how old a command is, and whether it is too old to be given.
 func (c *unconfirmed) over(now mqtt.Now) (age time.Duration, over bool) {
 	age = now.Wall.Sub(c.Made)
-	return age, now.Trusted && c.Trusted && age > time.Duration(c.Worth)
+	return age, c.Worth > 0 && now.Trusted && c.Trusted && age > time.Duration(c.Worth)
 }
 
 // placeAgain finds the time at which what was not confirmed before the start
@@ -351,7 +393,7 @@ func (e *Engine) placeAgain(t *mqtt.Turn) {
 			continue
 		}
 		at := e.settleTime
-		if c.Trusted && t.Now.Trusted {
+		if c.Worth > 0 && c.Trusted && t.Now.Trusted {
 			at = min(at, t.Now.Run+max(time.Duration(c.Worth)-t.Now.Wall.Sub(c.Made), 0))
 		}
 		if e.againAt < 0 || at < e.againAt {
@@ -360,8 +402,8 @@ func (e *Engine) placeAgain(t *mqtt.Turn) {
 	}
 }
 
-// giveAgain gives the commands from before the start that are due once more.
-// They stay on disk until they are confirmed: there may be another start.
+// giveAgain gives the commands from before the start that are due once more,
+// and those that were held. Those with a worth stay on disk until they are confirmed: there may be another start.
 func (e *Engine) giveAgain(t *mqtt.Turn) {
 	e.againAt = -1
 	given := 0
@@ -372,7 +414,7 @@ func (e *Engine) giveAgain(t *mqtt.Turn) {
 	for _, c := range slices.Clone(e.unconfirmed) {
 		switch {
 		case !c.again || !slices.Contains(e.unconfirmed, c): // another has taken its place
-		case c.Trusted && !t.Now.Trusted: // its age is known as the clock is
+		case c.Worth > 0 && c.Trusted && !t.Now.Trusted: // its age is known as the clock is
 			e.againLater = true
 		case given == maxDueInTurn || e.now.bytes > maxBytesInTurn:
 			e.againAt = t.Now.Run
@@ -388,21 +430,25 @@ func (e *Engine) giveAgain(t *mqtt.Turn) {
 func (e *Engine) giveOne(t *mqtt.Turn, c *unconfirmed, entity *devices.Entity) {
 	c.again = false
 	r := e.rules[c.rule]
-	if r == nil || !r.live() || c.confirmedBy(entity) {
+	if r == nil || !r.live() || !c.Held && c.confirmedBy(entity) {
 		e.settled(t, c)
 		return
+	}
+	again := " again after the restart"
+	if c.Held {
+		again = ""
 	}
 	drop := func(why string) {
 		e.settled(t, c)
 		e.amend(t, r, c.Run, c.Step-1, func(s *Step) { s.Dropped = clip(strings.TrimSpace(s.Dropped + " " + why)) })
 	}
 	age, over := c.over(t.Now)
-	if !c.Trusted || age < 0 {
-		drop(c.Entity + " was not told again after the restart: how old that is cannot be told.")
+	if c.Worth > 0 && !c.here && (!c.Trusted || age < 0) {
+		drop(c.Entity + " was not told" + again + ": how old that is cannot be told.")
 		return
 	}
 	if over {
-		drop(c.Entity + " was not told again after the restart: that was to be done " + span(age.Round(time.Second)) + " before, and is worth only " + span(time.Duration(c.Worth)) + ".")
+		drop(c.Entity + " was not told" + again + ": that was to be done " + span(age.Round(time.Second)) + " before, and is worth only " + span(time.Duration(c.Worth)) + ".")
 		return
 	}
 	if other := e.prior(c.Priority, c.Run, c.Entity); other != nil {
@@ -418,12 +464,21 @@ func (e *Engine) giveOne(t *mqtt.Turn, c *unconfirmed, entity *devices.Entity) {
 		e.makes(m, by)
 	}
 	if err != nil {
-		drop(c.Entity + " could not be told again after the restart: " + err.Error() + ".")
+		drop(c.Entity + " could not be told" + again + ": " + err.Error() + ".")
 		return
 	}
 	e.tellLately(t, c.Entity, by)
 	now := t.Now.Wall.Round(0)
-	e.amend(t, r, c.Run, c.Step-1, func(s *Step) { s.Again = now })
+	if !c.Held {
+		e.amend(t, r, c.Run, c.Step-1, func(s *Step) { s.Again = now })
+		return
+	}
+	e.amend(t, r, c.Run, c.Step-1, func(s *Step) { s.Given = now })
+	if c.Held = false; c.Worth == 0 || c.Wanted == nil {
+		e.settled(t, c)
+	} else if slices.Contains(e.unconfirmed, c) { // it did not say at once that it took it
+		e.writeCommand(t, c)
+	}
 }
 
 // amend changes a step of the trace of a run, under way or ended.

@@ -47,8 +47,9 @@ type Config struct {
 	// Channel tells whether there is a channel for notifications with a name;
 	// nil takes every name. It is called under the house's lock.
 	Channel func(name string) bool
-	// Settle is how long after a start commands that may not have left before
-	// it wait to be given again, so that devices are back to hear them.
+	// Settle is how long after a start commands wait that follow from it, and
+	// those that may not have left before it, so that devices are back to hear
+	// them.
 	Settle time.Duration
 	Log    *slog.Logger
 }
@@ -106,6 +107,7 @@ type Engine struct {
 	told        map[string]told // entities that were commanded lately
 	unconfirmed []*unconfirmed  // commands with a worth, the oldest first
 	againAt     time.Duration   // when those from before the start are given again; -1 never
+	starting    bool            // what is done follows from a deadline, not from what is heard
 	againLater  bool            // some wait for a clock that can be trusted
 
 	// For everyone.
@@ -374,7 +376,7 @@ func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool)
 			continue
 		}
 		if len(e.unconfirmed) > 0 {
-			e.reported(t, c.Entity)
+			e.reported(t, c.Entity, c.News)
 		}
 		refs := x.entities[c.Entity.ID]
 		if c.Aspect != "" {
@@ -409,7 +411,7 @@ func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool)
 func (e *Engine) Wake(t *mqtt.Turn) {
 	e.enter(t)
 	defer e.leave(t)
-	e.asked = -1
+	e.asked, e.starting = -1, true
 	// This is the turn that was asked for. It may have the number of the one
 	// before, which then wrote nothing.
 	e.now.again = false
@@ -464,6 +466,9 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 // that neither wrote nor sent may leave its number to the next one; then there
 // is nothing of it to be forgotten either.
 func (e *Engine) enter(t *mqtt.Turn) {
+	if e.now.depth == 0 && t.Hop() == 0 {
+		e.starting = false
+	}
 	if e.now.depth == 0 && (!e.now.known || e.now.number != t.Number) {
 		clear(e.now.made)
 		clear(e.now.loops)

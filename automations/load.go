@@ -146,7 +146,7 @@ func (s *stored) read(kind byte, rest, v []byte) (err error) {
 	case recCommand:
 		var r *unconfirmedRecord
 		r, err = decodeRecord(v, func(r *unconfirmedRecord) int { return r.Format })
-		if err == nil && (r.Command == nil || len(r.Command.Wanted) == 0) {
+		if err == nil && (r.Command == nil || len(r.Command.Wanted) == 0 && !r.Command.Held) {
 			err = fmt.Errorf("no command")
 		}
 		if err == nil {

@@ -115,6 +115,9 @@ type Step struct {
 	Err     string    `json:"err,omitempty"`
 	// Dropped says why a command was not given though nothing went wrong.
 	Dropped string `json:"dropped,omitempty"`
+	// Given is when a command was given that followed from a start, and was held
+	// until devices were back.
+	Given time.Time `json:"given,omitzero"`
 	// Again is when a command was given once more, after a restart.
 	Again time.Time `json:"again,omitzero"`
 	// Out is the key of a notification or a request; Ended is when it was

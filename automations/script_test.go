@@ -289,6 +289,9 @@ func trace(run *Run) []string {
 				line += ", ended " + a.Ended.Format(clock)
 			}
 		}
+		if !a.Given.IsZero() {
+			line += ", given " + a.Given.Format(clock)
+		}
 		if !a.Again.IsZero() {
 			line += ", again " + a.Again.Format(clock)
 		}

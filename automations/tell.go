@@ -160,7 +160,12 @@ func (e *Engine) tell(t *mqtt.Turn, w *thread, entity, command string, args map[
 		}
 	}
 	if h := e.house(); h != nil {
-		command = resolved(h.Entity(entity), command)
+		known := h.Entity(entity)
+		command = resolved(known, command)
+		if w != nil && e.hold(t, w, worth, known, command, args) {
+			w.tells(entity)
+			return "", nil
+		}
 	}
 	if err := e.model.Command(t, entity, command, args); err != nil {
 		return "", err
@@ -169,12 +174,17 @@ func (e *Engine) tell(t *mqtt.Turn, w *thread, entity, command string, args map[
 		if worth > 0 {
 			e.pledge(t, w, worth, entity, command, args)
 		}
-		if !slices.Contains(w.told, entity) && len(w.told) < maxTold {
-			w.told = append(w.told, entity)
-		}
+		w.tells(entity)
 		e.tellLately(t, entity, w.link)
 	}
 	return "", nil
+}
+
+// tells notes that a run has commanded an entity.
+func (w *thread) tells(entity string) {
+	if !slices.Contains(w.told, entity) && len(w.told) < maxTold {
+		w.told = append(w.told, entity)
+	}
 }
 
 // prior returns the rule of the highest priority above the one given that has

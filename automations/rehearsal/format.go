@@ -26,6 +26,8 @@ type given struct {
 	Groups   []group     `json:"groups"`
 	Retained []message   `json:"retained"`
 	States   []message   `json:"states"`
+
+	DevicesBack automations.Duration `json:"devices_back"`
 }
 
 type home struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -88,6 +89,9 @@ func (p *player) furnish() bool {
 		place = automations.Place{Known: true, Latitude: *g.Home.Latitude, Longitude: *g.Home.Longitude}
 	}
 	p.house = newHouse(place, p.location, p.clock, g.Trusted == nil || *g.Trusted)
+	if p.house.back = time.Duration(g.DevicesBack); p.house.back < 0 || p.house.back > time.Minute {
+		p.bad("given.devices_back", "It is from 0s to 1m.")
+	}
 	var rules [][]automations.Rule
 	for i := range g.Rules {
 		rules = append(rules, p.rules(fmt.Sprintf("given.rules[%d]", i), &g.Rules[i]))

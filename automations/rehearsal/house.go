@@ -20,6 +20,7 @@ import (
 type house struct {
 	home     automations.Place
 	location *time.Location
+	back     time.Duration // how long after a start commands are held
 
 	model  *devices.Model
 	engine *automations.Engine
@@ -174,6 +175,7 @@ func (h *house) start() error {
 	}
 	engine, err := automations.New(automations.Config{
 		Scan: h.scan, Ready: func() error { return h.full }, Model: model, Location: h.location, Place: h.home, Log: log, Send: h.send,
+		Settle: h.back,
 	})
 	if err != nil {
 		return err
