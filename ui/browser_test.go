@@ -291,22 +291,36 @@ triggers:
   - time: {at: ["07:00", "19:30"], days: [mon, fri]}
   - sun: {event: sunset, offset: -30m, not_before: "17:00"}
   - every: {period: 15m}
-  - message: {filter: home/+/button, payload: single}
+  - message: {filter: home/+/button, payload: single, on: changed}
   - silent: {entity: sensor.bath_sensor_temperature, for: 2h}
   - cron: {at: 30 6 * * mon-fri}
   - start: {after: 1m}
   - hand: {}
   - webhook: {id: bell}
+  - rule: {id: washer, outcome: [failed]}
+  - scene: {id: evening}
+  - sun: {elevation: -4, going: down}
 conditions:
   - state: {entity: switch.kettle, is: on, for: 10m}
   - time: {from: "22:00", to: "06:00"}
   - sun: {after: sunset, before: sunrise}
+  - home: {is: nobody}
+  - rule: {id: washer, is: idle}
+  - payload: {path: action, contains: double}
+  - expr: 'vars.count < 3'
   - any: [{time: {from: "08:00", to: "09:00"}}, {expr: 'vars.count < 3'}]
 actions:
-  - command: {entity: light.hall_lamp, command: turn_on, args: {brightness: 20}}
+  - command: {entity: light.hall_lamp, command: turn_on, args: {brightness: 20}, worth: 10m}
+  - command: {area: Hall, kind: light, command: turn_on, args: {brightness: 30}}
+  - command: {group: upstairs, command: turn_off}
   - wait: {for: 2m}
+  - wait: {until: [{state: {entity: switch.kettle, is: off}}], within: 30m}
+  - check: [{state: {entity: switch.kettle, is: off, for: 1m}}]
+  - scene: {apply: evening}
+  - call: {rule: washer, conditions: true}
+  - disable: {rule: washer}
   - notify: {to: phone, title: Hello, text: The washing is done}
-  - publish: {topic: home/note, payload: x}
+  - publish: {topic: home/note, payload: x, expiry: 1h}
   - if: {when: [{time: {from: "22:00", to: "06:00"}}], then: [{note: night}], else: [{note: day}]}
 variables: {count: 0}
 `

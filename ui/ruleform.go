@@ -18,9 +18,9 @@ import (
 // kinds are the kinds of blocks, by the letter of their list. A block of kind
 // text is one that the form has no fields for: it is the YAML of that part.
 var kinds = map[string][]string{
-	"t": {"state", "time", "sun", "every", "message", "silent", "cron", "start", "hand", "text"},
-	"c": {"state", "time", "sun", "payload", "text"},
-	"a": {"command", "publish", "wait", "notify", "text"},
+	"t": {"state", "time", "sun", "every", "message", "silent", "rule", "scene", "webhook", "cron", "start", "hand", "text"},
+	"c": {"state", "time", "sun", "home", "rule", "payload", "expr", "text"},
+	"a": {"command", "many", "wait", "until", "check", "notify", "publish", "scene", "rule", "text"},
 }
 
 // formOf fills a form with a rule.
@@ -66,6 +66,7 @@ func number(f *view.RuleForm) {
 	for letter, list := range map[string][]view.Block{"t": f.Triggers, "c": f.Conditions, "a": f.Actions} {
 		for i := range list {
 			list[i].Prefix, list[i].House, list[i].Channels = prefix(letter, i), f.House, f.Channels
+			list[i].Rules, list[i].Scenes = f.Rules, f.Scenes
 		}
 	}
 }
@@ -99,6 +100,9 @@ func triggerForm(t automations.Trigger) (b view.Block) {
 			b.Fields.Set("op", string(p.Op))
 			b.Fields.Set("value", p.Value.String())
 		}
+		if t.Message.On == automations.Changed {
+			b.Fields.Set("changed", "on")
+		}
 	case t.State != nil:
 		b = stateTriggerForm(t.State)
 	case t.Time != nil:
@@ -129,6 +133,17 @@ func triggerForm(t automations.Trigger) (b view.Block) {
 	case t.Silent != nil:
 		b = view.Block{Kind: "silent", Fields: set("entity", t.Silent.Entity, "filter", t.Silent.Filter)}
 		setSpan(b.Fields, "for", time.Duration(t.Silent.For))
+	case t.Rule != nil:
+		b = view.Block{Kind: "rule", Fields: set("rule", t.Rule.ID)}
+		for ended, outcomes := range endings {
+			if slices.Equal(outcomes, t.Rule.Outcome) {
+				b.Fields.Set("ended", ended)
+			}
+		}
+	case t.Scene != nil:
+		b = view.Block{Kind: "scene", Fields: set("scene", t.Scene.ID)}
+	case t.Webhook != nil:
+		b = view.Block{Kind: "webhook", Fields: set("hook", t.Webhook.ID)}
 	case t.Start != nil:
 		b = view.Block{Kind: "start", Fields: url.Values{}}
 		setSpan(b.Fields, "after", time.Duration(t.Start.After))
@@ -169,6 +184,15 @@ func stateTriggerForm(s *automations.StateTrigger) view.Block {
 	return view.Block{Kind: "state", Fields: v}
 }
 
+// endings are the ways in which a run of another automation can have ended, by
+// what stands for them.
+var endings = map[string][]automations.Outcome{
+	"done":    nil,
+	"failed":  {automations.Failed},
+	"stopped": {automations.Stopped},
+	"any":     {automations.Done, automations.Failed, automations.Stopped},
+}
+
 func setDays(v url.Values, days []automations.Weekday) {
 	for _, d := range days {
 		v.Add("day", d.String())
@@ -186,8 +210,7 @@ var sides = map[string]automations.SunCondition{
 func conditionForm(c automations.Condition) (b view.Block) {
 	switch {
 	case c.State != nil:
-		b = view.Block{Kind: "state", Fields: set("what", c.State.Entity+"|"+c.State.Aspect, "op", string(c.State.Op), "value", c.State.Value.String())}
-		setSpan(b.Fields, "for", time.Duration(c.State.For))
+		b = view.Block{Kind: "state", Fields: stateFields(c.State)}
 	case c.Time != nil:
 		b = view.Block{Kind: "time", Fields: set("from", c.Time.From.String(), "to", c.Time.To.String())}
 		setDays(b.Fields, c.Time.Days)
@@ -199,8 +222,28 @@ func conditionForm(c automations.Condition) (b view.Block) {
 				b = view.Block{Kind: "sun", Fields: set("side", side)}
 			}
 		}
+	case c.Home != nil:
+		b = view.Block{Kind: "home", Fields: set("is", c.Home.Is)}
+	case c.Rule != nil:
+		b = view.Block{Kind: "rule", Fields: set("rule", c.Rule.ID, "is", c.Rule.Is)}
+	case c.Expr != "":
+		b = view.Block{Kind: "expr", Fields: set("expr", c.Expr)}
 	}
 	return b
+}
+
+func stateFields(s *automations.StateCondition) url.Values {
+	v := set("what", s.Entity+"|"+s.Aspect, "op", string(s.Op), "value", s.Value.String())
+	setSpan(v, "for", time.Duration(s.For))
+	return v
+}
+
+// onlyState returns the condition on a state that a list consists of, or nil.
+func onlyState(list []automations.Condition) *automations.StateCondition {
+	if len(list) != 1 {
+		return nil
+	}
+	return list[0].State
 }
 
 func actionForm(a automations.Action) (b view.Block) {
@@ -210,6 +253,23 @@ func actionForm(a automations.Action) (b view.Block) {
 		if a.Publish.Retain {
 			b.Fields.Set("retain", "on")
 		}
+		setSpan(b.Fields, "expiry", time.Duration(a.Publish.Expiry))
+	case a.Wait != nil && onlyState(a.Wait.Until) != nil:
+		b = view.Block{Kind: "until", Fields: stateFields(onlyState(a.Wait.Until))}
+		setSpan(b.Fields, "within", time.Duration(a.Wait.Within))
+	case onlyState(a.Check) != nil:
+		b = view.Block{Kind: "check", Fields: stateFields(onlyState(a.Check))}
+	case a.Scene != nil:
+		b = view.Block{Kind: "scene", Fields: set("scene", a.Scene.Apply)}
+	case a.Call != nil:
+		b = view.Block{Kind: "rule", Fields: set("do", "call", "rule", a.Call.Rule)}
+		if a.Call.Conditions {
+			b.Fields.Set("do", "ask")
+		}
+	case a.Enable != nil:
+		b = view.Block{Kind: "rule", Fields: set("do", "enable", "rule", a.Enable.Rule)}
+	case a.Disable != nil:
+		b = view.Block{Kind: "rule", Fields: set("do", "disable", "rule", a.Disable.Rule)}
 	case a.Wait != nil:
 		b = view.Block{Kind: "wait", Fields: url.Values{}}
 		setSpan(b.Fields, "for", time.Duration(a.Wait.For))
@@ -223,6 +283,12 @@ func actionForm(a automations.Action) (b view.Block) {
 		}
 	case a.Command != nil:
 		b = view.Block{Kind: "command", Fields: set("what", a.Command.Entity+"|"+a.Command.Command)}
+		if c := a.Command; c.Group != "" {
+			b = view.Block{Kind: "many", Fields: set("where", "group|"+c.Group, "command", c.Command)}
+		} else if c.Area != "" {
+			b = view.Block{Kind: "many", Fields: set("where", "area|"+string(c.Kind)+"|"+c.Area, "command", c.Command)}
+		}
+		setSpan(b.Fields, "worth", time.Duration(a.Command.Worth))
 		for name, value := range a.Command.Args {
 			b.Fields.Set("arg."+name, value.String())
 		}
@@ -463,11 +529,24 @@ func (rd reader) span(b *view.Block, field string) automations.Duration {
 }
 
 func (rd reader) compare(b *view.Block) *automations.Compare {
-	return &automations.Compare{
+	c := &automations.Compare{
 		Path:  strings.TrimSpace(b.Get("path")),
 		Op:    automations.Op(cmp.Or(b.Get("op"), "==")),
 		Value: automations.GuessValue(b.Get("value")),
 	}
+	if c.Op == automations.Contains {
+		c.Value = automations.Text(b.Get("value"))
+	}
+	return c
+}
+
+// chosen returns what is chosen in a field that must not be left empty.
+func (rd reader) chosen(b *view.Block, field, wrong string) string {
+	text := strings.TrimSpace(b.Get(field))
+	if text == "" {
+		b.Errors[field] = wrong
+	}
+	return text
 }
 
 func (rd reader) trigger(b *view.Block) (t automations.Trigger) {
@@ -480,6 +559,9 @@ func (rd reader) trigger(b *view.Block) (t automations.Trigger) {
 			m.Payload = rd.compare(b)
 		} else if strings.TrimSpace(b.Get("path")) != "" {
 			b.Errors["value"] = "Say which value."
+		}
+		if b.Get("changed") != "" {
+			m.On = automations.Changed
 		}
 		t.Message = m
 	case "time":
@@ -517,6 +599,12 @@ func (rd reader) trigger(b *view.Block) (t automations.Trigger) {
 		if t.Silent.For == 0 && b.Errors["for"] == "" {
 			b.Errors["for"] = "Say how long."
 		}
+	case "rule":
+		t.Rule = &automations.RuleTrigger{ID: rd.chosen(b, "rule", "Choose an automation."), Outcome: endings[b.Get("ended")]}
+	case "scene":
+		t.Scene = &automations.SceneTrigger{ID: rd.chosen(b, "scene", "Say which scene.")}
+	case "webhook":
+		t.Webhook = &automations.WebhookTrigger{ID: rd.chosen(b, "hook", "Give it a name, like doorbell.")}
 	case "start":
 		t.Start = &automations.StartTrigger{After: rd.span(b, "after")}
 	case "hand":
@@ -603,9 +691,20 @@ func (rd reader) condition(b *view.Block) automations.Condition {
 			b.Errors["side"] = "Choose a part of the day."
 		}
 		return automations.Condition{Sun: &sun}
+	case "home":
+		return automations.Condition{Home: &automations.HomeCondition{Is: cmp.Or(b.Get("is"), automations.Anyone)}}
+	case "rule":
+		return automations.Condition{Rule: &automations.RuleCondition{ID: rd.chosen(b, "rule", "Choose an automation."), Is: cmp.Or(b.Get("is"), automations.Running)}}
+	case "expr":
+		return automations.Condition{Expr: rd.chosen(b, "expr", "Say what is to be calculated.")}
 	case "text":
 		return textPart[automations.Condition](b)
 	}
+	return rd.state(b)
+}
+
+// state reads a condition on the state of a device.
+func (rd reader) state(b *view.Block) automations.Condition {
 	s := &automations.StateCondition{Op: automations.Op(cmp.Or(b.Get("op"), "=="))}
 	s.Entity, s.Aspect = rd.what(b)
 	if s.Entity != "" {
@@ -626,6 +725,7 @@ func (rd reader) action(b *view.Block) automations.Action {
 			Payload: strings.ReplaceAll(b.Get("payload"), "\r\n", "\n"), // browsers send the former for a line's end
 			QoS:     mqtt.QoS(min(max(qos, 0), 2)),
 			Retain:  b.Get("retain") != "",
+			Expiry:  rd.span(b, "expiry"),
 		}}
 	case "notify":
 		n := &automations.NotifyAction{To: b.Get("to"), Title: b.Get("title"), Text: strings.ReplaceAll(b.Get("text"), "\r\n", "\n"), Urgency: b.Get("urgency")}
@@ -639,13 +739,44 @@ func (rd reader) action(b *view.Block) automations.Action {
 			b.Errors["for"] = "Say how long."
 		}
 		return automations.Action{Wait: w}
+	case "until":
+		w := &automations.WaitAction{Until: []automations.Condition{rd.state(b)}, Within: rd.span(b, "within")}
+		if w.Within == 0 && b.Errors["within"] == "" {
+			b.Errors["within"] = "Say how long at the most."
+		}
+		return automations.Action{Wait: w}
+	case "check":
+		return automations.Action{Check: []automations.Condition{rd.state(b)}}
+	case "scene":
+		return automations.Action{Scene: &automations.SceneAction{Apply: rd.chosen(b, "scene", "Say which scene.")}}
+	case "rule":
+		id := rd.chosen(b, "rule", "Choose an automation.")
+		switch b.Get("do") {
+		case "enable":
+			return automations.Action{Enable: &automations.RuleAction{Rule: id}}
+		case "disable":
+			return automations.Action{Disable: &automations.RuleAction{Rule: id}}
+		}
+		return automations.Action{Call: &automations.CallAction{Rule: id, Conditions: b.Get("do") == "ask"}}
 	}
-	c := &automations.CommandAction{}
-	c.Entity, c.Command = rd.what(b)
-	e := rd.house.Entity(c.Entity)
+	c := &automations.CommandAction{Worth: rd.span(b, "worth")}
 	var known devices.Command
-	if e != nil {
-		known, _ = view.Command(e, c.Command)
+	var e *devices.Entity
+	if b.Kind == "many" {
+		where := rd.chosen(b, "where", "Choose a room or a group.")
+		c.Command = rd.chosen(b, "command", "Choose what it is told.")
+		if of, rest, _ := strings.Cut(where, "|"); of == "group" {
+			c.Group = rest
+		} else {
+			kind, area, _ := strings.Cut(rest, "|")
+			c.Kind, c.Area = devices.Kind(kind), area
+		}
+		b.House = rd.house
+		e, known = b.Knows(c.Command)
+	} else if c.Entity, c.Command = rd.what(b); c.Entity != "" {
+		if e = rd.house.Entity(c.Entity); e != nil {
+			known, _ = view.Command(e, c.Command)
+		}
 	}
 	for key := range b.Fields {
 		name, ok := strings.CutPrefix(key, "arg.")
@@ -736,7 +867,24 @@ func fieldAt(b *view.Block, rest string) string {
 		if last == "command" && len(names) == 1 {
 			return ""
 		}
+		if b.Kind == "many" {
+			return "command"
+		}
 		return "what"
+	case "group", "area", "kind":
+		return "where"
+	case "id":
+		switch b.Kind {
+		case "webhook":
+			return "hook"
+		case "rule", "scene":
+			return b.Kind
+		}
+		return ""
+	case "apply":
+		return "scene"
+	case "call", "enable", "disable":
+		return "rule"
 	case "to", "above":
 		if b.Kind == "time" || b.Kind == "notify" {
 			return last
@@ -749,7 +897,8 @@ func fieldAt(b *view.Block, rest string) string {
 		return "value"
 	case "not_before", "not_after":
 		return strings.ReplaceAll(last, "_", "")
-	case "filter", "topic", "payload", "qos", "for", "from", "op", "value", "path", "at", "period", "offset", "event", "after", "hysteresis", "title", "text", "urgency":
+	case "filter", "topic", "payload", "qos", "for", "from", "op", "value", "path", "at", "period", "offset", "event", "after", "hysteresis", "title", "text", "urgency",
+		"within", "worth", "expiry", "rule", "is", "expr":
 		if last == "payload" && b.Kind != "publish" {
 			return "value"
 		}

@@ -75,6 +75,12 @@ func (s *Server) editor(w http.ResponseWriter, r *http.Request, status int, f vi
 	for _, c := range s.Settings.Channels() {
 		f.Channels = append(f.Channels, c.Name)
 	}
+	for _, other := range s.Rules.Rules() {
+		f.Rules = append(f.Rules, view.Choice{ID: other.ID, Name: other.Name})
+	}
+	for _, scene := range s.Rules.Scenes() {
+		f.Scenes = append(f.Scenes, scene.ID)
+	}
 	number(&f)
 	if rule != nil {
 		f.ID, f.Waiting = rule.ID, rule.Status.Waiting

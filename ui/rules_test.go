@@ -108,6 +108,88 @@ func TestMakeRule(t *testing.T) {
 	b.get("/automations").shows(200, "Kettle in the morning", "When Hall motion detects motion")
 }
 
+// TestMakeRuleOfMoreBlocks makes an automation of the blocks that are seldom
+// asked for, as somebody without script does: rooms and groups, who is home,
+// other automations, waiting until, scenes.
+func TestMakeRuleOfMoreBlocks(t *testing.T) {
+	h, b := furnished(t)
+	h.equip()
+	h.automate()
+	b.get("/automations/new").fill("editor", "refresh", "name", "Good night", "t.kind", "rule").shows(200, "Which automation", "Hall lamp when somebody comes in")
+	b.fill("editor", "add t state", "t.rule", "hall-lamp-when-somebody-comes-in", "t.ended", "any")
+	b.fill("editor", "refresh", "t1.kind", "webhook").shows(200, "The address to call")
+	b.fill("editor", "add c home", "t1.hook", "Good night")
+	b.fill("editor", "add c rule", "c0.is", "nobody")
+	b.fill("editor", "add c expr", "c1.is", "idle")
+	b.fill("editor", "add a many", "c2.expr", "1 +")
+	b.fill("editor", "refresh", "a0.where", "area|light|Hall").shows(200, "Evening lamps", "Hall: each light", "Turn off")
+	b.fill("editor", "refresh", "a0.command", "turn_on").shows(200, "Brightness", "Worth it for")
+	b.fill("editor", "add a many", "a0.arg.brightness", "20", "a0.worth", "10")
+	b.fill("editor", "refresh", "a1.where", "group|group.evening_lamps")
+	b.fill("editor", "add a until", "a1.command", "turn_off")
+	b.fill("editor", "refresh", "a2.what", "switch.kettle|on")
+	b.fill("editor", "add a check", "a2.value", "off")
+	b.fill("editor", "refresh", "a3.what", "switch.kettle|on")
+	b.fill("editor", "add a scene", "a3.value", "off").shows(200, "None has been captured yet")
+	b.fill("editor", "add a rule")
+	b.fill("editor", "save", "a5.do", "disable").shows(422)
+	for field, want := range map[string]string{"c1-rule": "Choose an automation.", "c2-expr": "cannot be calculated", "a2-within": "Say how long at the most.",
+		"a4-scene": "Say which scene.", "a5-rule": "Choose an automation.", "t1-hook": ""} {
+		if got := errorAt(b, field); !strings.Contains(got, want) || got == "" {
+			t.Errorf("at %s is said %q, want %q", field, got, want)
+		}
+	}
+	b.fill("editor", "save", "t1.hook", "good-night", "c1.rule", "hall-lamp-when-somebody-comes-in", "c2.expr", "1 + 1 == 2", "a2.within", "30", "a4.scene", "evening",
+		"a5.rule", "hall-lamp-when-somebody-comes-in").at("/automations/good-night").shows(200, "Saved as version 1.")
+	want := `id: good-night
+name: Good night
+mode: restart
+triggers:
+- rule:
+    id: hall-lamp-when-somebody-comes-in
+    outcome: [done, failed, stopped]
+- webhook:
+    id: good-night
+conditions:
+- home:
+    is: nobody
+- rule:
+    id: hall-lamp-when-somebody-comes-in
+    is: idle
+- expr: 1 + 1 == 2
+actions:
+- command:
+    area: Hall
+    kind: light
+    command: turn_on
+    args:
+      brightness: 20
+    worth: 10m
+- command:
+    group: group.evening_lamps
+    command: turn_off
+- wait:
+    until:
+    - state:
+        entity: switch.kettle
+        aspect: "on"
+        is: false
+    within: 30m
+- check:
+  - state:
+      entity: switch.kettle
+      aspect: "on"
+      is: false
+- scene:
+    apply: evening
+- disable:
+    rule: hall-lamp-when-somebody-comes-in
+`
+	if got := h.rules.Rule("good-night").YAML(); got != want {
+		t.Errorf("it is\n%s\nwant\n%s", got, want)
+	}
+}
+
 // errorAt returns what is said to be wrong at a field.
 func errorAt(b *browser, id string) string {
 	for n := range b.doc.Descendants() {

@@ -181,7 +181,7 @@ func TestFormKeepsAnyRule(t *testing.T) {
 	}
 	every := automations.ParseYAML([]byte(everyBlock))[0].Rule
 	checkForm(t, h, "everyBlock", every)
-	if f := formOf(&every, h.model.House()); slices.ContainsFunc(f.Triggers[:9], isText) || slices.ContainsFunc(f.Conditions[:3], isText) || slices.ContainsFunc(f.Actions[:4], isText) {
+	if f := formOf(&every, h.model.House()); slices.ContainsFunc(f.Triggers[:12], isText) || slices.ContainsFunc(f.Conditions[:7], isText) || slices.ContainsFunc(f.Actions[:11], isText) {
 		t.Errorf("a block that the form has fields for is shown as text: %v", f)
 	}
 	t.Logf("%d rules of files", n)

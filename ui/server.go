@@ -53,6 +53,7 @@ type Rules interface {
 	Runs(id string) []*automations.Run
 	Run(id, run string) *automations.Run
 	Deleted() []*automations.Rule
+	Scenes() []*automations.SceneKept
 	Compile(r *automations.Rule)
 	Save(t *mqtt.Turn, r automations.Rule, by string, basedOn int) (*automations.Rule, error)
 	SaveAnd(t *mqtt.Turn, r automations.Rule, by string, basedOn int, fate automations.Fate) (*automations.Rule, error)

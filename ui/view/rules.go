@@ -27,6 +27,8 @@ type RuleForm struct {
 	Changed    bool              // what is shown is not saved
 	House      *devices.House
 	Channels   []string // by which automations notify
+	Rules      []Choice // the automations there are
+	Scenes     []string // the scenes there are
 	Hooks      []string // addresses of the webhooks it waits for
 
 	// Text is shown instead of the blocks, when AsText.
@@ -52,7 +54,12 @@ type Block struct {
 	Errors   map[string]string // by field, without prefix; "" for the block as a whole
 	House    *devices.House
 	Channels []string
+	Rules    []Choice
+	Scenes   []string
 }
+
+// A Choice is an automation that another one may name.
+type Choice struct{ ID, Name string }
 
 // Get returns what is in a field.
 func (b Block) Get(name string) string { return b.Fields.Get(name) }
@@ -127,6 +134,112 @@ func (b Block) whats() []group {
 	return groups
 }
 
+// rules lists the automations that a block may name.
+func (b Block) rules() []option {
+	var list []option
+	chosen := b.Get("rule")
+	found := chosen == ""
+	if found {
+		list = append(list, option{"", "Choose…"})
+	}
+	for _, r := range b.Rules {
+		list = append(list, option{r.ID, r.Name})
+		found = found || r.ID == chosen
+	}
+	if !found {
+		list = append(list, option{chosen, chosen + " (not here now)"})
+	}
+	return list
+}
+
+// scenes says which scenes there are.
+func (b Block) scenes() string {
+	if len(b.Scenes) == 0 {
+		return "None has been captured yet: an automation does that, as text, with scene: {capture: …}."
+	}
+	return "There are now: " + strings.Join(b.Scenes, ", ") + "."
+}
+
+// wheres lists the rooms, by what is in them, and the groups that can be told
+// something.
+func (b Block) wheres() []group {
+	var rooms, groups group
+	rooms.title, groups.title = "Rooms", "Groups"
+	for _, d := range b.House.Devices {
+		for _, e := range d.Entities {
+			if e.Area == "" || len(e.Commands) == 0 {
+				continue
+			}
+			o := option{"area|" + string(e.Kind) + "|" + e.Area, e.Area + ": each " + strings.ReplaceAll(string(e.Kind), "_", " ")}
+			if !slices.Contains(rooms.options, o) {
+				rooms.options = append(rooms.options, o)
+			}
+		}
+	}
+	slices.SortFunc(rooms.options, func(a, b option) int { return strings.Compare(a.text, b.text) })
+	for _, g := range b.House.Groups() {
+		groups.options = append(groups.options, option{"group|" + g.ID, g.Name})
+	}
+	list := slices.DeleteFunc([]group{rooms, groups}, func(g group) bool { return len(g.options) == 0 })
+	chosen := b.Get("where")
+	if chosen != "" && !slices.ContainsFunc(list, func(g group) bool {
+		return slices.ContainsFunc(g.options, func(o option) bool { return o.value == chosen })
+	}) {
+		list = append(list, group{"Not here now", []option{{chosen, chosen[strings.LastIndex(chosen, "|")+1:]}}})
+	}
+	return list
+}
+
+// members are the entities of the room or the group that a block names.
+func (b Block) members() (list []*devices.Entity) {
+	of, rest, _ := strings.Cut(b.Get("where"), "|")
+	if of == "group" {
+		if g := b.House.Group(rest); g != nil {
+			return b.House.Members(g)
+		}
+		return nil
+	}
+	kind, area, _ := strings.Cut(rest, "|")
+	for _, d := range b.House.Devices {
+		for _, e := range d.Entities {
+			if string(e.Kind) == kind && strings.EqualFold(e.Area, area) {
+				list = append(list, e)
+			}
+		}
+	}
+	return list
+}
+
+// Knows returns the first of the members of what a block names that knows a
+// command, and the command.
+func (b Block) Knows(command string) (*devices.Entity, devices.Command) {
+	for _, e := range b.members() {
+		if c, ok := Command(e, command); ok {
+			return e, c
+		}
+	}
+	return nil, devices.Command{}
+}
+
+// orders lists what the members of what a block names can be told.
+func (b Block) orders() []option {
+	list := []option{{"", "Choose…"}}
+	chosen := b.Get("command")
+	found := chosen == ""
+	for _, e := range b.members() {
+		for _, c := range e.Commands {
+			if o := (option{c.Name, Label(c.Name)}); !slices.Contains(list, o) {
+				list = append(list, o)
+			}
+			found = found || c.Name == chosen
+		}
+	}
+	if !found {
+		list = append(list, option{chosen, Label(chosen)})
+	}
+	return list
+}
+
 // Name names an entity for people, without saying a word twice: the sensor
 // "Motion" of the device "Hall motion" is "Hall motion".
 func Name(e *devices.Entity) string {
@@ -183,6 +296,7 @@ func ops(a devices.Aspect, known bool) []option {
 var opWords = map[automations.Op]string{
 	automations.Equal: "is", automations.NotEqual: "is not", automations.Greater: "is above",
 	automations.Less: "is below", automations.GreaterEq: "is at least", automations.LessEq: "is at most",
+	automations.Contains: "contains",
 }
 
 var unitOptions = []option{{"s", "seconds"}, {"m", "minutes"}, {"h", "hours"}}
@@ -211,6 +325,9 @@ var triggerKinds = []option{
 	{"silent", "Nothing is heard for a time"},
 	{"start", "The hub starts"},
 	{"hand", "Only somebody who starts it"},
+	{"rule", "Another automation has run"},
+	{"scene", "A scene is applied"},
+	{"webhook", "Something outside calls"},
 	{"cron", "A cron schedule"},
 	{"text", "Something else, as text"},
 }
@@ -234,6 +351,19 @@ func (b Block) channels() []option {
 }
 
 var sunEvents = []option{{"sunrise", "sunrise"}, {"sunset", "sunset"}, {"dawn", "first light (dawn)"}, {"dusk", "last light (dusk)"}}
+
+var endings = []option{{"done", "it has done what it should"}, {"failed", "something went wrong in it"}, {"stopped", "it was stopped"}, {"any", "it has ended in whatever way"}}
+
+var homeWays = []option{{automations.Anyone, "somebody is home"}, {automations.Nobody, "nobody is home"}, {automations.Everyone, "everybody is home"}}
+
+var ruleWays = []option{{automations.Running, "is under way"}, {automations.Idle, "is not under way"}, {automations.IsEnabled, "is switched on"}, {automations.IsDisabled, "is switched off"}}
+
+var ruleOrders = []option{{"call", "run it"}, {"ask", "run it if its conditions hold"}, {"enable", "switch it on"}, {"disable", "switch it off"}}
+
+// payloadOps are the comparisons of a message.
+func payloadOps() []option {
+	return append(ops(devices.Aspect{}, false), option{"contains", "contains"})
+}
 
 var sunSides = []option{{"after", "after it"}, {"before", "before it"}}
 
@@ -480,6 +610,12 @@ func ConditionWords(h *devices.House, c automations.Condition) string {
 		return s
 	case c.Payload != nil:
 		return compareWords(c.Payload)
+	case c.Home != nil && c.Home.Of == nil:
+		for _, way := range homeWays {
+			if way.value == c.Home.Is {
+				return way.text
+			}
+		}
 	case c.All != nil:
 		return join(c.All, " and ")
 	case c.Any != nil:
@@ -517,6 +653,11 @@ func ActionWords(h *devices.House, a automations.Action) string {
 		if a.Wait.For != 0 {
 			return "Wait " + Span(time.Duration(a.Wait.For))
 		}
+		if len(a.Wait.Until) == 1 {
+			return "Wait until " + ConditionWords(h, a.Wait.Until[0]) + ", for " + Span(time.Duration(a.Wait.Within)) + " at the most"
+		}
+	case len(a.Check) == 1:
+		return "Go on only if " + ConditionWords(h, a.Check[0])
 	}
 	return Label(a.String())
 }
@@ -727,10 +868,12 @@ func problemsOf(r *automations.Rule) []string {
 
 var conditionTitles = map[string]string{
 	"state": "a device's state", "time": "the time of day", "payload": "what the message says", "sun": "the sun", "text": "something else",
+	"home": "who is home", "rule": "another automation", "expr": "a calculation",
 }
 
 var actionTitles = map[string]string{
 	"command": "Tell a device", "wait": "Wait", "publish": "Send a message", "notify": "Notify", "text": "Something else",
+	"many": "Tell a room or a group", "until": "Wait until", "check": "Go on only if", "scene": "Apply a scene", "rule": "Another automation",
 }
 
 // addPlaces are where the page comes to rest after something was added.
@@ -740,10 +883,12 @@ var addPlaces = map[string]string{"t": "when", "c": "if", "a": "then"}
 // are asked for at once, and the others.
 func (b Block) args() (first, more []devices.Aspect) {
 	e, name := b.what()
-	if e == nil {
-		return nil, nil
+	c := devices.Command{}
+	if b.Kind == "many" {
+		_, c = b.Knows(b.Get("command"))
+	} else if e != nil {
+		c, _ = Command(e, name)
 	}
-	c, _ := Command(e, name)
 	for _, a := range c.Args {
 		if a.Name == "brightness" || slices.Contains(c.Required, a.Name) || b.Get("arg."+a.Name) != "" {
 			first = append(first, a)
