@@ -1,11 +1,8 @@
 package automations
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -290,58 +287,4 @@ func (x *index) prepare(name string, payload []byte) *prepared {
 	own := *p
 	own.parts = payloadParts(payload, p.paths)
 	return &own
-}
-
-// payloadParts looks up places in a payload, if it is JSON.
-func payloadParts(payload []byte, paths []string) parts {
-	if len(paths) == 0 || len(payload) > MaxJSON {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.UseNumber() // numbers stay as they were written
-	var root any
-	if d.Decode(&root) != nil || d.More() {
-		return nil
-	}
-	found := parts{}
-	for _, path := range paths {
-		if text, ok := lookUp(root, path); ok {
-			found[path] = text
-		}
-	}
-	return found
-}
-
-func lookUp(at any, path string) (text string, ok bool) {
-	for more := true; more; {
-		var name string
-		name, path, more = strings.Cut(path, ".")
-		switch v := at.(type) {
-		case map[string]any:
-			if at, ok = v[name]; !ok {
-				return "", false
-			}
-		case []any:
-			i, err := strconv.Atoi(name)
-			if err != nil || i < 0 || i >= len(v) {
-				return "", false
-			}
-			at = v[i]
-		default:
-			return "", false
-		}
-	}
-	switch v := at.(type) {
-	case nil:
-		return "", false
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	case bool:
-		return strconv.FormatBool(v), true
-	default:
-		b, err := json.Marshal(v)
-		return string(b), err == nil
-	}
 }
