@@ -91,6 +91,7 @@ type Engine struct {
 	traced    []*rule       // with traces yet to be written
 	keepAt    time.Duration // when they are; -1 while there are none
 	retryAt   time.Duration // not before is the disk tried again
+	machine   vm.VM         // calculates expressions
 	seen      []seen        // of the conditions that are being judged
 	unwritten []memoryOf    // memory that could not be written when it flipped
 	purgeAt   time.Duration // when rules deleted long ago are looked for next

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -198,7 +199,7 @@ func (e *Engine) evaluate(text string, condition bool, in *given) (any, error) {
 	if len(in.payload) > maxSeen {
 		return nil, fmt.Errorf("a payload of more than %d bytes cannot be calculated with", maxSeen)
 	}
-	v, err := expr.Run(p, in.scope(text))
+	v, err := e.machine.Run(p, in.scope(text))
 	if err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return nil, errors.New(first)
@@ -228,7 +229,7 @@ type given struct {
 func (g *given) scope(text string) scope {
 	s := scope{
 		Topic: g.topic, Payload: g.payload, Captured: g.captured, Entity: g.entity,
-		Repeat: repeatScope{g.index, g.item}, Vars: map[string]any{},
+		Repeat: repeatScope{g.index, g.item},
 		Level: func(n int) string {
 			levels := strings.Split(g.topic, "/")
 			if n < 0 || n >= len(levels) {
@@ -240,10 +241,10 @@ func (g *given) scope(text string) scope {
 		Age:    func(id string, aspect ...string) any { _, age := g.reading(id, aspect); return age },
 		Number: numberOf, Text: textOf, JSON: jsonText, Replace: replaceText, Round: roundTo, Mod: remainder,
 	}
-	for _, m := range []map[string]any{g.durable, g.vars} {
-		for k, v := range m {
-			s.Vars[k] = v
-		}
+	if strings.Contains(text, "vars") {
+		s.Vars = make(map[string]any, len(g.durable)+len(g.vars))
+		maps.Copy(s.Vars, g.durable)
+		maps.Copy(s.Vars, g.vars)
 	}
 	if c := g.cause; c != nil {
 		s.Aspect, s.Trigger = c.Aspect, triggerScope{c.Trigger, cmp.Or(c.Of, string(c.Kind))}
