@@ -507,8 +507,23 @@ func (m *Model) tell(t *mqtt.Turn, changes []Change, structure bool) {
 	m.telling = true
 	defer func() { m.telling = false }()
 	for _, w := range m.watchers {
-		w.Changed(t, changes, structure)
+		changed(t, w, changes, structure)
 	}
+}
+
+// changed tells one watcher. One that panics keeps neither the model nor the
+// others from theirs.
+func changed(t *mqtt.Turn, w Watcher, changes []Change, structure bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			var about *mqtt.Message
+			if len(changes) > 0 {
+				about = changes[0].Message
+			}
+			t.Panicked(r, about)
+		}
+	}()
+	w.Changed(t, changes, structure)
 }
 
 // ask asks to be woken for the next deadline.

@@ -248,6 +248,7 @@ func New(cfg Config) (_ *Hub, err error) {
 		Consumers:    []mqtt.Consumer{h.model, h.rules, h.history},
 		Version:      cfg.Version,
 		Log:          h.log,
+		SetAside:     h.setAside,
 	})
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
@@ -500,6 +501,7 @@ func (h *Hub) disk() ui.Disk {
 		Written:  st.Disk,
 		Turns:    st.Turns,
 		Since:    h.started,
+		Messages: unseenMessages(h.cfg.Dir),
 	}
 	for _, r := range store.Reports(h.cfg.Dir) {
 		if !r.Seen {
@@ -519,6 +521,9 @@ func (h *Hub) disk() ui.Disk {
 // damageSeen notes that the owner has seen what was set aside.
 func (h *Hub) damageSeen() error {
 	if err := h.store.Ready(); err != nil {
+		return err
+	}
+	if err := messagesSeen(h.cfg.Dir); err != nil {
 		return err
 	}
 	for _, r := range store.Reports(h.cfg.Dir) {

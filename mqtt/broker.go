@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -43,6 +44,9 @@ type Config struct {
 	Consumers []Consumer
 	Limits    Limits
 	Log       *slog.Logger
+	// SetAside is handed a message at which a consumer panicked, and the words
+	// of the panic, on a worker of the broker's. Nil keeps neither.
+	SetAside func(m *Message, why string)
 	// Version is what the broker says of itself in $SYS/broker/version.
 	Version string
 }
@@ -56,6 +60,7 @@ type Broker struct {
 	enhanced     func(method string, l Login) Exchange
 	authorize    func(identity, clientID string, a Access, topic string) bool
 	consumers    []Consumer
+	setAside     func(m *Message, why string)
 	log          *slog.Logger
 	version      string
 	stats        counters
@@ -169,6 +174,7 @@ func New(cfg Config) (*Broker, error) {
 		authorize:    cfg.Authorize,
 		rights:       1,
 		consumers:    cfg.Consumers,
+		setAside:     cfg.SetAside,
 		log:          cfg.Log,
 		version:      cfg.Version,
 		sessions:     make(map[string]*session),
@@ -203,6 +209,7 @@ func New(cfg Config) (*Broker, error) {
 	b.jobs.limit = max(1, runtime.GOMAXPROCS(0)-1)
 	b.lastNow = b.clock()
 	b.turn.ready = b.store.Ready
+	b.turn.panicked = b.consumerPanicked
 	b.store.Durable(b.committed)
 	if err := b.takeUp(); err != nil {
 		return nil, err
@@ -285,6 +292,22 @@ func (b *Broker) safely(work func()) {
 func (b *Broker) panicked(r any, args ...any) {
 	b.stats.panics.Add(1)
 	b.log.Error("panic", append([]any{"err", fmt.Sprint(r), "stack", string(debug.Stack())}, args...)...)
+}
+
+// consumerPanicked reports a panic of a consumer, whose message is set aside. It
+// is not brought to it again; to its publisher it counts as received.
+func (b *Broker) consumerPanicked(r any, m *Message) {
+	if m == nil {
+		b.panicked(r)
+		return
+	}
+	b.panicked(r, "topic", m.Topic)
+	if b.setAside == nil {
+		return
+	}
+	aside := &Message{Topic: m.Topic, Payload: slices.Clone(m.Payload), QoS: m.QoS, Retain: m.Retain, Retained: m.Retained, ClientID: m.ClientID}
+	why := fmt.Sprint(r)
+	b.turn.Later(func() { b.setAside(aside, why) })
 }
 
 // turnNow runs fn as a turn and returns the number whose commit it waits for. A

@@ -164,7 +164,7 @@ func (p *publication) flags() (QoS, bool) {
 func (b *Broker) accept(t *Turn, c Consumer, m *Message, prepared any) {
 	defer func() {
 		if r := recover(); r != nil {
-			b.panicked(r, "topic", m.Topic)
+			b.consumerPanicked(r, m)
 		}
 	}()
 	if prepared == nil {

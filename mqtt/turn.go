@@ -44,6 +44,7 @@ type Turn struct {
 	hop       int  // of the message being decided
 	batch     *Batch
 	ready     func() error
+	panicked  func(r any, m *Message)
 }
 
 type wake struct {
@@ -101,6 +102,16 @@ func (t *Turn) Ready() error {
 		return nil
 	}
 	return t.ready()
+}
+
+// Panicked reports what was recovered in a part of a consumer that must not take
+// the others with it, and the message that it was about, if there is one: it is
+// logged, counted and set aside. A turn without a broker panics with it.
+func (t *Turn) Panicked(r any, m *Message) {
+	if t.panicked == nil {
+		panic(r)
+	}
+	t.panicked(r, m)
 }
 
 // Rewire says that Wants of a consumer has changed. Soon after the turn, in

@@ -308,11 +308,16 @@ func (s *Server) damageSeen(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Seen(); err != nil {
 		return err
 	}
-	return s.done(w, r, "/settings", "The notice is gone. The damaged data stays where it is.", false)
+	return s.done(w, r, "/settings", "The notice is gone. What was set aside stays where it is.", false)
 }
 
 // troubles says what is wrong with the data folder.
 func troubles(d Disk) (list []view.Trouble) {
+	if len(d.Messages) > 0 {
+		list = append(list, view.Trouble{Title: "Something went wrong inside Lar.", Dismiss: "/settings/damage",
+			Text: "Whoever published it was told that it has arrived, but devices, automations or pages may not have made of it what they should. The rest goes on; a restart of the hub puts right what may be out of order. " +
+				"What it was about is kept in " + strings.Join(d.Messages, ", ") + ": please report it, with the log."})
+	}
 	if len(d.SetAside) > 0 {
 		text := "What could be read is in use. "
 		if d.Lost == 0 {

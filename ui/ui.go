@@ -93,6 +93,7 @@ type Disk struct {
 	SetAside      []string // folders of damaged data that were set aside and not seen yet
 	Rescued, Lost int      // records that could be read of it; places that could not
 	Restored      int      // records that came back from the copies beside the store
+	Messages      []string // files of messages that were set aside and not seen yet
 	Damaged       uint64   // records found damaged since, and left out
 	Unwritable    bool     // nothing can be written, as Refusing says
 	Low           bool     // little space is left
