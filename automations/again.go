@@ -66,10 +66,8 @@ func wantedBy(entity *devices.Entity, command string, args map[string]devices.Va
 		return nil
 	}
 	known := &entity.Commands[i]
-	for _, v := range args {
-		if math.IsNaN(v.Num) || math.IsInf(v.Num, 0) { // what no record holds
-			return nil
-		}
+	if !finite(args) {
+		return nil
 	}
 	for _, a := range known.Args {
 		if _, given := args[a.Name]; given && (a.Secret || a.Name == "flash") {
@@ -132,6 +130,16 @@ func wantedBy(entity *devices.Entity, command string, args map[string]devices.Va
 	return wanted
 }
 
+// finite tells whether a record can hold arguments.
+func finite(args map[string]devices.Value) bool {
+	for _, v := range args {
+		if math.IsNaN(v.Num) || math.IsInf(v.Num, 0) {
+			return false
+		}
+	}
+	return true
+}
+
 // onTheWay are the states of an entity that has begun to do what it was told.
 var onTheWay = map[string]string{
 	"open": "opening", "closed": "closing", "locked": "locking", "unlocked": "unlocking", "disarmed": "disarming",
@@ -186,7 +194,7 @@ func (c *unconfirmed) confirmedBy(entity *devices.Entity) bool {
 // back: now there may be nobody to hear it. It returns false for one that is to
 // be given at once.
 func (e *Engine) hold(t *mqtt.Turn, w *thread, worth Duration, entity *devices.Entity, command string, args map[string]devices.Value) bool {
-	if !e.starting || t.Now.Run >= e.settleTime || !w.durable || entity == nil {
+	if !e.starting || t.Now.Run >= e.settleTime || !w.durable || entity == nil || !finite(args) {
 		return false
 	}
 	i := slices.IndexFunc(entity.Commands, func(c devices.Command) bool { return c.Name == command })

@@ -111,3 +111,36 @@ func TestSkippedNowAndThen(t *testing.T) {
 		t.Errorf("%d traces are left after a power cut, want 3", n)
 	}
 }
+
+// TestSkippedIsReadMeanwhile states that pages may ask for traces while
+// messages come: each says what was there together.
+func TestSkippedIsReadMeanwhile(t *testing.T) {
+	k := newKit(t)
+	r := simple("Rule", "power/+", 0)
+	r.Conditions = []Condition{{Payload: &Compare{Op: Equal, Value: Text("on")}}}
+	k.mustSave(r, 0)
+	e, ended := k.engine, make(chan bool)
+	go func() {
+		defer close(ended)
+		for n := range 2000 {
+			m := &mqtt.Message{Topic: fmt.Sprint("power/", n), Payload: fmt.Append(nil, n)}
+			e.Accept(&mqtt.Turn{Number: uint64(1000 + n), Now: mqtt.Now{Trusted: true}}, m, e.Prepare(m.Topic, m.Payload))
+		}
+	}()
+	for reading := true; reading; {
+		select {
+		case <-ended:
+			reading = false
+		default:
+		}
+		for _, run := range e.Runs("rule") {
+			n := strings.TrimPrefix(run.Trigger.Topic, "power/")
+			if run.Trigger.Payload != n || run.Conditions[0].Value != n || run.Why != "A condition does not hold: payload == on, it is "+n+"." {
+				t.Fatalf("a trace of %s says %+v", n, run)
+			}
+		}
+	}
+	if n := len(e.Runs("rule")); n != MaxNotRuns {
+		t.Errorf("%d traces, want %d", n, MaxNotRuns)
+	}
+}
