@@ -180,3 +180,28 @@ func BenchmarkList(b *testing.B) {
 		e.Rules()
 	}
 }
+
+// BenchmarkNobodyHome is a message of which nothing comes because somebody is
+// home, in a house of 1,000 devices.
+func BenchmarkNobodyHome(b *testing.B) {
+	k := newKit(b)
+	for n := range 1000 {
+		k.device("switch", fmt.Sprintf("plug_%d", n), "")
+	}
+	k.device("device_tracker", "anna", `{"payload_home": "home"}`)
+	k.publish(mqtt.Message{Topic: "dev/anna/state", Payload: []byte("home")})
+	r := simple("Rule", "a", 0)
+	r.Conditions = []Condition{{Home: &HomeCondition{Is: Nobody}}}
+	k.mustSave(r, 0)
+	m := &mqtt.Message{Topic: "a", Payload: []byte("x")}
+	n := k.number + 1
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		t := &mqtt.Turn{Number: n, Now: mqtt.Now{Wall: k.wall, Trusted: true, Run: time.Duration(n) * 2 * time.Millisecond}}
+		k.engine.Accept(t, m, k.engine.Prepare(m.Topic, m.Payload))
+	}
+	if runs := k.engine.Runs("rule"); runs[0].Outcome != NotRun || runs[0].Conditions[0].Value != "device_tracker.anna" {
+		b.Errorf("it is %+v", runs[0])
+	}
+}

@@ -91,6 +91,10 @@ type Engine struct {
 	traced    []*rule       // with traces yet to be written
 	keepAt    time.Duration // when they are; -1 while there are none
 	retryAt   time.Duration // not before is the disk tried again
+	trackers  struct {      // of the house they were looked for in
+		house House
+		list  []string
+	}
 	machine   vm.VM         // calculates expressions
 	seen      []seen        // of the conditions that are being judged
 	unwritten []memoryOf    // memory that could not be written when it flipped

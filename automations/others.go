@@ -128,7 +128,7 @@ func (s *scene) ruleIs(c *RuleCondition) (Result, saw) {
 func (s *scene) whoIsHome(c *HomeCondition) (Result, saw) {
 	of := c.Of
 	if of == nil {
-		of = trackersOf(s.house)
+		of = s.trackers()
 	}
 	if len(of) == 0 || s.house == nil {
 		return Unknown, said("there is no device tracker")
@@ -166,6 +166,18 @@ func (s *scene) whoIsHome(c *HomeCondition) (Result, saw) {
 		return Unknown, shown
 	}
 	return resultOf(c.Is != Anyone), shown
+}
+
+// trackers lists the entities that tell where somebody is: looked for once in a
+// house, and not at each message.
+func (s *scene) trackers() []string {
+	if s.engine == nil {
+		return trackersOf(s.house)
+	}
+	if known := &s.engine.trackers; known.house != s.house {
+		known.house, known.list = s.house, trackersOf(s.house)
+	}
+	return s.engine.trackers.list
 }
 
 // trackersOf lists the entities that tell where somebody is.
