@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lar.home/devices/homeassistant"
+	"lar.home/devices/homie"
 	"lar.home/devices/tasmota"
 	"lar.home/devices/zigbee2mqtt"
 	"lar.home/mqtt"
@@ -123,6 +124,7 @@ type Model struct {
 
 	tasmotas map[string]*tasmotaDevice // by address in capitals
 	wills    map[string]string         // their addresses by topic of the last will
+	homies   homieHouse
 
 	gateways     map[string]*Gateway // by base
 	jobs         []*job              // of device lists, to be taken in slices
@@ -204,6 +206,7 @@ func New(o Options) (*Model, error) {
 		filtered:  map[string]bool{},
 		tasmotas:  map[string]*tasmotaDevice{},
 		wills:     map[string]string{},
+		homies:    homieHouse{devices: map[string]*homieDevice{}},
 		gateways:  map[string]*Gateway{},
 		requests:  map[string]*request{},
 		shadows:   map[string][]string{},
@@ -265,6 +268,9 @@ func (m *Model) Wants(topic string) bool {
 	if _, _, ok := tasmota.ParseTopic(topic); ok {
 		return true
 	}
+	if _, ok := homie.ParseTopic(topic); ok {
+		return true
+	}
 	return m.wiring.Load().wants(topic) || homeassistant.IsTopic(m.prefix, topic)
 }
 
@@ -280,6 +286,7 @@ type prepared struct {
 	found   *discovery
 	bridge  *bridgeMessage
 	tasmota *tasmotaMessage
+	homie   *homieMessage
 }
 
 // A discovery is a discovery message with the specs of its entities.
@@ -303,6 +310,8 @@ func (m *Model) Prepare(topic string, payload []byte) any {
 		p.found = m.discover(topic, payload)
 	} else if base, subject, _, ok := zigbee2mqtt.ParseTopic(topic, m.bases); ok {
 		p.bridge = m.prepareBridge(base, subject, payload)
+	} else if where, ok := homie.ParseTopic(topic); ok {
+		p.homie = m.prepareHomie(where, payload)
 	}
 	p.wiring = m.wiring.Load()
 	r, filtered := p.wiring.at(topic)
@@ -353,6 +362,12 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 	}
 	if p.tasmota != nil {
 		m.tasmota(t, msg, p.tasmota)
+	}
+	if p.homie != nil {
+		m.homie(t, msg, p.homie)
+		if homieMoment(p.homie.topic) {
+			defer m.keep(msg)
+		}
 	}
 	if p.bridge != nil {
 		m.bridge(t, p.bridge)
@@ -419,7 +434,8 @@ func (m *Model) keep(msg *mqtt.Message) {
 	last := m.last[msg.Topic]
 	if last == nil {
 		if !m.filtered[msg.Topic] && m.wiring.Load().declared(msg.Topic) == nil {
-			if _, _, _, ok := zigbee2mqtt.ParseTopic(msg.Topic, m.bases); !ok {
+			where, said := homie.ParseTopic(msg.Topic)
+			if _, _, _, ok := zigbee2mqtt.ParseTopic(msg.Topic, m.bases); !ok && (!said || m.homies.devices[where.Base] == nil) {
 				return // one more that a filter found
 			}
 		}
@@ -455,6 +471,7 @@ func (m *Model) Wake(t *mqtt.Turn) {
 		}
 	}
 	m.work(t)
+	m.describeHomies(t)
 	m.inquire(t)
 	m.tire(t)
 	m.bury(t)
@@ -534,6 +551,9 @@ func (m *Model) ask(t *mqtt.Turn) {
 	}
 	if len(m.stale) > 0 || len(m.jobs) > 0 {
 		next = t.Now.Run + slicePause
+	}
+	if len(m.homies.dirty) > 0 && (next < 0 || m.homies.due < next) {
+		next = m.homies.due
 	}
 	if len(m.inquiries) > 0 && (next < 0 || m.inquireAt < next) {
 		next = m.inquireAt

@@ -96,7 +96,7 @@ func (m *Model) ownRetained(d *device) []string {
 	bytes, w := 0, m.wiring.Load()
 	add := func(name string) {
 		last, r := m.last[name], w.routes.get(name)
-		if last == nil || !last.retain || r == nil || strings.Contains(name, "/bridge/") ||
+		if last == nil || !last.retain || r == nil || m.owned[name] != nil || strings.Contains(name, "/bridge/") ||
 			len(topics) >= maxOwnRetained || bytes+len(name) > maxOwnBytes || slices.Contains(topics, name) {
 			return
 		}
@@ -123,6 +123,11 @@ func (m *Model) ownRetained(d *device) []string {
 			for i := range n.group.spec.sources {
 				add(n.group.spec.sources[i].topic)
 			}
+		}
+	}
+	for _, name := range m.homieRetained(d) {
+		if !slices.Contains(topics, name) {
+			topics = append(topics, name)
 		}
 	}
 	return topics
@@ -239,7 +244,7 @@ func (m *Model) bury(t *mqtt.Turn) {
 					m.memory.forget(t, s.identity, r)
 				}
 			}
-			if (a.base == "" || a.base == tasmotaBase) && len(topics) < buryTopics {
+			if (a.base == "" || selfSpoken[a.base] != "") && len(topics) < buryTopics {
 				topics = append(topics, topic)
 			}
 		}

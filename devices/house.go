@@ -85,7 +85,7 @@ func (m *Model) describe(d *device) {
 	if d.gatewayed() {
 		pub.Source = zigbeeSource
 	} else if d.native {
-		pub.Source = tasmotaSource
+		pub.Source = selfSpoken[d.base]
 	}
 	via := ""
 	for _, n := range d.nodes {

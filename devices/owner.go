@@ -13,10 +13,14 @@ import (
 // change of owner, as both sources give the same unique IDs.
 
 // native tells whether a source is one of its own and not discovery.
-func native(source string) bool { return source == zigbeeSource || source == tasmotaSource }
+func native(source string) bool { return source != "homeassistant" }
+
+// selfSpoken has the sources of devices for which no gateway speaks, by what
+// stands for its base.
+var selfSpoken = map[string]string{tasmotaBase: tasmotaSource, homieBase: homieSource}
 
 // gatewayed tells whether another speaks for a device, and not it itself.
-func (d *device) gatewayed() bool { return d.native && d.base != tasmotaBase }
+func (d *device) gatewayed() bool { return d.native && selfSpoken[d.base] == "" }
 
 // heldBack returns the ID of the device of which specs are kept aside: one
 // that was forgotten, or that a native source has; "" if they are not.

@@ -1,0 +1,297 @@
+package devices
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"lar.home/devices/homeassistant"
+	"lar.home/devices/homie"
+	"lar.home/mqtt"
+)
+
+// homieBase stands for the gateway of a Homie device, which is its own.
+const homieBase = "homie"
+
+// A Homie device says what it is in many retained messages, in any order, and
+// at last that it is ready. What it has said is gathered until it is, and for
+// a moment longer: after a start of ours the order is that of the broker.
+const (
+	// homieSettle is for how long a device must be quiet, and homieWithin for
+	// how long it is waited for at most.
+	homieSettle = 100 * time.Millisecond
+	homieWithin = 2 * time.Second
+	// maxHomie is how much all Homie devices may have said of themselves, in
+	// bytes, and maxHomieClient how much of it by one client; an entity counts
+	// as homieSpecSize.
+	maxHomie       = 64 << 20
+	maxHomieClient = maxHomie / 2
+	maxHomieDevice = 2 << 20
+	homieSpecSize  = 2 << 10
+)
+
+// A homieHouse is what Homie devices have said of themselves.
+type homieHouse struct {
+	devices map[string]*homieDevice // by base
+	dirty   []*homieDevice          // to be described anew
+	first   time.Duration           // when the first of these came
+	due     time.Duration
+	size    int
+	clients map[string]int // of size, by client
+}
+
+// A homieDevice is what a device has said of itself.
+type homieDevice struct {
+	base, client string
+	size         int
+	state        string
+	attributes   map[string]string // versions 3 and 4
+	device       *homie.Device     // version 5
+	specs        []*spec
+	live, dirty  bool
+}
+
+// A homieMessage is a message of a device, as Prepare has read it.
+type homieMessage struct {
+	topic  homie.Topic
+	device *homie.Device
+	specs  []*spec
+	err    error
+}
+
+// prepareHomie reads a message of a Homie device. It is pure.
+func (m *Model) prepareHomie(topic homie.Topic, payload []byte) *homieMessage {
+	p := &homieMessage{topic: topic}
+	switch {
+	case len(payload) == 0:
+	case topic.Attribute == homie.DescriptionAttribute:
+		if p.device, p.err = homie.Parse(topic.Base, payload); p.err == nil {
+			p.specs = m.homieSpecs(p.device)
+		}
+	case len(payload) > homie.MaxAttribute:
+		p.err = errors.New("an attribute is longer than 16 KiB")
+	}
+	return p
+}
+
+func (m *Model) homieSpecs(d *homie.Device) []*spec {
+	entities := homie.Describe(d)
+	specs := make([]*spec, len(entities))
+	for i := range entities {
+		specs[i] = buildHomie(&entities[i], m.prefix, m.templates)
+	}
+	return specs
+}
+
+// homieMoment tells whether a topic has what its readers, who may come later,
+// want to know: they are described by other topics.
+func homieMoment(topic homie.Topic) bool {
+	return topic.Attribute == homie.StateAttribute || strings.HasPrefix(topic.Attribute, "$stats/")
+}
+
+// homie takes a message of a Homie device into the model.
+func (m *Model) homie(t *mqtt.Turn, msg *mqtt.Message, p *homieMessage) {
+	if p.err != nil {
+		m.reporter.report(t, m.log, "discovery message not used", "topic", cut(msg.Topic, 200), "err", p.err)
+		return
+	}
+	h := &m.homies
+	x := h.devices[p.topic.Base]
+	if x == nil {
+		if len(msg.Payload) == 0 {
+			return
+		}
+		if len(h.devices) >= MaxDevices || !h.room(msg.ClientID, m.share) {
+			m.reporter.report(t, m.log, "too many devices, the new one is left out", "topic", cut(msg.Topic, 200), "limit", MaxDevices)
+			return
+		}
+		x = &homieDevice{base: strings.Clone(p.topic.Base), client: msg.ClientID, attributes: map[string]string{}}
+	}
+	text := string(msg.Payload)
+	changed := true
+	switch attribute := p.topic.Attribute; {
+	case attribute == homie.StateAttribute:
+		changed = x.state != text
+		x.state = cut(text, 40)
+		if !msg.Retained && (text == "init" || text == "ready" || text == "alert") {
+			x.live, changed = true, true
+		}
+	case attribute == homie.DescriptionAttribute:
+		if !m.chargeHomie(t, x, len(p.specs)*homieSpecSize) {
+			return
+		}
+		x.device, x.specs = p.device, p.specs
+	default:
+		if strings.HasPrefix(attribute, "$stats/") && text != "" {
+			text = "told"
+		}
+		old, had := x.attributes[attribute]
+		if changed = old != text || had != (len(msg.Payload) > 0); !changed {
+			return
+		}
+		size := x.size + len(text) - len(old)
+		switch {
+		case !had:
+			size += len(attribute) + 64
+		case text == "":
+			size -= len(attribute) + 64
+		}
+		if !m.chargeHomie(t, x, size) {
+			return
+		}
+		if text == "" {
+			delete(x.attributes, attribute)
+		} else {
+			x.attributes[strings.Clone(attribute)] = text
+		}
+	}
+	h.devices[x.base] = x
+	switch {
+	case x.state == "" || p.topic.Five && x.device == nil || !p.topic.Five && x.attributes["$homie"] == "":
+		m.removeHomie(t, x)
+	case changed && x.state != "init":
+		m.dirtyHomie(t, x)
+	}
+}
+
+// room tells whether a client may have one more device.
+func (h *homieHouse) room(client string, share int) bool {
+	n := 0
+	for _, x := range h.devices {
+		if x.client == client {
+			n++
+		}
+	}
+	return client == "" || n < share
+}
+
+// chargeHomie notes how much a device has said of itself; it tells whether
+// there is room for that.
+func (m *Model) chargeHomie(t *mqtt.Turn, x *homieDevice, size int) bool {
+	h := &m.homies
+	more := size - x.size
+	if more > 0 && (size > maxHomieDevice || h.size+more > maxHomie || x.client != "" && h.clients[x.client]+more > maxHomieClient) {
+		m.reporter.report(t, m.log, "devices say too much of themselves, this one is left out", "topic", cut(x.base, 200))
+		return false
+	}
+	h.size += more
+	if h.clients == nil {
+		h.clients = map[string]int{}
+	}
+	if h.clients[x.client] += more; h.clients[x.client] == 0 {
+		delete(h.clients, x.client)
+	}
+	x.size = size
+	return true
+}
+
+// removeHomie takes a device out of the house, and forgets it once it has
+// nothing to say any more.
+func (m *Model) removeHomie(t *mqtt.Turn, x *homieDevice) {
+	h := &m.homies
+	if m.owned[homie.State(x.base)] != nil {
+		m.announce(t, homie.State(x.base), &discovery{message: &homeassistant.Message{Remove: true}})
+		m.dirtyHomie(t, h.devices[strings.Replace(x.base, "/5/", "/", 1)]) // an older version of it may be there
+	}
+	if x.state != "" || x.device != nil || len(x.attributes) > 0 {
+		return
+	}
+	m.chargeHomie(t, x, 0)
+	delete(h.devices, x.base)
+	for name := range m.last {
+		if rest, ok := strings.CutPrefix(name, x.base+"/$"); ok && (rest == "state" || strings.HasPrefix(rest, "stats/")) && m.wiring.Load().declared(name) == nil {
+			delete(m.last, name)
+		}
+	}
+}
+
+// dirtyHomie has a device described anew, soon; nil is none.
+func (m *Model) dirtyHomie(t *mqtt.Turn, x *homieDevice) {
+	h := &m.homies
+	if x == nil {
+		return
+	}
+	if !x.dirty {
+		x.dirty = true
+		h.dirty = append(h.dirty, x)
+	}
+	if len(h.dirty) == 1 {
+		h.first = t.Now.Run
+	}
+	h.due = min(t.Now.Run+homieSettle, h.first+homieWithin)
+}
+
+// describeHomies describes the next devices of which all has been said.
+func (m *Model) describeHomies(t *mqtt.Turn) {
+	h := &m.homies
+	if len(h.dirty) == 0 || t.Now.Run < h.due {
+		return
+	}
+	for entities := 0; len(h.dirty) > 0 && entities < sliceEntities; {
+		x := h.dirty[0]
+		h.dirty = h.dirty[1:]
+		x.dirty = false
+		entities += 1 + m.describeHomie(t, x)
+	}
+	if len(h.dirty) == 0 {
+		h.dirty = nil
+		return
+	}
+	h.first, h.due = t.Now.Run, t.Now.Run+slicePause
+}
+
+// describeHomie describes a device, and tells how many entities it has.
+func (m *Model) describeHomie(t *mqtt.Turn, x *homieDevice) int {
+	if m.homies.devices[x.base] != x || x.state == "" || x.state == "init" {
+		return 0
+	}
+	d, specs := x.device, x.specs
+	if d == nil {
+		five := strings.Replace(x.base, "/", "/5/", 1)
+		if m.owned[homie.State(five)] != nil { // what is left of an older version
+			m.announce(t, homie.State(x.base), &discovery{message: &homeassistant.Message{Remove: true}})
+			return 0
+		}
+		var err error
+		if d, err = homie.Assemble(x.base, x.attributes); err != nil {
+			if !errors.Is(err, homie.ErrIncomplete) {
+				m.reporter.report(t, m.log, "discovery message not used", "topic", cut(x.base, 200), "err", err)
+			}
+			return 0
+		}
+		hash := d.Hash()
+		if old := m.owned[homie.State(x.base)]; old == nil || old.hash != hash {
+			specs = m.homieSpecs(d)
+			x.specs = specs
+		} else {
+			specs = x.specs
+		}
+	} else {
+		m.dirtyHomie(t, m.homies.devices[strings.Replace(x.base, "/5/", "/", 1)])
+	}
+	m.inherit(t, specs)
+	m.announce(t, homie.State(x.base), &discovery{
+		message: &homeassistant.Message{Hash: d.Hash()}, specs: specs, base: homieBase, address: x.base, live: x.live, client: x.client,
+	})
+	x.live = false
+	return len(specs)
+}
+
+// homieRetained returns the retained messages by which a device has described
+// itself, besides its state.
+func (m *Model) homieRetained(d *device) []string {
+	x := m.homies.devices[d.address]
+	if d.base != homieBase || x == nil {
+		return nil
+	}
+	var topics []string
+	if x.device != nil {
+		topics = append(topics, x.base+"/"+homie.DescriptionAttribute)
+	}
+	for attribute := range x.attributes {
+		topics = append(topics, x.base+"/"+attribute)
+	}
+	slices.Sort(topics)
+	return topics
+}
