@@ -13,6 +13,7 @@ import (
 
 	"lar.home/devices/homeassistant"
 	"lar.home/devices/homie"
+	"lar.home/devices/shelly"
 	"lar.home/devices/tasmota"
 	"lar.home/devices/zigbee2mqtt"
 	"lar.home/mqtt"
@@ -125,6 +126,7 @@ type Model struct {
 	tasmotas map[string]*tasmotaDevice // by address in capitals
 	wills    map[string]string         // their addresses by topic of the last will
 	homies   homieHouse
+	shellies shellyHouse
 
 	gateways     map[string]*Gateway // by base
 	jobs         []*job              // of device lists, to be taken in slices
@@ -207,6 +209,7 @@ func New(o Options) (*Model, error) {
 		tasmotas:  map[string]*tasmotaDevice{},
 		wills:     map[string]string{},
 		homies:    homieHouse{devices: map[string]*homieDevice{}},
+		shellies:  shellyHouse{devices: map[string]*shellyDevice{}},
 		gateways:  map[string]*Gateway{},
 		requests:  map[string]*request{},
 		shadows:   map[string][]string{},
@@ -238,6 +241,7 @@ func New(o Options) (*Model, error) {
 			m.open = append(m.open, tb)
 		}
 	}
+	m.restoreShellies()
 	m.arrange()
 	m.c.layout = false
 	m.house.Store(&House{layout: m.layout})
@@ -271,6 +275,9 @@ func (m *Model) Wants(topic string) bool {
 	if _, ok := homie.ParseTopic(topic); ok {
 		return true
 	}
+	if _, ok := shelly.ParseTopic(topic); ok {
+		return true
+	}
 	return m.wiring.Load().wants(topic) || homeassistant.IsTopic(m.prefix, topic)
 }
 
@@ -287,6 +294,8 @@ type prepared struct {
 	bridge  *bridgeMessage
 	tasmota *tasmotaMessage
 	homie   *homieMessage
+	shelly  *shellyMessage
+	status  bool // it is the answer to a question of ours
 }
 
 // A discovery is a discovery message with the specs of its entities.
@@ -312,6 +321,8 @@ func (m *Model) Prepare(topic string, payload []byte) any {
 		p.bridge = m.prepareBridge(base, subject, payload)
 	} else if where, ok := homie.ParseTopic(topic); ok {
 		p.homie = m.prepareHomie(where, payload)
+	} else if where, ok := shelly.ParseTopic(topic); ok {
+		p.shelly = prepareShelly(where, payload)
 	}
 	p.wiring = m.wiring.Load()
 	r, filtered := p.wiring.at(topic)
@@ -369,6 +380,14 @@ func (m *Model) Accept(t *mqtt.Turn, msg *mqtt.Message, prep any) {
 			defer m.keep(msg)
 		}
 	}
+	if p.shelly != nil {
+		f := p.shelly.frame
+		p.status = p.shelly.topic.Subject == shelly.Answers && f != nil && f.ID != shelly.Command
+		m.shelly(t, msg, p.shelly)
+		if m.shellies.known(p.shelly.topic) {
+			defer m.keep(msg)
+		}
+	}
 	if p.bridge != nil {
 		m.bridge(t, p.bridge)
 		if b := p.bridge; m.gateways[b.base] != nil && (b.subject == zigbee2mqtt.State || b.subject == zigbee2mqtt.Info) {
@@ -400,7 +419,7 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 	if last := m.last[msg.Topic]; last != nil && m.answers(t, last.births) && !last.long && bytes.Equal(last.payload, msg.Payload) {
 		m.c.old = true
 	}
-	if msg.Retained {
+	if msg.Retained || p.status && m.births > 0 && t.Now.Run < m.birth+birthGrace {
 		m.c.old = true
 	}
 	m.keep(msg)
@@ -435,7 +454,8 @@ func (m *Model) keep(msg *mqtt.Message) {
 	if last == nil {
 		if !m.filtered[msg.Topic] && m.wiring.Load().declared(msg.Topic) == nil {
 			where, said := homie.ParseTopic(msg.Topic)
-			if _, _, _, ok := zigbee2mqtt.ParseTopic(msg.Topic, m.bases); !ok && (!said || m.homies.devices[where.Base] == nil) {
+			of, told := shelly.ParseTopic(msg.Topic)
+			if _, _, _, ok := zigbee2mqtt.ParseTopic(msg.Topic, m.bases); !ok && (!said || m.homies.devices[where.Base] == nil) && (!told || !m.shellies.known(of)) {
 				return // one more that a filter found
 			}
 		}
@@ -472,6 +492,7 @@ func (m *Model) Wake(t *mqtt.Turn) {
 	}
 	m.work(t)
 	m.describeHomies(t)
+	m.tendShellies(t)
 	m.inquire(t)
 	m.tire(t)
 	m.bury(t)
@@ -495,6 +516,10 @@ func (m *Model) Birth(t *mqtt.Turn) {
 	m.births++
 	m.birth = t.Now.Run
 	t.Publish(&mqtt.Message{Topic: m.prefix + "/status", Payload: []byte("online")})
+	for _, what := range []string{"announce", "update"} {
+		t.Publish(&mqtt.Message{Topic: shelly.OldCommand, Payload: []byte(what)})
+	}
+	m.ask(t)
 }
 
 // maxRounds is how often watchers may, by commands to entities that report
@@ -554,6 +579,9 @@ func (m *Model) ask(t *mqtt.Turn) {
 	}
 	if len(m.homies.dirty) > 0 && (next < 0 || m.homies.due < next) {
 		next = m.homies.due
+	}
+	if at, ok := m.shellies.wake(); ok && (next < 0 || at < next) {
+		next = at
 	}
 	if len(m.inquiries) > 0 && (next < 0 || m.inquireAt < next) {
 		next = m.inquireAt

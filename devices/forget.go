@@ -154,7 +154,7 @@ func (m *Model) Forget(t *mqtt.Turn, deviceID string) error {
 	case len(m.tombs) >= maxTombs:
 		return errors.New("too many devices were forgotten")
 	}
-	tb := &tomb{id: d.id, at: t.Now.Run + UndoWithin, Native: d.gatewayed(), Retained: m.ownRetained(d)}
+	tb := &tomb{id: d.id, at: t.Now.Run + UndoWithin, Native: d.gatewayed() || d.base == shellyBase, Retained: m.ownRetained(d)}
 	for _, n := range d.nodes {
 		tb.Entities = append(tb.Entities, n.id)
 	}

@@ -31,6 +31,7 @@ const keepGone = 30 * 24 * time.Hour
 //	t  device ID → that it was forgotten
 //	g  group ID → its name and members
 //	a  name of a room → its floor and icon
+//	s  topic prefix of a Shelly → what it is, as it does not say that itself
 //	m  identity of an entity → the one that it goes by, from another source
 type memory struct {
 	ids     map[string]*identity // by identity
@@ -45,6 +46,9 @@ type memory struct {
 	areas   map[string]*Area  // by name
 	aliases map[string]string // identities that entities go by, by their own
 	waiting map[string][]string
+
+	shellies map[string]keptShelly // by topic prefix, until they are restored
+
 	sweepAt time.Duration
 	forgot  func(t *mqtt.Turn, entityID string) // an entity is forgotten for good; may be nil
 }
@@ -75,6 +79,7 @@ func (m *memory) init() {
 	m.areas = map[string]*Area{}
 	m.aliases = map[string]string{}
 	m.waiting = map[string][]string{}
+	m.shellies = map[string]keptShelly{}
 }
 
 // recordKey is 'd', a letter and the length-prefixed name.
@@ -133,6 +138,10 @@ func (m *memory) load(scan func(prefix, from []byte, fn func(key, value []byte) 
 			var as string
 			if json.Unmarshal(value, &as) == nil && as != "" {
 				m.aliases[name] = as
+			}
+		case 's':
+			if k, ok := parseKeptShelly(name, value); ok && len(m.shellies) < MaxDevices {
+				m.shellies[name] = k
 			}
 		case 'h':
 			m.healths[name] = slices.Clone(value)

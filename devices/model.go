@@ -42,7 +42,7 @@ type Device struct {
 	Area         string    // suggested by the device or set by a person
 	ConfigURL    string    // http or https
 	Via          string    // ID of the device it hangs on, or empty
-	Source       string    // the convention it speaks: "homeassistant", "zigbee2mqtt", "tasmota", "homie"
+	Source       string    // the convention it speaks: "homeassistant", "zigbee2mqtt", "tasmota", "homie", "shelly"
 	Entities     []*Entity // by ID
 	Personal     Personal  // what a person set; Name and Area have it already
 

@@ -108,6 +108,11 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 		if u.event && past {
 			continue // a button that was pressed once is not pressed now
 		}
+		if u.counter != 0 {
+			if n := before.Readings[u.counter].Value; !n.Known() || n == after.Readings[u.counter].Value {
+				continue
+			}
+		}
 		m.c.add(n, Change{Aspect: n.spec.aspects[u.aspect].Name, Old: old, New: u.value,
 			Available: after.Available, News: !m.c.old && !again, Event: u.event})
 	}

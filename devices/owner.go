@@ -17,7 +17,7 @@ func native(source string) bool { return source != "homeassistant" }
 
 // selfSpoken has the sources of devices for which no gateway speaks, by what
 // stands for its base.
-var selfSpoken = map[string]string{tasmotaBase: tasmotaSource, homieBase: homieSource}
+var selfSpoken = map[string]string{tasmotaBase: tasmotaSource, homieBase: homieSource, shellyBase: shellySource}
 
 // gatewayed tells whether another speaks for a device, and not it itself.
 func (d *device) gatewayed() bool { return d.native && selfSpoken[d.base] == "" }

@@ -52,6 +52,9 @@ type update struct {
 	aspect int
 	value  Value
 	event  bool // the message is the point: it counts even if the value is the same
+	// counter is, if not 0, the aspect that counts such events: one that was
+	// counted before is said again and no event.
+	counter int
 }
 
 // An input is a message as reads see it. It decodes JSON once for all of them.

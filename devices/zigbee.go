@@ -270,6 +270,9 @@ func (m *Model) work(t *mqtt.Turn) {
 			j.specs = m.groupSpecs(j)
 		}
 		entities += 1 + len(j.specs)
+		if j.base == shellyBase {
+			m.inherit(t, j.specs)
+		}
 		m.announce(t, j.key, &discovery{specs: j.specs, address: j.address, base: j.base,
 			message: &homeassistant.Message{Hash: j.hash, Remove: j.remove || len(j.specs) == 0}})
 		m.inquireLater(t, j.inquiry)
