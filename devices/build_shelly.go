@@ -495,6 +495,10 @@ func (b *builder) oldShelly(e *shelly.Entity) {
 			return nil
 		})
 	}
+	if len(e.Field) > 0 {
+		b.oldShellyField(e)
+		return
+	}
 	switch e.Topic.Component {
 	case "switch":
 		on := b.aspect(Aspect{Name: "on", Type: Bool})
@@ -532,6 +536,17 @@ func (b *builder) oldShelly(e *shelly.Entity) {
 			return v, ok
 		})
 	}
+}
+
+// oldShellyField is a field of the one object that a device sends.
+func (b *builder) oldShellyField(e *shelly.Entity) {
+	take := flagAt
+	a := Aspect{Name: "on", Type: Bool}
+	if e.Topic.Component == "sensor" {
+		a = Aspect{Name: "value", Type: Number, Precision: -1, Unit: b.cfg.Name("unit_of_measurement")}
+		take = func(aspect int, path ...string) taker { return numberAt(aspect, 0, path...) }
+	}
+	b.places([]tasmota.Source{{Topic: e.Topic1}}, take(b.aspect(a), e.Field...))
 }
 
 // oldShellyEvent: what was pressed last is said again and again; its count

@@ -320,24 +320,10 @@ var phases = []measure{
 
 func (x *component2) measure(m measure) {
 	component := "sensor"
-	options := map[string]any{}
-	for k, v := range map[string]string{"unit_of_measurement": m.unit, "device_class": m.class, "entity_category": m.category, "icon": m.icon} {
-		if v != "" {
-			options[k] = v
-		}
-	}
-	switch {
-	case m.flag:
+	if m.flag {
 		component = "binary_sensor"
-	case m.state != "":
-		options["state_class"] = m.state
-	case m.class != "enum":
-		options["state_class"] = "measurement"
 	}
-	if m.hidden {
-		options["enabled_by_default"] = false
-	}
-	e := x.entity(component, m.field, m.name, Field, options)
+	e := x.entity(component, m.field, m.name, Field, m.options(component))
 	e.Field, e.Scale = strings.Split(m.field, "."), m.scale
 }
 

@@ -25,7 +25,8 @@ var partKinds = []partKind{
 	{form: "roller/#/pos"},
 	{form: "input/#", component: "binary_sensor", measure: measure{name: "input", flag: true}, on: "1", off: "0"},
 	{form: "input_event/#", component: "event", measure: measure{name: "button"}},
-	{form: "info", component: "climate"},
+	{form: "info", component: "object"},
+	{form: "status", component: "object"},
 
 	{form: "@/power", component: "sensor", measure: measure{name: "power", unit: "W", class: "power"}},
 	{form: "@/energy", component: "sensor", measure: measure{name: "energy", unit: "kWh", class: "energy", state: "total_increasing", scale: 1.0 / 60_000}},
@@ -108,24 +109,29 @@ func Learn(part string, payload []byte) string {
 	switch {
 	case k == nil || len(payload) == 0 || len(payload) > MaxPayload:
 		return ""
-	case k.component != "light" && k.component != "climate":
+	case k.component != "light" && k.component != "object":
 		return part
 	}
 	v, err := template.Decode(string(payload))
 	if err != nil || v.Kind() != template.Dict {
 		return ""
 	}
-	if k.component == "climate" {
-		if len(v.Key("thermostats").Items()) == 0 {
-			return ""
+	keys := []string{"brightness", "effect", "gain", "red", "temp", "white"}
+	if k.component == "object" {
+		if keys = []string{"bat", "lux", "motion", "vibration"}; len(v.Key("thermostats").Items()) > 0 {
+			keys = []string{"bat", "thermostats"}
+		} else if part == "info" {
+			return "" // what is in it has topics of its own
 		}
-		return part
 	}
 	var can []string
-	for _, key := range []string{"brightness", "effect", "gain", "red", "temp", "white"} {
+	for _, key := range keys {
 		if v.Key(key).Kind() != template.Undefined {
 			can = append(can, key)
 		}
+	}
+	if k.component == "object" && len(can) == 0 {
+		return ""
 	}
 	return strings.TrimSpace(part + " " + strings.Join(can, " "))
 }
@@ -150,9 +156,56 @@ func (o *Old) Add(learned string) bool {
 	return true
 }
 
-// OldSleeps tells whether a device is mostly off: it has a battery.
-func (o *Old) sleeps() bool {
-	return slices.Contains(o.Parts, "sensor/battery") || slices.Contains(o.Parts, "info")
+// sleeps tells whether a device is mostly off: it has a battery.
+func (o *Old) sleeps() bool { return slices.Contains(o.Parts, "sensor/battery") }
+
+// inObject are what stands in the one object that some devices send.
+var inObject = map[string]struct {
+	component string
+	measure
+}{
+	"bat":       {"sensor", measure{name: "battery", unit: "%", class: "battery", category: "diagnostic"}},
+	"lux":       {"sensor", measure{name: "illuminance", unit: "lx", class: "illuminance"}},
+	"motion":    {"binary_sensor", measure{name: "motion", class: "motion", flag: true}},
+	"vibration": {"binary_sensor", measure{name: "vibration", class: "vibration", flag: true}},
+}
+
+// options are those of a measure.
+func (m *measure) options(component string) map[string]any {
+	options := map[string]any{}
+	for key, v := range map[string]string{"unit_of_measurement": m.unit, "device_class": m.class, "entity_category": m.category, "icon": m.icon} {
+		if v != "" {
+			options[key] = v
+		}
+	}
+	switch {
+	case component != "sensor" || m.class == "enum":
+	case m.state != "":
+		options["state_class"] = m.state
+	default:
+		options["state_class"] = "measurement"
+	}
+	if m.hidden {
+		options["enabled_by_default"] = false
+	}
+	return options
+}
+
+// object describes what stands in the one object that a device sends.
+func (d *describer) object(topic, part string, keys []string) {
+	valve := slices.Contains(keys, "thermostats")
+	for _, key := range keys {
+		if key == "thermostats" {
+			d.add("climate", part, "", nil).Topic1 = topic
+			continue
+		}
+		m := inObject[key]
+		e := d.add(m.component, part+" "+key, sentence(m.name), m.options(m.component))
+		e.Topic1, e.Field = topic, []string{key}
+		if valve {
+			e.Field = append(e.Field, "value")
+		}
+	}
 }
 
 // Clicks are the events of buttons of the first generation.
@@ -175,13 +228,17 @@ func DescribeOld(o *Old) []Entity {
 		if k == nil || k.component == "" {
 			continue
 		}
+		if k.component == "object" {
+			d.object(o.Prefix+"/"+part, part, strings.Fields(can))
+			continue
+		}
 		several := counts[k.form+" "+channel] > 1
 		name := k.name
 		if k.form[0] == '@' {
 			several = counts["@/power "+channel] > 1
 		}
 		switch {
-		case (k.component == "light" || k.component == "cover" || k.component == "switch") && !several, k.component == "climate":
+		case (k.component == "light" || k.component == "cover" || k.component == "switch") && !several:
 			name = ""
 		case k.component == "light":
 			name = "light"
@@ -191,20 +248,7 @@ func DescribeOld(o *Old) []Entity {
 		if several {
 			name += " " + strconv.Itoa(number+1)
 		}
-		options := map[string]any{}
-		for key, v := range map[string]string{"unit_of_measurement": k.unit, "device_class": k.class, "entity_category": k.category, "icon": k.icon} {
-			if v != "" {
-				options[key] = v
-			}
-		}
-		if k.component == "sensor" && k.class != "enum" {
-			if options["state_class"] = "measurement"; k.state != "" {
-				options["state_class"] = k.state
-			}
-		}
-		if k.hidden {
-			options["enabled_by_default"] = false
-		}
+		options := k.options(k.component)
 		switch k.component {
 		case "binary_sensor":
 			options["payload_on"], options["payload_off"] = k.on, k.off

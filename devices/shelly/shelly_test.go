@@ -91,6 +91,7 @@ func TestParts(t *testing.T) {
 		{"relay/0", "off", false, "[relay/0]"},
 		{"info", `{"wifi_sta":{}}`, false, "[relay/0]"},
 		{"light/0/status", "on", false, "[relay/0]"},
+		{"status", `{"x":1}`, false, "[relay/0]"},
 		{"light/0/status", `{"brightness":1}`, true, "[light/0/status brightness relay/0]"},
 		{"light/0/status", `{"temp":1,"brightness":1}`, true, "[light/0/status brightness temp relay/0]"},
 		{"color/0/status", `{"gain":1}`, true, "[color/0/status gain light/0/status brightness temp relay/0]"},
