@@ -135,6 +135,46 @@ func TestShellyAgain(t *testing.T) {
 	}
 }
 
+// TestShellyApart: two relays that are told on one topic are not taken for each
+// other when the device takes over from discovery.
+func TestShellyApart(t *testing.T) {
+	b := newBench(t)
+	for i := range 2 {
+		b.publish(fmt.Sprintf("homeassistant/switch/relay%d/config", i), fmt.Sprintf(`{"name":"Relay","uniq_id":"u%d","obj_id":"other_%d","cmd_t":"plug/rpc","pl_on":"%d on","pl_off":"%d off","dev":{"cns":[["mac","AA:BB:CC:DD:EE:21"]],"name":"Lamp"}}`, i, 1-i, i, i), true)
+	}
+	p := &playedShelly{prefix: "plug", info: shellyInfo, config: `{"switch:0":{"name":"Left"},"switch:1":{"name":"Right"}}`, status: `{"switch:0":{"output":false},"switch:1":{"output":true}}`}
+	b.publish("plug/online", "true", true)
+	b.pass(time.Second)
+	p.answer(b)
+	for id, want := range map[string]Value{"switch.lamp_left": BoolValue(false), "switch.lamp_right": BoolValue(true)} {
+		if e := b.model.House().Entity(id); e == nil || e.State().Readings[0].Value != want {
+			b.out.Reset()
+			b.show()
+			t.Fatalf("%s is not %s:\n%s", id, show(want), b.out.String())
+		}
+	}
+}
+
+// TestUnwanted: what other conventions and homes of one's own publish does not
+// become a matter of the house by looking like something.
+func TestUnwanted(t *testing.T) {
+	b := newBench(t)
+	for _, topic := range []string{
+		"garden/pump/level", "plug/rpc", "plug/status/switch:0", "homie/lamp/light/power", "homie/5/lamp/light/power", "homie/lamp/light/power/set",
+		"homie/5/lamp/$log/info", "homie/lamp/$stats/interval", "shellies/command", "shellies/x/relay/0/command", "shellies/x/settings", "a/b/c/d/e/f/$name",
+		"online", "zwave/node/config", "esphome/debug",
+	} {
+		if b.model.Wants(topic) {
+			t.Errorf("%s is wanted", topic)
+		}
+	}
+	for _, topic := range []string{"plug/online", "a/b/c/events/rpc", "shellies/announce", "shellies/x/relay/0", "homie/lamp/$state", "homie/5/lamp/$description"} {
+		if !b.model.Wants(topic) {
+			t.Errorf("%s is not wanted", topic)
+		}
+	}
+}
+
 // TestShellyBounds: a client that says of many things that they are there does
 // not take the room of others, and what never answers makes room.
 func TestShellyBounds(t *testing.T) {

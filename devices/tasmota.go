@@ -198,13 +198,15 @@ func (m *Model) inherit(t *mqtt.Turn, specs []*spec) {
 	}
 	open = slices.DeleteFunc(open, func(s *spec) bool {
 		told := s.told()
-		i := slices.IndexFunc(heirs, func(x *spec) bool {
+		alike := func(x *spec) bool {
 			return x.kind == s.kind && slices.ContainsFunc(x.told(), func(topic string) bool { return toldAlike(topic, told) })
-		})
-		if i >= 0 {
-			give(s, heirs[i])
 		}
-		return i >= 0
+		i := slices.IndexFunc(heirs, alike)
+		if i < 0 || slices.ContainsFunc(heirs[i+1:], alike) || slices.ContainsFunc(specs, func(x *spec) bool { return x != s && alike(x) }) {
+			return false // a Shelly has one topic for all that it is told: it does not tell them apart
+		}
+		give(s, heirs[i])
+		return true
 	})
 	count := map[string]int{}
 	for _, s := range open {
