@@ -2,6 +2,7 @@ package homie
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -543,9 +544,7 @@ func (x *describer) statistics() {
 			continue
 		}
 		options := map[string]any{"entity_category": "diagnostic", "state_class": "measurement"}
-		for k, v := range s.options {
-			options[k] = v
-		}
+		maps.Copy(options, s.options)
 		x.add("sensor", "$stats/"+s.name, s.label, options).Parts[Value] = &Part{
 			Property: Property{ID: s.name, Datatype: Float, Retained: true}, Topic: x.Base + "/$stats/" + s.name,
 		}

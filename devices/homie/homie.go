@@ -288,7 +288,7 @@ func property(id, name, datatype, format, unit string, settable, retained, five 
 			p.Options = o
 		}
 	case Color:
-		for _, f := range strings.Split(strings.ToLower(format), ",") {
+		for f := range strings.SplitSeq(strings.ToLower(format), ",") {
 			if f = strings.TrimSpace(f); (f == "rgb" || f == "hsv" || f == "xyz" && five) && !slices.Contains(p.Colors, f) {
 				p.Colors = append(p.Colors, f)
 			}
@@ -314,7 +314,7 @@ func enum(format string, five bool) []string {
 		format = strings.ReplaceAll(format, ",,", comma)
 	}
 	var out []string
-	for _, s := range strings.Split(format, ",") {
+	for s := range strings.SplitSeq(format, ",") {
 		s = cut(strings.TrimSpace(strings.ReplaceAll(s, comma, ",")))
 		if s != "" && !slices.Contains(out, s) && len(out) < maxOptions {
 			out = append(out, s)

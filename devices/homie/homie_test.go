@@ -71,8 +71,8 @@ func TestFormats(t *testing.T) {
 	}
 	for _, tt := range tests {
 		p := property("p", "", tt.datatype, tt.format, "", false, true, tt.five)
-		got := fmt.Sprint(number(p.Min), number(p.Max), number(p.Step), p.Options, p.Colors)
-		if got = strings.Join([]string{number(p.Min), number(p.Max), number(p.Step), fmt.Sprint(p.Options), fmt.Sprint(p.Colors)}, " "); got != tt.want {
+		got := strings.Join([]string{number(p.Min), number(p.Max), number(p.Step), fmt.Sprint(p.Options), fmt.Sprint(p.Colors)}, " ")
+		if got != tt.want {
 			t.Errorf("%s %q (5: %v): %s, want %s", tt.datatype, tt.format, tt.five, got, tt.want)
 		}
 	}
