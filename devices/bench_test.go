@@ -3,9 +3,11 @@ package devices
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
+	"lar.home/devices/homie"
 	"lar.home/mqtt"
 )
 
@@ -80,4 +82,28 @@ func BenchmarkHouse(b *testing.B) {
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/entities, "B/entity")
 	b.ReportMetric(float64(longest.Microseconds())/1000, "ms/longest-turn")
 	runtime.KeepAlive(kept)
+}
+
+// BenchmarkHomie describes a device of version 4 with as many properties as
+// one may have: it is done in a turn.
+func BenchmarkHomie(b *testing.B) {
+	attributes := map[string]string{"$homie": "4.0", "$nodes": "n"}
+	var properties []string
+	for i := range homie.MaxProperties {
+		p := fmt.Sprint("p", i)
+		properties = append(properties, p)
+		attributes["n/"+p+"/$datatype"], attributes["n/"+p+"/$settable"] = "integer", "true"
+	}
+	attributes["n/$properties"] = strings.Join(properties, ",")
+	m, err := New(Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		d, err := homie.Assemble("homie/x", attributes)
+		if err != nil {
+			b.Fatal(err)
+		}
+		m.homieSpecs(d)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"lar.home/devices/homeassistant"
@@ -414,12 +415,17 @@ func Movement(word string) string {
 
 // plain makes "colortemp" of "Color-Temp".
 func plain(s string) string {
-	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == ' ' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, s)
 }
 
 // sentence makes "Button short press" of "button-short-press".
 func sentence(s string) string {
-	s = strings.NewReplacer("-", " ", "_", " ").Replace(s)
+	s = strings.ReplaceAll(strings.ReplaceAll(s, "-", " "), "_", " ")
 	_, n := utf8.DecodeRuneInString(s)
 	return strings.ToUpper(s[:n]) + s[n:]
 }

@@ -325,8 +325,11 @@ func enum(format string, five bool) []string {
 
 // hardware returns a hardware address in one spelling; "" if it is none.
 func hardware(s string) string {
-	digits := strings.ToLower(strings.NewReplacer(":", "", "-", "").Replace(s))
-	if _, err := strconv.ParseUint(digits, 16, 64); err != nil || len(digits) != 12 || len(s) != 12 && len(s) != 17 {
+	if len(s) != 12 && len(s) != 17 {
+		return ""
+	}
+	digits := strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(s, ":", ""), "-", ""))
+	if _, err := strconv.ParseUint(digits, 16, 64); err != nil || len(digits) != 12 {
 		return ""
 	}
 	return digits[:2] + ":" + digits[2:4] + ":" + digits[4:6] + ":" + digits[6:8] + ":" + digits[8:10] + ":" + digits[10:]
