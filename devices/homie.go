@@ -39,6 +39,7 @@ type homieHouse struct {
 	due     time.Duration
 	size    int
 	clients map[string]int // of size, by client
+	count   map[string]int // of devices, by client
 }
 
 // A homieDevice is what a device has said of itself.
@@ -102,7 +103,7 @@ func (m *Model) homie(t *mqtt.Turn, msg *mqtt.Message, p *homieMessage) {
 		if len(msg.Payload) == 0 {
 			return
 		}
-		if len(h.devices) >= MaxDevices || !h.room(msg.ClientID, m.share) {
+		if len(h.devices) >= MaxDevices || msg.ClientID != "" && h.count[msg.ClientID] >= m.share {
 			m.reporter.report(t, m.log, "too many devices, the new one is left out", "topic", cut(msg.Topic, 200), "limit", MaxDevices)
 			return
 		}
@@ -146,24 +147,16 @@ func (m *Model) homie(t *mqtt.Turn, msg *mqtt.Message, p *homieMessage) {
 			x.attributes[strings.Clone(attribute)] = text
 		}
 	}
-	h.devices[x.base] = x
+	if h.devices[x.base] == nil {
+		h.devices[x.base] = x
+		h.count[x.client]++
+	}
 	switch {
 	case x.state == "" || p.topic.Five && x.device == nil || !p.topic.Five && x.attributes["$homie"] == "":
 		m.removeHomie(t, x)
 	case changed && x.state != "init":
 		m.dirtyHomie(t, x)
 	}
-}
-
-// room tells whether a client may have one more device.
-func (h *homieHouse) room(client string, share int) bool {
-	n := 0
-	for _, x := range h.devices {
-		if x.client == client {
-			n++
-		}
-	}
-	return client == "" || n < share
 }
 
 // chargeHomie notes how much a device has said of itself; it tells whether
@@ -176,9 +169,6 @@ func (m *Model) chargeHomie(t *mqtt.Turn, x *homieDevice, size int) bool {
 		return false
 	}
 	h.size += more
-	if h.clients == nil {
-		h.clients = map[string]int{}
-	}
 	if h.clients[x.client] += more; h.clients[x.client] == 0 {
 		delete(h.clients, x.client)
 	}
@@ -199,8 +189,11 @@ func (m *Model) removeHomie(t *mqtt.Turn, x *homieDevice) {
 	}
 	m.chargeHomie(t, x, 0)
 	delete(h.devices, x.base)
-	for name := range m.last {
-		if rest, ok := strings.CutPrefix(name, x.base+"/$"); ok && (rest == "state" || strings.HasPrefix(rest, "stats/")) && m.wiring.Load().declared(name) == nil {
+	if h.count[x.client]--; h.count[x.client] == 0 {
+		delete(h.count, x.client)
+	}
+	for _, name := range homie.Moments(x.base) {
+		if m.wiring.Load().declared(name) == nil {
 			delete(m.last, name)
 		}
 	}

@@ -51,7 +51,7 @@ func TestHomieOrder(t *testing.T) {
 func (b *bench) homieGone() {
 	m := b.model
 	h := &m.homies
-	if n := len(m.nodes) + len(m.devices) + len(m.slots) + len(m.shadows) + len(m.owned) + len(h.devices) + len(h.dirty) + h.size + len(h.clients) + m.wiring.Load().routes.len(); n != 0 {
+	if n := len(m.nodes) + len(m.devices) + len(m.slots) + len(m.shadows) + len(m.owned) + len(h.devices) + len(h.dirty) + h.size + len(h.clients) + len(h.count) + m.wiring.Load().routes.len(); n != 0 {
 		b.t.Errorf("%d things are left: %d entities, %d devices, %d kept aside, %d announcements, %d Homies, %d bytes, %d routes",
 			n, len(m.nodes), len(m.devices), len(m.shadows), len(m.owned), len(h.devices), h.size, m.wiring.Load().routes.len())
 	}

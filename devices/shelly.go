@@ -39,6 +39,8 @@ var askShellyAgain = []time.Duration{10 * time.Second, time.Minute, 10 * time.Mi
 // A shellyHouse is what is known of Shellys.
 type shellyHouse struct {
 	devices map[string]*shellyDevice // by prefix
+	clients map[string]int           // how many of them, by client
+	quiet   []*shellyDevice          // that have not said what they are, oldest first
 	agenda  []*shellyDevice          // with something to do at a time
 	next    time.Duration            // the earliest of these times
 	last    time.Duration            // when one was asked last
@@ -158,6 +160,7 @@ func (m *Model) shelly(t *mqtt.Turn, msg *mqtt.Message, p *shellyMessage) {
 			p.old.Parts = x.old.Parts
 		}
 		x.old, x.query = p.old, 0
+		m.shellies.spoke(x)
 		m.shellyLater(t, x, oldShellySettle)
 	case shelly.Part:
 		if p.part == "" {
@@ -181,37 +184,57 @@ func (m *Model) shelly(t *mqtt.Turn, msg *mqtt.Message, p *shellyMessage) {
 	}
 }
 
-// newShelly notes a device; nil if there is no room. Those that have never
-// answered make room for others.
+// newShelly notes a device; nil if there is no room. Those that have not said
+// what they are make room for others.
 func (m *Model) newShelly(t *mqtt.Turn, msg *mqtt.Message, prefix string) *shellyDevice {
 	h := &m.shellies
-	of := 0
-	for _, x := range h.devices {
-		if x.client == msg.ClientID && msg.ClientID != "" {
-			of++
+	if h.full(msg.ClientID, m.share) {
+		share := len(h.devices) < MaxDevices // it is that of the client
+		i := slices.IndexFunc(h.quiet, func(x *shellyDevice) bool { return x.mute() && (!share || x.client == msg.ClientID) })
+		if i >= 0 {
+			m.dropShelly(h.quiet[i])
 		}
 	}
-	if len(h.devices) >= MaxDevices || of >= m.share {
-		for _, prefix := range slices.Sorted(maps.Keys(h.devices)) {
-			if x := h.devices[prefix]; x.due == 0 && x.query == 0 && x.device == nil && (x.old == nil || x.old.ID == "") && (of < m.share || x.client == msg.ClientID) {
-				m.dropShelly(x)
-				of--
-			}
-		}
-	}
-	if len(h.devices) >= MaxDevices || of >= m.share {
+	if h.full(msg.ClientID, m.share) {
 		m.reporter.report(t, m.log, "too many devices, the new one is left out", "topic", cut(msg.Topic, 200), "limit", MaxDevices)
 		return nil
 	}
 	x := &shellyDevice{prefix: strings.Clone(prefix), client: msg.ClientID}
 	h.devices[x.prefix] = x
+	h.quiet = append(h.quiet, x)
+	h.clients[x.client]++
 	return x
+}
+
+// full tells whether there is no room for one more device of a client.
+func (h *shellyHouse) full(client string, share int) bool {
+	return len(h.devices) >= MaxDevices || client != "" && h.clients[client] >= share
+}
+
+// mute tells whether a device has not said what it is, and is waited for no
+// longer.
+func (x *shellyDevice) mute() bool { return x.due == 0 && x.query == 0 && x.unknown() }
+
+func (x *shellyDevice) unknown() bool {
+	return x.device == nil && (x.old == nil || x.old.ID == "")
+}
+
+// spoke notes that a device has said what it is.
+func (h *shellyHouse) spoke(x *shellyDevice) {
+	if i := slices.Index(h.quiet, x); i >= 0 {
+		h.quiet = slices.Delete(h.quiet, i, i+1)
+	}
 }
 
 // dropShelly forgets what is known of a device.
 func (m *Model) dropShelly(x *shellyDevice) {
-	delete(m.shellies.devices, x.prefix)
-	m.shellies.done(x)
+	h := &m.shellies
+	delete(h.devices, x.prefix)
+	h.done(x)
+	h.spoke(x)
+	if h.clients[x.client]--; h.clients[x.client] <= 0 {
+		delete(h.clients, x.client)
+	}
 	w := m.wiring.Load()
 	names := []string{shelly.OnlineTopic(x.prefix)}
 	if x.old != nil {
@@ -374,6 +397,7 @@ func (m *Model) shellyAnswered(t *mqtt.Turn, x *shellyDevice, f *shelly.Frame) {
 	if x.device == nil || x.device.Hash() != hash {
 		write(t, 's', x.prefix, keptShelly{Device: d})
 		x.device = d
+		m.shellies.spoke(x)
 	}
 	old := m.owned[shelly.OnlineTopic(x.prefix)]
 	m.announceShelly(t, x, hash, m.shellySpecs(shelly.Describe(d)))

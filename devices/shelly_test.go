@@ -96,7 +96,7 @@ func TestShellyOrder(t *testing.T) {
 func (b *bench) shellyGone() {
 	m := b.model
 	h := &m.shellies
-	if n := len(m.nodes) + len(m.devices) + len(m.slots) + len(m.shadows) + len(m.owned) + len(h.devices) + len(h.agenda) + len(m.jobs) + m.wiring.Load().routes.len(); n != 0 {
+	if n := len(m.nodes) + len(m.devices) + len(m.slots) + len(m.shadows) + len(m.owned) + len(h.devices) + len(h.agenda) + len(h.quiet) + len(h.clients) + len(m.jobs) + m.wiring.Load().routes.len(); n != 0 {
 		b.t.Errorf("%d things are left: %d entities, %d devices, %d kept aside, %d announcements, %d Shellys, %d routes",
 			n, len(m.nodes), len(m.devices), len(m.shadows), len(m.owned), len(h.devices), m.wiring.Load().routes.len())
 	}

@@ -544,6 +544,16 @@ func statistic(attribute string) bool {
 	return ok && slices.ContainsFunc(statistics, func(s statisticKind) bool { return s.name == name })
 }
 
+// Moments are the topics, besides those of properties, on which a device says
+// how it is now.
+func Moments(base string) []string {
+	out := []string{State(base)}
+	for _, s := range statistics {
+		out = append(out, base+"/$stats/"+s.name)
+	}
+	return out
+}
+
 func (x *describer) statistics() {
 	for _, s := range statistics {
 		if !slices.Contains(x.Statistics, s.name) {
