@@ -447,15 +447,18 @@ func (b *builder) shellyUpdate(e *shelly.Entity) {
 	latest := b.aspect(Aspect{Name: "latest", Type: Text})
 	version := e.Device.SWVersion
 	b.shellyStatus(e, func(v template.Value, out []update) []update {
-		v = v.Key("available_updates")
 		if v.Kind() != template.Dict {
+			return out
+		}
+		out = append(out, update{aspect: installed, value: TextValue(version)})
+		if v = v.Key("available_updates"); v.Kind() != template.Dict {
 			return out
 		}
 		is := version
 		if s, ok := v.Key("stable").Key("version").Str(); ok && s != "" {
 			is = cut(s, maxName)
 		}
-		return append(out, update{aspect: installed, value: TextValue(version)}, update{aspect: latest, value: TextValue(is)})
+		return append(out, update{aspect: latest, value: TextValue(is)})
 	})
 	b.shellyCall(e, Command{Name: "install"}, func(*call) (string, map[string]any) {
 		return "Shelly.Update", map[string]any{"stage": "stable"}
