@@ -147,3 +147,27 @@ func (a Aspect) check(v Value) (Value, error) {
 	}
 	return TextValue(text), nil
 }
+
+// Topics returns the topics from which an entity's state and its availability
+// are read, each once, in the order of its description.
+func (m *Model) Topics(entityID string) (state, availability []string) {
+	n := m.nodes[entityID]
+	if n == nil {
+		return nil, nil
+	}
+	add := func(list []string, topic string) []string {
+		if slices.Contains(list, topic) {
+			return list
+		}
+		return append(list, topic)
+	}
+	for i := range n.spec.reads {
+		state = add(state, n.spec.reads[i].topic)
+	}
+	if n.spec.avail != nil {
+		for i := range n.spec.avail.sources {
+			availability = add(availability, n.spec.avail.sources[i].topic)
+		}
+	}
+	return state, availability
+}

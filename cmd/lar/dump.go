@@ -28,8 +28,10 @@ type dumped struct {
 	Address     string          `json:"ieee_address,omitempty"`
 	ID          string          `json:"id"`
 	Kind        devices.Kind    `json:"kind"`
-	Name        string          `json:"name"`
+	Name        string          `json:"name"`  // whole: "Hall lamp power"
+	Label       string          `json:"label"` // within its device: "Power"
 	Device      string          `json:"device"`
+	Area        string          `json:"area,omitempty"`
 	Category    string          `json:"category,omitempty"`
 	DeviceClass string          `json:"device_class,omitempty"`
 	StateClass  string          `json:"state_class,omitempty"`
@@ -37,6 +39,8 @@ type dumped struct {
 	Enabled     bool            `json:"enabled"`
 	Assumed     bool            `json:"assumed,omitempty"`
 	Problem     string          `json:"problem,omitempty"`
+	Reads       []string        `json:"reads,omitempty"`        // topics of its state
+	ReachableBy []string        `json:"availability,omitempty"` // topics of its availability
 	Aspects     []dumpedAspect  `json:"aspects"`
 	Commands    []dumpedCommand `json:"commands"`
 }
@@ -50,6 +54,9 @@ type dumpedAspect struct {
 	Unit    string       `json:"unit,omitempty"`
 	Options []string     `json:"options,omitempty"`
 	Secret  bool         `json:"secret,omitempty"`
+	// Value is what it is worth once the states in the folder are fed; left
+	// out while it is unknown.
+	Value any `json:"value,omitempty"`
 }
 
 type dumpedCommand struct {
@@ -76,10 +83,15 @@ type dumpedSend struct {
 
 // dumpDevices prints what is understood of each announcement in a folder, one
 // entity a line. Each announcement is taken by itself: a corpus may have
-// several versions of one.
+// several versions of one. States of its device that are in the folder, too,
+// are fed to it.
 func dumpDevices(dir string, w io.Writer) error {
 	if dir == "" {
 		return errors.New("lar devices dump wants --corpus DIR: see lar --help")
+	}
+	states, err := dumpStates(dir)
+	if err != nil {
+		return err
 	}
 	out := bufio.NewWriter(w)
 	found := false
@@ -90,7 +102,7 @@ func dumpDevices(dir string, w io.Writer) error {
 		}
 		for _, name := range files {
 			found = true
-			if err := dumpFile(name, kind != "discovery", out); err != nil {
+			if err := dumpFile(name, kind != "discovery", states, out); err != nil {
 				return fmt.Errorf("read %s: %w", name, err)
 			}
 		}
@@ -101,7 +113,14 @@ func dumpDevices(dir string, w io.Writer) error {
 	return out.Flush()
 }
 
-func dumpFile(name string, list bool, out *bufio.Writer) error {
+// A corpusLine is one line of a corpus.
+type corpusLine struct {
+	Source, Topic string
+	Payload       json.RawMessage
+}
+
+// eachLine reads a file of a corpus.
+func eachLine(name string, fn func(n int, m *corpusLine) error) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -113,16 +132,42 @@ func dumpFile(name string, list bool, out *bufio.Writer) error {
 	}
 	lines := bufio.NewScanner(z)
 	lines.Buffer(nil, maxCorpusLine)
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
 	for n := 1; lines.Scan(); n++ {
-		var m struct {
-			Source, Topic string
-			Payload       json.RawMessage
+		var m corpusLine
+		err := json.Unmarshal(lines.Bytes(), &m)
+		if err == nil {
+			err = fn(n, &m)
 		}
-		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
+	}
+	return lines.Err()
+}
+
+// dumpStates reads the states in a folder, by topic.
+func dumpStates(dir string) (map[string]json.RawMessage, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*-state-*.jsonl.gz"))
+	if err != nil {
+		return nil, fmt.Errorf("look into %s: %w", dir, err)
+	}
+	states := map[string]json.RawMessage{}
+	for _, name := range files {
+		err := eachLine(name, func(_ int, m *corpusLine) error {
+			states[m.Topic] = m.Payload
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+	return states, nil
+}
+
+func dumpFile(name string, list bool, states map[string]json.RawMessage, out *bufio.Writer) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	return eachLine(name, func(n int, m *corpusLine) error {
 		about := dumped{File: filepath.Base(name), Line: n, Source: m.Source, Topic: m.Topic}
 		payload := []byte(m.Payload)
 		if list { // an entry of the list that a gateway publishes
@@ -134,21 +179,21 @@ func dumpFile(name string, list bool, out *bufio.Writer) error {
 			}
 			payload = append(append([]byte{'['}, payload...), ']')
 		}
-		entities, err := understand(about, payload)
+		entities, err := understand(about, payload, states)
 		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			return err
 		}
 		for i := range entities {
 			if err := encoder.Encode(&entities[i]); err != nil {
 				return err
 			}
 		}
-	}
-	return lines.Err()
+		return nil
+	})
 }
 
 // understand announces a payload to a house of its own and tells what is in it.
-func understand(about dumped, payload []byte) ([]dumped, error) {
+func understand(about dumped, payload []byte, states map[string]json.RawMessage) ([]dumped, error) {
 	model, err := devices.New(devices.Options{})
 	if err != nil {
 		return nil, err
@@ -168,14 +213,34 @@ func understand(about dumped, payload []byte) ([]dumped, error) {
 		t = turn() // a long list is taken in slices
 		model.Wake(t)
 	}
+	fed := map[string]bool{}
+	for _, d := range model.House().Devices {
+		for _, e := range d.Entities {
+			reads, _ := model.Topics(e.ID)
+			for _, topic := range reads {
+				state, known := states[topic]
+				if known && !fed[topic] {
+					fed[topic] = true
+					m := &mqtt.Message{Topic: topic, Payload: state}
+					model.Accept(turn(), m, model.Prepare(topic, state))
+				}
+			}
+		}
+	}
 	var all []dumped
 	for _, d := range model.House().Devices {
 		for _, e := range d.Entities {
 			x := about
-			x.ID, x.Kind, x.Name, x.Device = e.ID, e.Kind, e.Name, d.Name
+			x.ID, x.Kind, x.Name, x.Label, x.Device, x.Area = e.ID, e.Kind, e.Name, e.Label, d.Name, e.Area
+			x.Reads, x.ReachableBy = model.Topics(e.ID)
 			x.Category, x.DeviceClass, x.StateClass, x.Icon = string(e.Category), e.DeviceClass, e.StateClass, e.Icon
 			x.Enabled, x.Assumed, x.Problem = e.Enabled, e.Assumed, e.Problem
 			x.Aspects, x.Commands = dumpAspects(e.Aspects), []dumpedCommand{}
+			for i, r := range e.State().Readings {
+				if !e.Aspects[i].Secret && r.Value.Known() {
+					x.Aspects[i].Value = plain(r.Value)
+				}
+			}
 			for _, c := range e.Commands {
 				x.Commands = append(x.Commands, dumpedCommand{Name: c.Name, Args: dumpAspects(c.Args), Required: c.Required,
 					Samples: samples(model, turn, e, c)})
@@ -195,6 +260,17 @@ func dumpAspects(aspects []devices.Aspect) []dumpedAspect {
 		}
 	}
 	return out
+}
+
+// plain is a value as JSON has it.
+func plain(v devices.Value) any {
+	switch v.Type {
+	case devices.Bool:
+		return v.Bool
+	case devices.Number:
+		return v.Num
+	}
+	return v.Str
 }
 
 // samples uses a command with what it needs, then with each other argument.
@@ -238,14 +314,7 @@ func samples(model *devices.Model, turn func() *mqtt.Turn, e *devices.Entity, c 
 			s.Error = err.Error()
 		}
 		for name, v := range args {
-			switch v.Type {
-			case devices.Bool:
-				s.Args[name] = v.Bool
-			case devices.Number:
-				s.Args[name] = v.Num
-			default:
-				s.Args[name] = v.Str
-			}
+			s.Args[name] = plain(v)
 		}
 		for _, m := range t.Published() {
 			s.Sends = append(s.Sends, dumpedSend{Topic: m.Topic, Payload: string(m.Payload), QoS: int(m.QoS), Retain: m.Retain})
