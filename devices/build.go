@@ -122,7 +122,9 @@ func buildWith(cfg *homeassistant.Config, prefix string, ts *templates, make fun
 	case Config, Diagnostic:
 		s.category = c
 	}
-	if !strings.HasPrefix(s.icon, "mdi:") {
+	if name, ok := strings.CutPrefix(s.icon, "hass:"); ok { // as they were once named
+		s.icon = "mdi:" + name
+	} else if !strings.HasPrefix(s.icon, "mdi:") {
 		s.icon = ""
 	}
 	s.suggest = cfg.Name("default_entity_id")
@@ -337,9 +339,9 @@ func (b *builder) value(aspect int, topicKey, templateKey string, parse parser) 
 		if !ok {
 			return out
 		}
-		v, ok := Value{}, true
-		if text != payloadNone {
-			v, ok = parse(text)
+		v, ok := parse(text)
+		if text == payloadNone && !(ok && v.Type == Bool) { // it may be a device's word for off
+			v, ok = Value{}, true
 		}
 		if !ok {
 			return out

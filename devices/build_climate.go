@@ -86,7 +86,11 @@ func buildClimate(b *builder) {
 		if swings == nil {
 			swings = []string{"on", "off"}
 		}
-		b.choice(p+"_mode", "set_"+p+"_mode", swings, p+"_mode_state_topic", p+"_mode_state_template", p+"_mode_command_topic", p+"_mode_command_template")
+		key := p + "_mode"
+		if p == "swing" && !c.Has(key+"_command_topic") && !c.Has(key+"_state_topic") {
+			key = p // as older descriptions have it
+		}
+		b.choice(p+"_mode", "set_"+p+"_mode", swings, key+"_state_topic", key+"_state_template", key+"_command_topic", key+"_command_template")
 	}
 	if c.Has("preset_mode_command_topic") || c.Has("preset_mode_state_topic") {
 		presets := append([]string{"none"}, c.Texts("preset_modes", maxOptions)...)
@@ -235,8 +239,17 @@ func buildFan(b *builder) {
 		},
 		state: "oscillation_state_topic", read: "oscillation_value_template",
 		topic: "oscillation_command_topic", write: "oscillation_command_template"})
-	b.choice("direction", "set_direction", []string{"forward", "reverse"}, "direction_state_topic", "direction_value_template",
-		"direction_command_topic", "direction_command_template")
+	there, back := c.Text("payload_direction_forward", "forward"), c.Text("payload_direction_reverse", "reverse")
+	b.property(property{aspect: Aspect{Name: "direction", Type: Enum, Options: []string{"forward", "reverse"}}, command: "set_direction",
+		parse: words(map[string]string{there: "forward", back: "reverse"}),
+		encode: func(v Value) template.Value {
+			if v.Str == "forward" {
+				return template.FromString(there)
+			}
+			return template.FromString(back)
+		},
+		state: "direction_state_topic", read: "direction_value_template",
+		topic: "direction_command_topic", write: "direction_command_template"})
 }
 
 // stopAtZero has a speed of 0 turn the fan off.

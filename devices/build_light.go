@@ -22,6 +22,7 @@ type light struct {
 	kelvin     bool       // color temperature in kelvin and not in mired
 	assumeOn   bool
 	effects    []string
+	byColor    bool               // it has no brightness but that of its red, green and blue
 	rgb        bool               // has the older flag for plain red, green and blue
 	flashes    map[string]float64 // seconds of a short and a long flash
 }
@@ -66,16 +67,29 @@ func (l *light) hasTemp() {
 	if l.temp >= 0 {
 		return
 	}
-	lo, hi := l.cfg.Number("min_kelvin", 0), l.cfg.Number("max_kelvin", 0)
-	if lo <= 0 || hi <= 0 || !l.kelvin {
-		l.mireds = [2]float64{l.cfg.Number("min_mireds", 0), l.cfg.Number("max_mireds", 0)}
-		lo, hi = kelvin(l.cfg.Number("max_mireds", 500)), kelvin(l.cfg.Number("min_mireds", 153))
+	// Either end may be given in either unit; the one the light is told in
+	// counts first.
+	l.mireds = [2]float64{max(l.cfg.Number("min_mireds", 0), 0), max(l.cfg.Number("max_mireds", 0), 0)}
+	end := func(inKelvin string, mired, usual float64) float64 {
+		k := l.cfg.Number(inKelvin, 0)
+		if k > 0 && (l.kelvin || mired == 0) {
+			return k
+		}
+		if mired > 0 {
+			return kelvin(mired)
+		}
+		return usual
 	}
+	lo, hi := end("min_kelvin", l.mireds[1], leastKelvin), end("max_kelvin", l.mireds[0], mostKelvin)
 	if lo >= hi {
-		lo, hi = 2000, 6535
+		lo, hi = leastKelvin, mostKelvin
 	}
 	l.temp = l.aspect(Aspect{Name: "color_temp", Type: Number, Min: lo, Max: hi, Step: 1, Unit: "K"})
 }
+
+// leastKelvin and mostKelvin bound a color temperature unless a description
+// does.
+const leastKelvin, mostKelvin = 2000, 6535
 
 func (l *light) hasColor() {
 	if l.color < 0 {
@@ -140,10 +154,55 @@ func (l *light) sendTemp(v Value) template.Value {
 		return template.FromNumber(math.Round(v.Num))
 	}
 	n := kelvin(v.Num)
-	if l.mireds[0] > 0 && l.mireds[0] <= l.mireds[1] { // as rounding to kelvin and back may go beyond
+	// Rounding to kelvin and back may go beyond.
+	if l.mireds[0] > 0 && l.mireds[0] <= l.mireds[1] {
 		n = min(max(n, l.mireds[0]), l.mireds[1])
 	}
 	return template.FromNumber(n)
+}
+
+// shine splits what a light by color shows into color and brightness; ok is
+// false for black, which says nothing of the color.
+func shine(r, g, b float64) (c rgb, brightness Value, ok bool) {
+	top := max(r, g, b)
+	if top <= 0 {
+		return c, Value{}, false
+	}
+	return fromRGB(r/top*255, g/top*255, b/top*255), percent(top, 255), true
+}
+
+// channels is what a command makes of red, green and blue, and of the white
+// channels beside them. Where the color carries the brightness, one that is
+// not given stays as it is; a light of which no color is known shines white.
+func (l *light) channels(c *call) (r, g, b, w float64) {
+	v, given := c.args["color"]
+	if !given {
+		v = c.now[l.color].Value
+	}
+	color, known := parseRGB(v.Str)
+	if !known {
+		color, w = rgb{255, 255, 255}, 255
+	}
+	r, g, b = float64(color.r), float64(color.g), float64(color.b)
+	if !l.byColor {
+		return r, g, b, w
+	}
+	p, given := c.args["brightness"]
+	if !given {
+		p = c.now[l.brightness].Value
+	}
+	if !p.Known() || p.Num <= 0 {
+		return r, g, b, w
+	}
+	scaled := func(f float64) float64 { return math.Round(f * p.Num / 100) }
+	return scaled(r), scaled(g), scaled(b), scaled(w)
+}
+
+// shines tells whether a command sets the channels.
+func (l *light) shines(c *call) bool {
+	_, color := c.args["color"]
+	_, brightness := c.args["brightness"]
+	return color || brightness && l.byColor
 }
 
 // assume shows what was commanded, on a light that reports nothing.
@@ -186,7 +245,9 @@ func (l *light) json() {
 			modes = append(modes, "color_temp")
 		}
 	}
-	if c.Flag("brightness", false) || len(modes) > 0 && !(len(modes) == 1 && has("onoff")) {
+	without := c.Has("brightness") && !c.Flag("brightness", true) && !has("brightness")
+	l.byColor = without && (has("rgb", "rgbw", "rgbww") || l.rgb && old) && !has("hs", "xy")
+	if c.Flag("brightness", false) || l.byColor || !without && len(modes) > 0 && !(len(modes) == 1 && has("onoff")) {
 		l.hasBrightness()
 	}
 	if has("color_temp") {
@@ -271,6 +332,12 @@ func (l *light) readJSON(in *input, out []update) []update {
 			c = fromHS(h, s)
 		case hasRGB && (strings.HasPrefix(mode, "rgb") || !hasXY):
 			c = fromRGB(r, g, b)
+			if l.byColor {
+				var p Value
+				if c, p, known = shine(r, g, b); known {
+					out = append(out, update{aspect: l.brightness, value: p})
+				}
+			}
 		case hasXY:
 			c = fromXY(x, y)
 		default:
@@ -293,14 +360,15 @@ func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 	if v, ok := c.args["brightness"]; ok {
 		if v.Num == 0 { // brightness 0 is off
 			add("state"+l.suffix, template.FromString("OFF"))
-		} else {
+			delete(c.args, "brightness")
+		} else if !l.byColor {
 			add("brightness"+l.suffix, template.FromNumber(ofScale(v, l.scale)))
 		}
 	}
-	if v, ok := c.args["color"]; ok {
-		color, _ := parseRGB(v.Str)
+	if l.shines(c) {
 		inner, _ := template.Decode("{}")
 		put := func(key string, f float64) { inner = inner.With(key, template.FromNumber(f)) }
+		color, _ := parseRGB(c.args["color"].Str)
 		switch {
 		case slices.Contains(modes, "hs"):
 			h, s := color.hs()
@@ -311,20 +379,17 @@ func (l *light) sendJSON(c *call, topic, state string, modes []string) {
 			put("x", x)
 			put("y", y)
 		default:
-			put("r", float64(color.r))
-			put("g", float64(color.g))
-			put("b", float64(color.b))
-			if !slices.Contains(modes, "rgb") && !l.rgb {
-				put("w", 0)
-				if !slices.Contains(modes, "rgbw") {
-					inner = inner.Rewrite(func(k string, v template.Value) (string, template.Value) {
-						if k == "w" {
-							k = "c"
-						}
-						return k, v
-					})
-					put("w", 0)
-				}
+			r, g, b, w := l.channels(c)
+			put("r", r)
+			put("g", g)
+			put("b", b)
+			switch {
+			case slices.Contains(modes, "rgb") || l.rgb:
+			case slices.Contains(modes, "rgbw"):
+				put("w", w)
+			default:
+				put("c", w)
+				put("w", w)
 			}
 		}
 		add("color"+l.suffix, inner)

@@ -40,6 +40,17 @@ func (l *light) topics() {
 			return v, ok
 		})
 	}
+	// Without a topic for it, brightness is that of the color.
+	channels := ""
+	for _, k := range []string{"rgb", "rgbw", "rgbww"} {
+		if channels == "" && (c.Has(k+"_command_topic") || c.Has(k+"_state_topic")) {
+			channels = k
+		}
+	}
+	if l.byColor = channels != "" && !c.Has("brightness_command_topic"); l.byColor {
+		l.hasBrightness()
+	}
+	split := l.byColor && !c.Has("brightness_state_topic")
 	colors := []struct {
 		name   string
 		n      int
@@ -56,6 +67,10 @@ func (l *light) topics() {
 			continue
 		}
 		l.hasColor()
+		if k.n >= 3 && split {
+			l.splitColor(k.name, k.n)
+			continue
+		}
 		l.value(l.color, k.name+"_state_topic", k.name+"_value_template", func(text string) (Value, bool) {
 			f := numbers(text, k.n)
 			if f == nil {
@@ -78,6 +93,32 @@ func (l *light) topics() {
 	l.topicCommands(on, off)
 }
 
+// splitColor reads a color that carries the brightness.
+func (l *light) splitColor(name string, n int) {
+	t, ok := l.builder.template(name + "_value_template")
+	if !ok {
+		return
+	}
+	l.read(name+"_state_topic", func(in *input, out []update) []update {
+		text, ok := in.render(t)
+		if !ok {
+			return out
+		}
+		if text == payloadNone {
+			return append(out, update{aspect: l.color})
+		}
+		f := numbers(text, n)
+		if f == nil {
+			return out
+		}
+		c, brightness, ok := shine(f[0], f[1], f[2])
+		if !ok {
+			return out
+		}
+		return append(out, update{aspect: l.color, value: TextValue(c.String())}, update{aspect: l.brightness, value: brightness})
+	})
+}
+
 // topicCommands: payload_on goes first or last, or is left out if brightness
 // turns the light on (on_command_type).
 func (l *light) topicCommands(on, off string) {
@@ -88,7 +129,7 @@ func (l *light) topicCommands(on, off string) {
 	}
 	order := l.cfg.Text("on_command_type", "last")
 	var sends []func(c *call) error
-	property := func(arg, key string, encode func(v Value) (template.Value, map[string]template.Value)) {
+	property := func(arg, key string, encode func(v Value) template.Value) {
 		t := l.commandTopic(key + "_command_topic")
 		enc, ok := l.encoder(key + "_command_template")
 		if t == "" || !ok {
@@ -99,8 +140,7 @@ func (l *light) topicCommands(on, off string) {
 			if !given {
 				return nil
 			}
-			value, named := encode(v)
-			text, err := enc(value, named)
+			text, err := enc(encode(v), nil)
 			if err == nil {
 				c.publish(t, text)
 			}
@@ -121,42 +161,54 @@ func (l *light) topicCommands(on, off string) {
 		}
 		return m
 	}
-	property("brightness", "brightness", func(v Value) (template.Value, map[string]template.Value) {
-		return template.FromNumber(ofScale(v, l.scale)), nil
-	})
-	property("color_temp", "color_temp", func(v Value) (template.Value, map[string]template.Value) {
-		return l.sendTemp(v), nil
-	})
-	for _, k := range []string{"hs", "xy", "rgb", "rgbw", "rgbww"} { // the first that there is
+	property("brightness", "brightness", func(v Value) template.Value { return template.FromNumber(ofScale(v, l.scale)) })
+	property("color_temp", "color_temp", func(v Value) template.Value { return l.sendTemp(v) })
+	kinds := []string{"hs", "xy", "rgb", "rgbw", "rgbww"}
+	if l.byColor { // brightness is told by these alone
+		kinds = []string{"rgb", "rgbw", "rgbww", "hs", "xy"}
+	}
+	for _, k := range kinds { // the first that there is
 		if !l.cfg.Has(k + "_command_topic") {
 			continue
 		}
-		property("color", k, func(v Value) (template.Value, map[string]template.Value) {
-			c, _ := parseRGB(v.Str)
-			r, g, b := float64(c.r), float64(c.g), float64(c.b)
+		t := l.commandTopic(k + "_command_topic")
+		enc, ok := l.encoder(k + "_command_template")
+		if t == "" || !ok {
+			break
+		}
+		sends = append(sends, func(c *call) error {
+			if !l.shines(c) {
+				return nil
+			}
+			color, _ := parseRGB(c.args["color"].Str)
+			r, g, b, w := l.channels(c)
+			var parts []float64
+			var names string
 			switch k {
 			case "hs":
-				h, s := c.hs()
-				return text(h, s), named("hue sat", h, s)
+				h, s := color.hs()
+				parts, names = []float64{h, s}, "hue sat"
 			case "xy":
-				x, y := c.xy()
-				return text(x, y), named("x y", x, y)
+				x, y := color.xy()
+				parts, names = []float64{x, y}, "x y"
+			case "rgb":
+				parts, names = []float64{r, g, b}, "red green blue"
 			case "rgbw":
-				return text(r, g, b, 0), named("red green blue white", r, g, b, 0)
-			case "rgbww":
-				return text(r, g, b, 0, 0), named("red green blue cold_white warm_white", r, g, b, 0, 0)
+				parts, names = []float64{r, g, b, w}, "red green blue white"
+			default:
+				parts, names = []float64{r, g, b, w, w}, "red green blue cold_white warm_white"
 			}
-			return text(r, g, b), named("red green blue", r, g, b)
+			text, err := enc(text(parts...), named(names, parts...))
+			if err == nil {
+				c.publish(t, text)
+			}
+			return err
 		})
 		break
 	}
-	property("white", "white", func(v Value) (template.Value, map[string]template.Value) {
-		return template.FromNumber(ofScale(v, l.whiteScale)), nil
-	})
-	property("effect", "effect", func(v Value) (template.Value, map[string]template.Value) {
-		return template.FromString(v.Str), nil
-	})
-	byBrightness := order == "brightness" && l.brightness >= 0 && l.cfg.Has("brightness_command_topic")
+	property("white", "white", func(v Value) template.Value { return template.FromNumber(ofScale(v, l.whiteScale)) })
+	property("effect", "effect", func(v Value) template.Value { return template.FromString(v.Str) })
+	byBrightness := order == "brightness" && l.brightness >= 0 && (l.cfg.Has("brightness_command_topic") || l.byColor)
 
 	turnOff := func(c *call) error {
 		c.publish(topic, off)
@@ -231,6 +283,8 @@ func (l *light) template() {
 	if c.Has("red_template") && c.Has("green_template") && c.Has("blue_template") {
 		l.hasColor()
 		l.readChannels(topic)
+	} else if mentions("red") && mentions("green") && mentions("blue") || mentions("hue") && mentions("sat") {
+		l.hasColor()
 	}
 	if c.Has("effect_template") || len(l.effects) > 0 {
 		l.hasEffect()
@@ -276,7 +330,7 @@ func (l *light) templateCommands() {
 		return
 	}
 	send := func(c *call, enc encoder, on bool) error {
-		named := map[string]template.Value{"state": template.FromString(map[bool]string{true: "on", false: "off"}[on])}
+		named := map[string]template.Value{"state": template.FromBool(on)}
 		for name, v := range c.args {
 			switch name {
 			case "brightness":

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"lar.home/devices/template"
 )
@@ -117,6 +118,7 @@ func buildVacuum(b *builder) {
 			return nil
 		})
 	}
+	b.segments()
 	if topic := b.commandTopic("send_command_topic"); topic != "" {
 		arg := Aspect{Name: "command", Type: Text}
 		b.command(Command{Name: "send", Args: []Aspect{arg}, Required: []string{"command"}}, func(c *call) error {
@@ -124,6 +126,52 @@ func buildVacuum(b *builder) {
 			return nil
 		})
 	}
+}
+
+// segments adds the command to clean some rooms. Each is announced as its
+// number and its name, "16.Kitchen"; the robot is told a list of numbers.
+func (b *builder) segments() {
+	topic := b.commandTopic("clean_segments_command_topic")
+	encode, ok := b.encoder("clean_segments_command_template")
+	templated := b.cfg.Has("clean_segments_command_template")
+	if topic == "" || !ok {
+		return
+	}
+	numbers := map[string]string{}
+	var names []string
+	for _, s := range b.cfg.Texts("segments", maxOptions) {
+		number, name, named := strings.Cut(s, ".")
+		if !named || name == "" {
+			name = number
+		}
+		name = cut(strings.TrimSpace(name), maxName)
+		if _, twice := numbers[name]; !twice && name != "" {
+			names = append(names, name)
+		}
+		numbers[name] = number
+	}
+	arg := Aspect{Name: "segments", Type: Text, Options: names}
+	b.command(Command{Name: "clean_segments", Args: []Aspect{arg}, Required: []string{"segments"}}, func(c *call) error {
+		var list []template.Value
+		for name := range strings.SplitSeq(c.args["segments"].Str, ",") {
+			number, ok := numbers[strings.TrimSpace(name)]
+			if !ok {
+				return fmt.Errorf("segments: it has one or several of %s", cut(strings.Join(names, ", "), 500))
+			}
+			list = append(list, template.FromString(number))
+		}
+		value := template.FromList(list)
+		text, err := encode(value, nil)
+		if err == nil && !templated {
+			var js []byte
+			js, err = value.AppendJSON(nil, false)
+			text = string(js)
+		}
+		if err == nil {
+			c.publish(topic, text)
+		}
+		return err
+	})
 }
 
 func buildLawnMower(b *builder) {

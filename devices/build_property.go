@@ -1,9 +1,11 @@
 package devices
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"lar.home/devices/template"
 )
@@ -136,12 +138,43 @@ func buildText(b *builder) {
 // maxPattern is the longest pattern of a text, in bytes.
 const maxPattern = 1024
 
-func buildDate(b *builder) { b.single("set", Aspect{Name: "value", Type: Time}, day) }
+func buildDate(b *builder) {
+	b.single("set", Aspect{Name: "value", Type: Time}, day)
+	b.written(func(text string) (string, error) {
+		v, _ := day(text)
+		return v.Str, nil
+	})
+}
 
 func buildDateTime(b *builder) { b.single("set", Aspect{Name: "value", Type: Time}, instant) }
 
 // buildTime: a time of day is kept as it comes.
-func buildTime(b *builder) { b.single("set", Aspect{Name: "value", Type: Text}, anyText) }
+func buildTime(b *builder) {
+	b.single("set", Aspect{Name: "value", Type: Text}, anyText)
+	b.written(func(text string) (string, error) {
+		for _, layout := range []string{time.TimeOnly, "15:04"} {
+			if t, err := time.Parse(layout, text); err == nil {
+				return t.Format(time.TimeOnly), nil
+			}
+		}
+		return "", errors.New("value: a time of day is written as 15:04:05")
+	})
+}
+
+// written has a text that is set sent in the way the convention writes it.
+func (b *builder) written(as func(text string) (string, error)) {
+	for i := range b.spec.commands {
+		set := b.spec.commands[i].run
+		b.spec.commands[i].run = func(c *call) error {
+			text, err := as(c.args["value"].Str)
+			if err != nil {
+				return err
+			}
+			c.args["value"] = TextValue(text)
+			return set(c)
+		}
+	}
+}
 
 func buildButton(b *builder) {
 	if !b.send("press", "command_topic", "command_template", b.cfg.Text("payload_press", "PRESS")) {

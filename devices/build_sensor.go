@@ -22,7 +22,7 @@ func buildSensor(b *builder) {
 	case class == "enum" || c.Options.Key("options").Kind() == template.List:
 		a.Type, a.Options = Enum, c.Texts("options", maxOptions)
 		parse = anyText // also what the list leaves out: new firmware, old list
-	case a.Unit != "" || c.Has("unit_of_measurement") || b.spec.stateClass != "" || class != "" || c.Has("suggested_display_precision"):
+	case a.Unit != "" || c.Has("unit_of_measurement") || b.spec.stateClass != "" || measured[class] || c.Has("suggested_display_precision"):
 		a.Type, parse = Number, number
 		if p := c.Number("suggested_display_precision", -1); p >= 0 && p <= 12 {
 			a.Precision = int(p)
@@ -45,6 +45,24 @@ func buildSensor(b *builder) {
 		}
 		b.value(last, topic, "last_reset_value_template", instant)
 	}
+}
+
+// measured are the classes whose values are numbers. Of another one nobody
+// knows what its values are, so they stay as they come.
+var measured = set("absolute_humidity apparent_power aqi area atmospheric_pressure battery blood_glucose_concentration " +
+	"carbon_dioxide carbon_monoxide conductivity current data_rate data_size distance duration energy energy_distance " +
+	"energy_storage frequency gas humidity illuminance irradiance moisture monetary nitrogen_dioxide nitrogen_monoxide " +
+	"nitrous_oxide ozone ph pm1 pm10 pm25 pm4 power power_factor precipitation precipitation_intensity pressure " +
+	"reactive_energy reactive_power signal_strength sound_pressure speed sulphur_dioxide temperature temperature_delta " +
+	"volatile_organic_compounds volatile_organic_compounds_parts voltage volume volume_flow_rate volume_storage water " +
+	"weight wind_direction wind_speed")
+
+func set(words string) map[string]bool {
+	m := map[string]bool{}
+	for _, w := range strings.Fields(words) {
+		m[w] = true
+	}
+	return m
 }
 
 // instant reads a time as ISO 8601 has it; without a zone it is local to

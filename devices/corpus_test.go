@@ -359,7 +359,7 @@ func sample(a Aspect) Value {
 		return BoolValue(true)
 	case Number:
 		return NumberValue(a.Min)
-	case Enum:
+	case Enum, Text:
 		if len(a.Options) > 0 {
 			return TextValue(a.Options[len(a.Options)-1])
 		}

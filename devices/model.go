@@ -149,7 +149,7 @@ type Aspect struct {
 	Min, Max  float64 // of a Number, or of a Text's length, if Bounded
 	Step      float64
 	Unit      string
-	Options   []string // of an Enum
+	Options   []string // of an Enum; of a Text argument, what a list of several has
 	Precision int      // digits to show after the point; -1 as they come
 	Secret    bool     // a code or password: not to be shown, logged or kept
 	Detail    bool     // JSON or a time beside the values: not for a first look

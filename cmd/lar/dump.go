@@ -343,7 +343,7 @@ func sampleOf(a devices.Aspect) devices.Value {
 			return devices.NumberValue(a.Max)
 		}
 		return devices.NumberValue(1)
-	case devices.Enum:
+	case devices.Enum, devices.Text:
 		if len(a.Options) > 0 {
 			return devices.TextValue(a.Options[0])
 		}

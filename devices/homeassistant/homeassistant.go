@@ -179,7 +179,6 @@ func (m *Message) bundle(root template.Value, device *Device) error {
 		case options.Len() == 1:
 			c.Remove = true
 		}
-		options = complete(options)
 		// A component's own availability, in either form, replaces the shared one.
 		own := options.Key("availability").Kind() != template.Undefined || options.Key("availability_topic").Kind() != template.Undefined
 		for _, k := range sharedKeys {
@@ -190,7 +189,8 @@ func (m *Message) bundle(root template.Value, device *Device) error {
 				options = options.With(k, v)
 			}
 		}
-		c.Options = options
+		// A "~" that is left in what is shared is the component's.
+		c.Options = complete(options)
 		m.Configs = append(m.Configs, c)
 	})
 	return nil
