@@ -18,6 +18,12 @@ func buildZigbee(e *zigbee2mqtt.Entity, prefix string, ts *templates) *spec {
 		b.suffix = e.Suffix
 		if e.Expose == nil {
 			builders[e.Topic.Component](b)
+			if r := e.Options.Key("range").Items(); len(r) == 3 && len(b.spec.aspects) > 0 {
+				a := &b.spec.aspects[0]
+				a.Min, _ = r[0].Number()
+				a.Max, _ = r[1].Number()
+				a.Step, _ = r[2].Number()
+			}
 			return
 		}
 		switch e.Expose.Type {
@@ -125,11 +131,12 @@ func (b *builder) zigbeeObject(e *zigbee2mqtt.Expose) {
 		on     template.Value
 		off    template.Value
 		number bool // an enum of numbers
+		told   bool // it can be set
 	}
 	var fields []field
 	for i := range e.Features {
 		f := &e.Features[i]
-		x := field{key: f.Property, aspect: -1, arg: zigbeeAspect(f)}
+		x := field{key: f.Property, aspect: -1, arg: zigbeeAspect(f), told: f.Access == 0 || f.Settable()}
 		if f.Property == "" || b.hasAspect(x.arg.Name) {
 			continue
 		}
@@ -182,8 +189,8 @@ func (b *builder) zigbeeObject(e *zigbee2mqtt.Expose) {
 		return nil
 	})
 	cmd := Command{Name: "update"}
-	for i, f := range fields {
-		if e.Features[i].Access == 0 || e.Features[i].Settable() {
+	for _, f := range fields {
+		if f.told {
 			cmd.Args = append(cmd.Args, f.arg)
 		}
 	}

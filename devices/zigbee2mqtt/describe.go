@@ -351,6 +351,8 @@ func (s *describer) light(e *Expose) {
 			modes = []string{"brightness"}
 		}
 		used = append(used, brightness)
+	} else {
+		o["brightness"] = false
 	}
 	if len(modes) == 0 {
 		modes = []string{"onoff"}
@@ -619,6 +621,7 @@ func (s *describer) generic(e *Expose) {
 		if o["unit_of_measurement"] == nil {
 			o["unit_of_measurement"] = "" // a number all the same
 		}
+		o["range"] = e.bounds()
 		s.add("sensor", object, o)
 	case e.Type == "binary" && e.Settable():
 		s.add("switch", "switch_"+object, s.binaryOptions(e, o))
@@ -645,6 +648,19 @@ func (s *describer) generic(e *Expose) {
 	default:
 		s.add("sensor", object, o).Expose = e
 	}
+}
+
+// bounds are those of a number that is told, which the other convention has no
+// word for: its lowest, its highest and its step, 0 where it says none.
+func (e *Expose) bounds() []float64 {
+	if e.Min == nil || e.Max == nil {
+		return nil
+	}
+	b := []float64{*e.Min, *e.Max, 0}
+	if e.Step != nil {
+		b[2] = *e.Step
+	}
+	return b
 }
 
 // common are the options that each expose has.

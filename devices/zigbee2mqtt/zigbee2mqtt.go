@@ -234,6 +234,11 @@ func prune(list []Expose, depth int, n *int) []Expose {
 			*s = cut(*s)
 		}
 		e.Features = prune(e.Features, depth+1, n)
+		if e.Type == "composite" && e.Access == 0 { // older ones say it of their fields alone
+			for _, f := range e.Features {
+				e.Access |= f.Access
+			}
+		}
 		if e.ItemType != nil {
 			items := prune([]Expose{*e.ItemType}, depth+1, n)
 			e.ItemType = nil
