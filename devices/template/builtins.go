@@ -239,8 +239,8 @@ var methods = map[string]function{
 	"strip":      onText(0, func(s string, a []string) any { return strip(s, a, true, true) }),
 	"lstrip":     onText(0, func(s string, a []string) any { return strip(s, a, true, false) }),
 	"rstrip":     onText(0, func(s string, a []string) any { return strip(s, a, false, true) }),
-	"startswith": onText(1, func(s string, a []string) any { return strings.HasPrefix(s, a[0]) }),
-	"endswith":   onText(1, func(s string, a []string) any { return strings.HasSuffix(s, a[0]) }),
+	"startswith": hasPart(strings.HasPrefix),
+	"endswith":   hasPart(strings.HasSuffix),
 	"find": onText(1, func(s string, a []string) any {
 		return len([]rune(s[:max(strings.Index(s, a[0]), 0)])) - b2i(!strings.Contains(s, a[0]))
 	}),
@@ -322,6 +322,27 @@ func onText(n int, fn func(s string, args []string) any) function {
 	}
 }
 
+// hasPart is a method that looks for one text, or one of several in a tuple.
+func hasPart(has func(s, part string) bool) function {
+	return func(e *env, a []Value, _ *box) (Value, error) {
+		if len(a) != 2 || a[0].kind != String {
+			return Value{}, errArguments
+		}
+		parts := []Value{a[1]}
+		if a[1].kind == Tuple {
+			parts = a[1].box.items
+		}
+		found := false
+		for _, p := range parts {
+			if p.kind != String {
+				return Value{}, errArguments
+			}
+			found = found || has(a[0].text, p.text)
+		}
+		return FromBool(found), e.charge(len(parts))
+	}
+}
+
 func dictItems(e *env, v Value) (Value, error) {
 	if v.kind == Undefined {
 		return list(nil), nil
@@ -377,6 +398,21 @@ func splitMethod(e *env, a []Value, named *box) (Value, error) {
 
 func title(s string) string {
 	return strings.Join(mapWords(strings.ToLower(s)), "")
+}
+
+// titleWords is the filter: a word begins after a space, a dash or a bracket.
+func titleWords(s string) string {
+	var b strings.Builder
+	begin := true
+	for _, r := range s {
+		c := strings.ToLower(string(r))
+		if begin {
+			c = strings.ToUpper(c)
+		}
+		b.WriteString(c)
+		begin = strings.ContainsRune("-({[< \t\r\n\v\f", r)
+	}
+	return b.String()
 }
 
 // mapWords starts each run of letters with a capital.
@@ -486,7 +522,7 @@ var tests = map[string]test{
 
 func modulo(n, rest int64) test {
 	return func(_ *env, a []Value) (bool, error) {
-		if a[0].kind != Int {
+		if a[0].kind != Int && a[0].kind != Bool {
 			return false, fmt.Errorf("%s is no whole number", kindName(a[0]))
 		}
 		return (int64(a[0].bits)%n+n)%n == rest, nil
@@ -502,13 +538,17 @@ func divisible(e *env, a []Value) (bool, error) {
 }
 
 func matches(e *env, a []Value, start bool) (bool, error) {
-	if len(a) < 2 || a[0].kind != String || a[1].kind != String {
+	if len(a) < 2 || a[1].kind != String {
 		return false, errArguments
 	}
 	re, err := e.pattern(a[1].text, len(a) > 2 && a[2].truth())
 	if err != nil {
 		return false, err
 	}
-	loc := re.FindStringIndex(a[0].text)
-	return loc != nil && (!start || loc[0] == 0), e.charge(1 + len(a[0].text)/64)
+	text, err := e.str(a[0])
+	if err != nil {
+		return false, err
+	}
+	loc := re.FindStringIndex(text)
+	return loc != nil && (!start || loc[0] == 0), e.charge(1 + len(text)/64)
 }

@@ -116,17 +116,10 @@ func (c *compiler) filters(x expr) (expr, error) {
 	for {
 		switch {
 		case c.op("|"):
-			name, fn, args, err := c.filterName()
-			if err != nil {
+			var err error
+			if x, err = c.filter(x); err != nil {
 				return nil, err
 			}
-			x = args.filter(x, func(e *env, args []Value, named *box) (Value, error) {
-				v, err := fn(e, args, named)
-				if err != nil {
-					return v, fmt.Errorf("|%s: %w", name, err)
-				}
-				return v, nil
-			})
 		case c.name("is"):
 			var err error
 			if x, err = c.test(x); err != nil {
@@ -136,6 +129,30 @@ func (c *compiler) filters(x expr) (expr, error) {
 			return x, nil
 		}
 	}
+}
+
+// filter is name(args) of x|name(args).
+func (c *compiler) filter(x expr) (expr, error) {
+	name, fn, args, err := c.filterName()
+	if err != nil {
+		return nil, err
+	}
+	return args.filter(x, func(e *env, args []Value, named *box) (Value, error) {
+		v, err := fn(e, args, named)
+		if err != nil {
+			return v, fmt.Errorf("|%s: %w", name, err)
+		}
+		return v, nil
+	}), nil
+}
+
+// filtered is filters whose first has no bar before it.
+func (c *compiler) filtered(x expr) (expr, error) {
+	x, err := c.filter(x)
+	if err != nil {
+		return nil, err
+	}
+	return c.filters(x)
 }
 
 func (c *compiler) filterName() (name string, fn function, args *arguments, err error) {
@@ -174,8 +191,8 @@ func (c *compiler) test(x expr) (expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return args.filter(x, func(e *env, a []Value, _ *box) (Value, error) {
-		ok, err := fn(e, a)
+	return args.filter(x, func(e *env, a []Value, named *box) (Value, error) {
+		ok, err := fn(e, append(a, named.items...)) // by place: they have few
 		return FromBool(ok != negate), err
 	}), nil
 }

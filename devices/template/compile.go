@@ -31,6 +31,7 @@ type compiler struct {
 	depth  int
 	loops  int
 	scopes []map[string]int
+	macros map[string]*macro
 	t      *Template
 }
 
@@ -183,7 +184,7 @@ func (c *compiler) body(until ...string) ([]node, error) {
 			nodes = append(nodes, func(e *env) (jump, error) { return onward, e.write(text) })
 		case tokVarBegin:
 			c.next()
-			x, err := c.expression()
+			x, err := c.tupleExpression()
 			if err == nil {
 				err = c.expectKind(tokVarEnd)
 			}
@@ -240,6 +241,12 @@ func (c *compiler) statement() (node, error) {
 		return c.forStatement()
 	case "set":
 		return c.setStatement()
+	case "macro":
+		return c.macroStatement()
+	case "with":
+		return c.withStatement()
+	case "filter":
+		return c.filterStatement()
 	case "do":
 		x, err := c.expression()
 		if err != nil {
@@ -434,7 +441,7 @@ func (c *compiler) forStatement() (node, error) {
 			if err := set(item); err != nil {
 				return onward, err
 			}
-			e.slots[loopSlot] = loopValue(i, len(items))
+			e.slots[loopSlot] = loopValue(i, items)
 			j, err := runAll(e, body)
 			if err != nil {
 				return onward, err
@@ -476,13 +483,21 @@ func unpack(e *env, slots []int, v Value) error {
 }
 
 // loopValue is the variable loop of a for.
-func loopValue(i, n int) Value {
-	return Value{kind: Dict, box: &box{
+func loopValue(i int, items []Value) Value {
+	n := len(items)
+	b := &box{
 		keys: []Value{FromString("index"), FromString("index0"), FromString("first"), FromString("last"),
 			FromString("length"), FromString("revindex"), FromString("revindex0")},
 		items: []Value{FromInt(int64(i + 1)), FromInt(int64(i)), FromBool(i == 0), FromBool(i == n-1),
 			FromInt(int64(n)), FromInt(int64(n - i)), FromInt(int64(n - i - 1))},
-	}}
+	}
+	if i > 0 {
+		b.set(FromString("previtem"), items[i-1])
+	}
+	if i < n-1 {
+		b.set(FromString("nextitem"), items[i+1])
+	}
+	return Value{kind: Dict, box: b}
 }
 
 func (c *compiler) setStatement() (node, error) {
@@ -493,24 +508,26 @@ func (c *compiler) setStatement() (node, error) {
 	if len(names) == 1 && c.op(".") {
 		return c.setAttribute(names[0])
 	}
-	if len(names) == 1 && c.peek().kind == tokBlockEnd {
-		c.next()
-		body, err := c.body("endset")
+	if next := c.peek(); len(names) == 1 && (next.kind == tokBlockEnd || next == token{tokOp, "|"}) {
+		text := c.newSlot(0, "") // no name in a template is empty
+		x, err := c.filters(func(e *env) (Value, error) { return e.slots[text], nil })
+		if err == nil {
+			err = c.expectKind(tokBlockEnd)
+		}
 		if err != nil {
 			return nil, err
 		}
-		c.next()
-		c.next()
+		body, err := c.ending("endset")
 		s := c.assign(names[0])
 		return func(e *env) (jump, error) {
-			out := e.out
-			e.out = nil
-			_, err := runAll(e, body)
-			text := string(e.out)
-			e.out = out
-			e.slots[s] = FromString(text)
+			captured, err := e.capture(body)
+			if err != nil {
+				return onward, err
+			}
+			e.slots[text] = FromString(captured)
+			e.slots[s], err = x(e)
 			return onward, err
-		}, c.expectKind(tokBlockEnd)
+		}, err
 	}
 	if err := c.expect("="); err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ func (c *compiler) tupleExpression() (expr, error) {
 	}
 	items := []expr{x}
 	for c.op(",") {
-		if c.peek().kind == tokBlockEnd {
+		if k := c.peek().kind; k == tokBlockEnd || k == tokVarEnd {
 			break
 		}
 		x, err := c.expression()
@@ -286,16 +286,22 @@ func (c *compiler) variable(name string) (expr, error) {
 		return constant(none()), nil
 	}
 	if !c.known(name) {
+		if f, ok := constants[name]; ok && c.peek() != (token{tokOp, "("}) {
+			return constant(FromFloat(f)), nil
+		}
 		if name == "dict" && c.op(".") {
 			return c.fromKeys()
 		}
 		if c.peek() == (token{tokOp, "("}) {
-			fn := functions[name]
-			if fn == nil {
+			fn, m := functions[name], c.macros[name]
+			if fn == nil && m == nil {
 				return nil, fmt.Errorf("function %s() is not supported", name)
 			}
 			c.next()
 			args, err := c.arguments()
+			if m != nil && err == nil {
+				return m.call(args)
+			}
 			return args.call(fn), err
 		}
 	}

@@ -18,12 +18,12 @@ var filters = map[string]function{
 	"float": filterFloat, "int": filterInt, "round": filterRound, "bool": filterBool,
 	"lower":      textFilter(strings.ToLower),
 	"upper":      textFilter(strings.ToUpper),
-	"title":      textFilter(title),
+	"title":      textFilter(titleWords),
 	"capitalize": textFilter(capitalize),
 	"string":     textFilter(func(s string) string { return s }),
 	"safe":       textFilter(func(s string) string { return s }),
 	"escape":     textFilter(html.EscapeString), "e": textFilter(html.EscapeString),
-	"urlencode":     textFilter(func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }),
+	"urlencode":     textFilter(func(s string) string { return strings.NewReplacer("+", "%20", "%2F", "/").Replace(url.QueryEscape(s)) }),
 	"slugify":       textFilter(slug),
 	"base64_encode": textFilter(func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
 	"base64_decode": filterBase64,
@@ -47,7 +47,6 @@ var filters = map[string]function{
 	"sort":                filterSort,
 	"unique":              filterUnique,
 	"sum":                 filterSum,
-	"average":             filterAverage,
 	"min":                 func(e *env, a []Value, _ *box) (Value, error) { return extreme(e, a[:1], -1) },
 	"max":                 func(e *env, a []Value, _ *box) (Value, error) { return extreme(e, a[:1], 1) },
 	"map":                 filterMap,
@@ -58,14 +57,8 @@ var filters = map[string]function{
 	"regex_findall":       filterFindAll,
 	"regex_findall_index": filterFindAllIndex,
 	"regex_replace":       filterRegexReplace,
-	"regex_match": func(e *env, a []Value, _ *box) (Value, error) {
-		ok, err := matches(e, a, true)
-		return FromBool(ok), err
-	},
-	"regex_search": func(e *env, a []Value, _ *box) (Value, error) {
-		ok, err := matches(e, a, false)
-		return FromBool(ok), err
-	},
+	"regex_match":         regexFilter(true),
+	"regex_search":        regexFilter(false),
 	"is_defined": func(e *env, a []Value, _ *box) (Value, error) {
 		if a[0].kind == Undefined {
 			return a[0], errUndefined
@@ -83,13 +76,6 @@ var filters = map[string]function{
 	"bitwise_and": bitwise(func(a, b int64) int64 { return a & b }),
 	"bitwise_or":  bitwise(func(a, b int64) int64 { return a | b }),
 	"bitwise_xor": bitwise(func(a, b int64) int64 { return a ^ b }),
-	"sqrt": func(e *env, a []Value, _ *box) (Value, error) {
-		f, ok := toFloat(a[0])
-		if !ok || f < 0 {
-			return a[0], errArguments
-		}
-		return FromFloat(math.Sqrt(f)), nil
-	},
 	"ord": func(e *env, a []Value, _ *box) (Value, error) {
 		if r := []rune(a[0].text); a[0].kind == String && len(r) == 1 {
 			return FromInt(int64(r[0])), nil
@@ -108,9 +94,21 @@ func textFilter(fn func(string) string) function {
 	}
 }
 
+// notSlug is what stands between the words of a slug.
+var notSlug = regexp.MustCompile(`[^a-z0-9]+`)
+
 func slug(s string) string {
-	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(s), "_"), "_")
+	s = bareLetters.Replace(strings.ToLower(s))
+	return strings.Trim(notSlug.ReplaceAllString(s, "_"), "_")
 }
+
+// bareLetters takes the marks off letters of Europe's languages.
+var bareLetters = strings.NewReplacer("à", "a", "á", "a", "â", "a", "ã", "a", "ä", "a", "å", "a", "ā", "a", "ă", "a", "ą", "a",
+	"ç", "c", "ć", "c", "č", "c", "ď", "d", "è", "e", "é", "e", "ê", "e", "ë", "e", "ē", "e", "ė", "e", "ę", "e", "ě", "e",
+	"ğ", "g", "ģ", "g", "ì", "i", "í", "i", "î", "i", "ï", "i", "ī", "i", "į", "i", "ķ", "k", "ĺ", "l", "ľ", "l", "ļ", "l", "ł", "l",
+	"ñ", "n", "ń", "n", "ň", "n", "ņ", "n", "ò", "o", "ó", "o", "ô", "o", "õ", "o", "ö", "o", "ø", "o", "ō", "o", "ő", "o",
+	"ŕ", "r", "ř", "r", "ś", "s", "š", "s", "ş", "s", "ș", "s", "ß", "ss", "ť", "t", "ţ", "t", "ț", "t",
+	"ù", "u", "ú", "u", "û", "u", "ü", "u", "ū", "u", "ů", "u", "ű", "u", "ų", "u", "ý", "y", "ÿ", "y", "ź", "z", "ż", "z", "ž", "z", "æ", "ae", "œ", "oe")
 
 func filterBase64(e *env, a []Value, _ *box) (Value, error) {
 	b, err := base64.StdEncoding.DecodeString(a[0].text)
@@ -218,8 +216,11 @@ func toJSON(e *env, v Value, style jsonStyle) (Value, error) {
 }
 
 func filterFromJSON(e *env, a []Value, named *box) (Value, error) {
-	if a[0].kind != String || len(a[0].text) > maxOutput {
-		return a[0], errArguments
+	if a[0].kind != String {
+		return orDefault(a, named, 1, "from_json")
+	}
+	if len(a[0].text) > maxOutput {
+		return a[0], errLong
 	}
 	v, err := Decode(a[0].text)
 	if err != nil {
@@ -272,18 +273,22 @@ func filterList(e *env, a []Value, _ *box) (Value, error) {
 	return e.list(slices.Clone(items))
 }
 
-func filterDictSort(e *env, a []Value, _ *box) (Value, error) {
-	if a[0].kind != Dict {
+// filterDictSort sorts the pairs of a dict by key or by value, upper and lower
+// case alike unless told.
+func filterDictSort(e *env, a []Value, named *box) (Value, error) {
+	pairs, err := dictItems(e, a[0])
+	if err != nil || a[0].kind != Dict {
 		return a[0], errArguments
 	}
-	var pairs []Value
-	for _, i := range a[0].box.order(true) {
-		pairs = append(pairs, tuple([]Value{a[0].box.keys[i], a[0].box.items[i]}))
+	by := FromInt(0)
+	if param(a, named, 2, "by").text == "value" {
+		by = FromInt(1)
 	}
-	if err := e.charge(len(pairs)); err != nil {
-		return a[0], err
-	}
-	return e.list(pairs)
+	args := &box{}
+	args.set(FromString("attribute"), by)
+	args.set(FromString("case_sensitive"), param(a, named, 1, "case_sensitive"))
+	args.set(FromString("reverse"), param(a, named, 3, "reverse"))
+	return filterSort(e, []Value{pairs}, args)
 }
 
 func filterJoin(e *env, a []Value, named *box) (Value, error) {
@@ -361,17 +366,21 @@ func numeric(op string) function {
 		if !ok {
 			return orDefault(a, named, 2, "arithmetic")
 		}
-		l := a[0]
-		if !isNumber(l) {
-			l = FromFloat(f)
-		}
-		return arithmetic(e, op, l, a[1])
+		return arithmetic(e, op, FromFloat(f), a[1])
+	}
+}
+
+func regexFilter(start bool) function {
+	return func(e *env, a []Value, named *box) (Value, error) {
+		ok, err := matches(e, []Value{a[0], param(a, named, 1, "find"), param(a, named, 2, "ignorecase")}, start)
+		return FromBool(ok), err
 	}
 }
 
 func bitwise(fn func(a, b int64) int64) function {
 	return func(_ *env, a []Value, _ *box) (Value, error) {
-		if len(a) < 2 || a[0].kind != Int || a[1].kind != Int {
+		whole := func(v Value) bool { return v.kind == Int || v.kind == Bool }
+		if len(a) < 2 || !whole(a[0]) || !whole(a[1]) {
 			return a[0], errArguments
 		}
 		return FromInt(fn(int64(a[0].bits), int64(a[1].bits))), nil

@@ -124,15 +124,6 @@ func filterSum(e *env, a []Value, named *box) (Value, error) {
 	return sum, nil
 }
 
-func filterAverage(e *env, a []Value, named *box) (Value, error) {
-	sum, err := filterSum(e, a[:1], &box{})
-	if err != nil {
-		return a[0], err
-	}
-	items, _ := iterate(e, a[0])
-	return arithmetic(e, "/", sum, FromInt(int64(len(items))))
-}
-
 // filterMap is |map(attribute='x') or |map('filter', args).
 func filterMap(e *env, a []Value, named *box) (Value, error) {
 	items, err := iterate(e, a[0])

@@ -3,6 +3,7 @@ package template
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -314,8 +315,19 @@ func numberOf(text string, whole bool) Value {
 	}
 	f, _ := strconv.ParseFloat(text, 64) // out of range: infinite, as in Python
 	v := FromFloat(f)
-	if whole && len(text) <= 4300 { // Python prints no longer ones either
+	if whole && len(text) <= 4300 || !whole && printsAsItIs(text) { // Python prints no longer ones either
 		v.text = text
 	}
 	return v
+}
+
+// printsAsItIs tells whether a number with a point is written as Python prints
+// it. It may have 15 digits: so many survive being a float.
+func printsAsItIs(text string) bool {
+	digits := strings.TrimPrefix(text, "-")
+	if len(digits) > 16 || strings.HasPrefix(digits, "0.000") || strings.ContainsAny(digits, "eE") {
+		return false
+	}
+	_, fraction, _ := strings.Cut(digits, ".")
+	return fraction == "0" || !strings.HasSuffix(fraction, "0")
 }

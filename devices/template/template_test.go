@@ -3,7 +3,9 @@ package template
 import (
 	"bufio"
 	"encoding/json"
+	"math"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -98,20 +100,26 @@ func TestPlainPath(t *testing.T) {
 // TestUnsupported: what is refused is named.
 func TestUnsupported(t *testing.T) {
 	for text, part := range map[string]string{
-		"{{ states('light.x') }}":       "states()",
-		"{{ relative_time(value) }}":    "relative_time()",
-		"{{ value|frobnicate }}":        "|frobnicate",
-		"{% macro x() %}{% endmacro %}": "macro",
-		"{{ value.__class__() }}":       "__class__",
-		"{{ value is strange }}":        "strange",
-		"{{ value":                      "does not end",
-		"{% if value %}":                "endif",
-		"{% endif %}":                   "did not begin",
-		"{{ 1 + }}":                     "end of the tag",
-		"{{ (1 }}":                      "unexpected",
-		"{{ 'x }}":                      "does not end",
-		"{% for x in y %}{{ x }}":       "endfor",
-		"{% break %}":                   "outside a loop",
+		"{{ states('light.x') }}":                                                  "states()",
+		"{{ relative_time(value) }}":                                               "relative_time()",
+		"{{ value|frobnicate }}":                                                   "|frobnicate",
+		"{% macro x() %}":                                                          "endmacro",
+		"{% macro x() %}{{ x() }}{% endmacro %}":                                   "x()",
+		"{% macro x(a) %}{% endmacro %}{{ x(1, 2) }}":                              "1 arguments",
+		"{% macro x(a) %}{% endmacro %}{{ x(b=2) }}":                               `"b"`,
+		"{% for i in value %}{% macro x() %}{% break %}{% endmacro %}{% endfor %}": "outside a loop",
+		"{% include 'x' %}":                                                        "include",
+		"{% filter nope %}{% endfilter %}":                                         "|nope",
+		"{{ value.__class__() }}":                                                  "__class__",
+		"{{ value is strange }}":                                                   "strange",
+		"{{ value":                                                                 "does not end",
+		"{% if value %}":                                                           "endif",
+		"{% endif %}":                                                              "did not begin",
+		"{{ 1 + }}":                                                                "end of the tag",
+		"{{ (1 }}":                                                                 "unexpected",
+		"{{ 'x }}":                                                                 "does not end",
+		"{% for x in y %}{{ x }}":                                                  "endfor",
+		"{% break %}":                                                              "outside a loop",
 		"{{ " + strings.Repeat("(", 100) + "1" + strings.Repeat(")", 100) + " }}": "nested",
 		"{{ 1 }}" + strings.Repeat(" ", MaxSource):                                "longer",
 	} {
@@ -119,6 +127,16 @@ func TestUnsupported(t *testing.T) {
 			t.Errorf("%.60s: %v, want %q in it", text, err, part)
 		}
 	}
+}
+
+// macros defines each name but the first as a macro that calls the one before
+// it many times.
+func macros(names ...string) string {
+	var b strings.Builder
+	for i, n := range names[1:] {
+		b.WriteString("{% macro " + n + "() %}" + strings.Repeat("{{ "+names[i]+"() }}", 20) + "{% endmacro %}")
+	}
+	return b.String()
 }
 
 // TestBounds: what a hostile template may use up is bounded.
@@ -142,6 +160,11 @@ func TestBounds(t *testing.T) {
 		"{{ value|replace('x', 'xxxxxxxx') }}",
 		"{{ 10 ** 400 }}",
 		"{% for i in range(9) %}{{ value }}{% endfor %}",
+		"{% macro a() %}{{ 1 }}{% endmacro %}" + macros("a", "b", "c", "d", "e", "f") + "{{ f() }}",
+		"{% macro a(x) %}{{ x }}{{ x }}{% endmacro %}{{ a(a(a(a(value)))) }}",
+		"{% set ns = namespace(a=[[1]]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a|flatten|length }}",
+		"{{ [1]|batch(1000000, 0)|list }}",
+		"{{ 'x'.center(1000000) }}",
 	} {
 		tpl, err := Compile(text)
 		if err != nil {
@@ -245,6 +268,27 @@ func BenchmarkPlainPath(b *testing.B) {
 	for b.Loop() {
 		if _, err := tpl.Render(in); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestNumbersPrint: a number that is printed as it came is what it is printed
+// as when it has been counted with.
+func TestNumbersPrint(t *testing.T) {
+	for _, text := range []string{"87.5", "21.50", "0.5", "-0.5", "-0.0", "0.0", "0.10", "5.0", "5.00", "0.001", "0.0001", "0.00012", "0.00001",
+		"1e3", "1.5E3", "1.5e-7", "123456789012345.6", "12345678901234.5", "1234567890123456.7", "0.30000000000000004", "0.1234567890123456", "99999999999999.9", "3.14159265358979", "2.675"} {
+		v, err := Decode(text)
+		if err != nil {
+			t.Fatal(text, err)
+		}
+		if got, want := v.Text(), FromFloat(v.float()).Text(); got != want {
+			t.Errorf("%s prints as %s, want %s", text, got, want)
+		}
+	}
+	for i := range 20000 {
+		text := strconv.FormatFloat(float64(i*i*7919)/math.Pow10(i%17), 'f', i%17, 64)
+		if v, err := Decode(text); err != nil || v.kind == Float && v.Text() != FromFloat(v.float()).Text() {
+			t.Fatalf("%s prints as %s %v", text, v.Text(), err)
 		}
 	}
 }

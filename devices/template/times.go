@@ -227,6 +227,9 @@ func asDatetime(e *env, a []Value, named *box) (Value, error) {
 		if m, ok := parseTime(v.text); ok {
 			return m, nil
 		}
+		if len(a) < 2 && named.find("default") < 0 {
+			return none(), nil // as it has always been there, for texts alone
+		}
 	}
 	return fallback(a, named, 1, errArguments)
 }
@@ -269,7 +272,7 @@ func timestampTo(format bool, local func(e *env, a []Value, named *box) bool) fu
 			def = 3
 		}
 		f, ok := toFloat(a[0])
-		if !ok || format && len(a) < 2 {
+		if !ok {
 			return fallback(a, named, def, errArguments)
 		}
 		zone := time.UTC
@@ -283,10 +286,14 @@ func timestampTo(format bool, local func(e *env, a []Value, named *box) bool) fu
 		if !format {
 			return e.text(isoTime(v, "T"))
 		}
-		if a[1].kind != String {
-			return a[1], errArguments
+		how := param(a, named, 1, "date_format")
+		if how.kind == Undefined {
+			how = FromString("%Y-%m-%d %H:%M:%S")
 		}
-		return e.strftime(v, a[1].text)
+		if how.kind != String {
+			return how, errArguments
+		}
+		return e.strftime(v, how.text)
 	}
 }
 

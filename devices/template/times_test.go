@@ -42,6 +42,8 @@ func TestTimes(t *testing.T) {
 		`{{ 1772362800 | as_datetime }}`:                                                        "2026-03-01 11:00:00+00:00",
 		`{{ 1772362800 | as_datetime | as_local }}`:                                             "2026-03-01 12:00:00+01:00",
 		`{{ strptime('01.03.26 07:05', '%d.%m.%y %H:%M').isoformat() }}`:                        "2026-03-01T07:05:00",
+		`{{ as_datetime('x') }}`:                                                                "None",
+		`{{ 5 | timestamp_custom }}`:                                                            "1970-01-01 01:00:05",
 		`{{ strptime('x', '%d', 'bad') }}`:                                                      "bad",
 		`{{ as_timestamp(strptime('2026-03-01T11:00:00+0000', '%Y-%m-%dT%H:%M:%S%z')) | int }}`: "1772362800",
 		`{{ as_datetime('2026-03-01') == strptime('2026-03-01', '%Y-%m-%d') }}`:                 "True",
@@ -59,10 +61,10 @@ func TestTimes(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		`{{ now() + now() }}`, `{{ now() - as_datetime('2026-03-01') }}`, `{{ now() < 5 }}`, `{{ as_datetime('x') }}`, `{{ as_timestamp('x') }}`,
+		`{{ now() + now() }}`, `{{ now() - as_datetime('2026-03-01') }}`, `{{ now() < 5 }}`, `{{ as_timestamp('x') }}`,
 		`{{ strptime('x', '%d') }}`, `{{ strptime('x', '%Q') }}`, `{{ now().strftime('%Q') }}`, `{{ timedelta(days='x') }}`, `{{ now().replace(hour=-1) }}`,
 		`{{ as_datetime(1e300) }}`, `{{ as_datetime(1e15) }}`, `{{ timedelta(days=1e300) }}`, `{{ now() + timedelta(days=9e6) }}`, `{{ now() | tojson }}`,
-		`{{ now().nothing.more }}`, `{{ 'a'.strftime('%d') }}`, `{{ 5 | timestamp_custom }}`, `{{ timedelta(1) / timedelta(0) }}`, `{{ today_at('25:00') }}`,
+		`{{ now().nothing.more }}`, `{{ 'a'.strftime('%d') }}`, `{{ 5 | timestamp_custom(5) }}`, `{{ as_datetime([]) }}`, `{{ timedelta(1) / timedelta(0) }}`, `{{ today_at('25:00') }}`,
 		`{{ now()[0].x }}`, `{{ -now() }}`, `{{ now() in now() }}`, `{{ [now()] | sum }}`, `{{ [now(), 1] | sort }}`, `{{ {now(): 1} }}`,
 	} {
 		c, err := CompileWith(clock, text)
