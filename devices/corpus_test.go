@@ -86,7 +86,8 @@ func (b *bench) feed(topic, payload string) {
 // TestCorpus replays what real programs announce: every message gives an
 // entity, states arrive where they should, commands go where the description
 // says, the same again changes nothing, and clearing all leaves nothing. The
-// lists of Zigbee2MQTT itself are tried in the same way.
+// lists of Zigbee2MQTT itself and what Tasmotas say of themselves are tried in
+// the same way.
 func TestCorpus(t *testing.T) {
 	s := &score{}
 	messages, entities := discoveryCorpus(t, s)
@@ -95,6 +96,8 @@ func TestCorpus(t *testing.T) {
 		entities += zigbeeCorpus(t, s, list)
 	}
 	messages += len(zigbee)
+	more, others := tasmotaCorpus(t, s)
+	messages, entities = messages+more, entities+others
 	s.check(t)
 	fmt.Printf("corpus: messages=%d entities=%d values=%d/%d commands=%d/%d\n",
 		messages, entities, s.right, s.values, s.sent, s.commands)
