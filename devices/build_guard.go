@@ -2,6 +2,7 @@ package devices
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 
 	"lar.home/devices/template"
@@ -33,6 +34,11 @@ func buildLock(b *builder) {
 		b.missing("command_topic", topic)
 		return
 	}
+	// What Go's patterns have not (looking ahead) is left to the device.
+	var written *regexp.Regexp
+	if p := c.Text("code_format", ""); p != "" && len(p) <= maxPattern {
+		written, _ = regexp.Compile("^(?:" + p + ")")
+	}
 	tell := func(name, payload, becomes string) {
 		cmd := Command{Name: name}
 		if c.Has("code_format") || c.Has("command_template") {
@@ -42,7 +48,11 @@ func buildLock(b *builder) {
 			cmd.Required = []string{"code"}
 		}
 		b.command(cmd, func(c *call) error {
-			text, err := encode(template.FromString(payload), map[string]template.Value{"code": template.FromString(c.args["code"].Str)})
+			code, given := c.args["code"]
+			if given && written != nil && !written.MatchString(code.Str) {
+				return errors.New("the code is not written as this lock wants it")
+			}
+			text, err := encode(template.FromString(payload), map[string]template.Value{"code": template.FromString(code.Str)})
 			if err != nil {
 				return err
 			}

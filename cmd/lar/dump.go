@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -298,15 +299,15 @@ func samples(model *devices.Model, turn func() *mqtt.Turn, e *devices.Entity, c 
 		}
 		var err error
 		var t *mqtt.Turn
-		// What wants JSON says so.
-		for _, text := range []string{"", "{}", "[]"} {
+		// What wants JSON or a time of day says so.
+		for _, text := range []string{"", "{}", "[]", "12:34:56"} {
 			for name, v := range args {
 				if text != "" && v.Type == devices.Text {
 					args[name] = devices.TextValue(text)
 				}
 			}
 			t = turn()
-			if err = model.Command(t, e.ID, c.Name, args); err == nil || !strings.Contains(err.Error(), "JSON") && !strings.Contains(err.Error(), "a list") {
+			if err = model.Command(t, e.ID, c.Name, args); err == nil || !slices.ContainsFunc([]string{"JSON", "a list", "a time of day"}, func(s string) bool { return strings.Contains(err.Error(), s) }) {
 				break
 			}
 		}

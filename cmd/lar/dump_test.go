@@ -16,6 +16,7 @@ func TestDump(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, &errs)
 	}
 	kinds := map[string]int{}
+	valued, reading := 0, 0
 	lines := bufio.NewScanner(&out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -24,6 +25,14 @@ func TestDump(t *testing.T) {
 			t.Fatal(err)
 		}
 		kinds[string(e.Kind)]++
+		for _, a := range e.Aspects {
+			if a.Value != nil {
+				valued++
+			}
+		}
+		if len(e.Reads) > 0 {
+			reading++
+		}
 		if e.Topic == "" || e.ID == "" || e.Name == "" || len(e.Aspects)+len(e.Commands) == 0 {
 			t.Errorf("%s", lines.Bytes())
 		}
@@ -42,6 +51,9 @@ func TestDump(t *testing.T) {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s in %v", kind, kinds)
 		}
+	}
+	if valued < 40 || reading < 40 {
+		t.Errorf("%d values of states that are fed, %d entities that read a topic", valued, reading)
 	}
 	for _, args := range [][]string{{"devices", "dump"}, {"devices", "dump", "--corpus", t.TempDir()}} {
 		if code := run(args, nil, &out, &errs); code != 1 {

@@ -45,7 +45,8 @@ Usage:
   lar devices dump --corpus DIR          print, a line of JSON for each entity,
                                          what is understood of the announcements
                                          in DIR (discovery-*.jsonl.gz,
-                                         zigbee2mqtt-exposes-*.jsonl.gz)
+                                         zigbee2mqtt-exposes-*.jsonl.gz) and of
+                                         states there (*-state-*.jsonl.gz)
   lar bench                              measure what this machine carries, on a
                                          hub of its own in a temporary folder
   lar check --config FILE                say what is wrong with a configuration,

@@ -97,6 +97,23 @@ func TestPlainPath(t *testing.T) {
 	}
 }
 
+// TestPlainPathMemory: the usual path makes nothing that is thrown away.
+func TestPlainPathMemory(t *testing.T) {
+	tpl, err := Compile(`{{ value_json["a"] }}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, payload := range []string{`{"a":"ON"}`, `{"a":87.5}`, `{"a":true}`, `{"a":42}`, `{"b":1}`} {
+		in := &Input{}
+		if in.JSON, err = Decode(payload); err != nil {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(100, func() { _, _ = tpl.Render(in) }); n != 0 {
+			t.Errorf("%s takes %v allocations", payload, n)
+		}
+	}
+}
+
 // TestUnsupported: what is refused is named.
 func TestUnsupported(t *testing.T) {
 	for text, part := range map[string]string{
