@@ -52,6 +52,9 @@ func makeDict(e *env, a []Value, named *box) (Value, error) {
 	for _, v := range a {
 		if v.kind == Dict {
 			for i, k := range v.box.keys {
+				if err := e.charge(1 + len(k.text)/64); err != nil {
+					return v, err
+				}
 				b.set(k, v.box.items[i])
 			}
 			continue

@@ -79,6 +79,9 @@ func filterUnique(e *env, a []Value, _ *box) (Value, error) {
 	seen := map[string]bool{}
 	var out []Value
 	for _, v := range items {
+		if err := e.charge(1 + len(v.text)/64); err != nil {
+			return a[0], err
+		}
 		folded := v
 		if v.kind == String {
 			folded.text = strings.ToLower(v.text)
@@ -91,9 +94,6 @@ func filterUnique(e *env, a []Value, _ *box) (Value, error) {
 			seen[h] = true
 			out = append(out, v)
 		}
-	}
-	if err := e.charge(len(items)); err != nil {
-		return a[0], err
 	}
 	return e.list(out)
 }

@@ -50,11 +50,11 @@ func sets(keep func(inLeft, inRight bool) bool) function {
 			if err != nil {
 				return a[i], err
 			}
-			if err := e.charge(len(items)); err != nil {
-				return a[i], err
-			}
 			sides[i], has[i] = items, map[string]bool{}
 			for _, v := range items {
+				if err := e.charge(1 + len(v.text)/64); err != nil {
+					return v, err
+				}
 				h, ok := hashKey(v)
 				if !ok {
 					return v, errKey
@@ -152,10 +152,10 @@ func combine(e *env, a []Value, _ *box) (Value, error) {
 		if v.kind != Dict {
 			return v, errArguments
 		}
-		if err := e.charge(len(v.box.keys)); err != nil {
-			return v, err
-		}
 		for i, k := range v.box.keys {
+			if err := e.charge(1 + len(k.text)/64); err != nil {
+				return v, err
+			}
 			b.set(k, v.box.items[i])
 		}
 	}

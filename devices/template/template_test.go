@@ -182,6 +182,9 @@ func TestBounds(t *testing.T) {
 		"{% set ns = namespace(a=[[1]]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}{{ ns.a|flatten|length }}",
 		"{{ [1]|batch(1000000, 0)|list }}",
 		"{{ 'x'.center(1000000) }}",
+		"{% for i in range(100) %}{{ ([value] * 100)|unique|list|length }}{% endfor %}",
+		"{% for i in range(100) %}{{ ([value] * 100)|union([value])|length }}{% endfor %}",
+		"{% set d = dict([(value, 1)]) %}{% for i in range(1000) %}{{ dict(d)|length }}{{ combine(d, d)|length }}{% endfor %}",
 	} {
 		tpl, err := Compile(text)
 		if err != nil {
