@@ -52,11 +52,11 @@ func filterSort(e *env, a []Value, named *box) (Value, error) {
 		if err != nil {
 			return 0
 		}
-		if err = e.charge(1); err != nil {
-			return 0
-		}
 		kx, ky := key(x), key(y)
 		if err != nil {
+			return 0
+		}
+		if err = e.charge(1 + (len(kx.text)+len(ky.text))/64); err != nil {
 			return 0
 		}
 		var n int
