@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // functions are the names that can be called.
@@ -399,8 +400,19 @@ func splitMethod(e *env, a []Value, named *box) (Value, error) {
 	return e.list(items)
 }
 
+// title is the method: each run of letters begins with a capital.
 func title(s string) string {
-	return strings.Join(mapWords(strings.ToLower(s)), "")
+	var b strings.Builder
+	inside := false
+	for _, r := range strings.ToLower(s) {
+		letter := unicode.ToUpper(r) != unicode.ToLower(r)
+		if letter && !inside {
+			r = unicode.ToUpper(r)
+		}
+		inside = letter
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // titleWords is the filter: a word begins after a space, a dash or a bracket.
@@ -416,22 +428,6 @@ func titleWords(s string) string {
 		begin = strings.ContainsRune("-({[< \t\r\n\v\f", r)
 	}
 	return b.String()
-}
-
-// mapWords starts each run of letters with a capital.
-func mapWords(s string) []string {
-	var out []string
-	inside := false
-	for _, r := range s {
-		c := string(r)
-		letter := strings.ToUpper(c) != strings.ToLower(c)
-		if letter && !inside {
-			c = strings.ToUpper(c)
-		}
-		inside = letter
-		out = append(out, c)
-	}
-	return out
 }
 
 func capitalize(s string) string {
