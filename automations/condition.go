@@ -269,29 +269,16 @@ func (s *scene) sun(c *SunCondition) (Result, string) {
 		return Holds, value
 	}
 	day := dayOf(s.now.Wall, s.location)
-	passed := func(event string, offset Duration) (bool, bool) {
-		at, ok := s.home.event(day, event)
-		return !s.now.Wall.Before(at.Add(time.Duration(offset))), ok
-	}
-	after, ok1 := true, true
+	from, to := time.Time{}, time.Time{}
 	if c.After != "" {
-		after, ok1 = passed(c.After, c.AfterOffset)
+		from = s.home.eventOn(day, c.After, s.location).Add(time.Duration(c.AfterOffset))
 	}
-	before, ok2 := true, true
 	if c.Before != "" {
-		var gone bool
-		gone, ok2 = passed(c.Before, c.BeforeOffset)
-		before = !gone
+		to = s.home.eventOn(day, c.Before, s.location).Add(time.Duration(c.BeforeOffset))
 	}
-	if !ok1 || !ok2 {
-		return Unknown, value + ", the sun does not do so today"
-	}
-	if c.After != "" && c.Before != "" {
-		from, _ := s.home.event(day, c.After)
-		to, _ := s.home.event(day, c.Before)
-		if from.Add(time.Duration(c.AfterOffset)).After(to.Add(time.Duration(c.BeforeOffset))) { // over midnight
-			return resultOf(after || before), value
-		}
+	after, before := !s.now.Wall.Before(from), c.Before == "" || s.now.Wall.Before(to)
+	if c.After != "" && c.Before != "" && from.After(to) { // over midnight
+		return resultOf(after || before), value
 	}
 	return resultOf(after && before), value
 }

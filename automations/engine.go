@@ -292,7 +292,7 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	}
 	if f.def.Triggers[f.trigger].Silent != nil {
 		if !m.Retained {
-			f.rule.memory[f.trigger].hear(t)
+			e.hear(t, f.rule, f.trigger)
 		}
 		return
 	}

@@ -116,18 +116,43 @@ func compile(text string, condition bool) (*vm.Program, error) {
 	for _, name := range builtins {
 		options = append(options, expr.EnableBuiltin(name))
 	}
-	if condition {
-		options = append(options, expr.AsBool())
-	}
 	p, err := expr.Compile(text, options...)
 	if err == nil {
 		err = rules.err
+	}
+	// Not by expr.AsBool, which makes false of what is not there.
+	if of := worthOf(p); err == nil && condition && of != reflect.Bool && of != reflect.Interface {
+		err = fmt.Errorf("it is neither true nor false, but a %s", kindWord(of))
 	}
 	if err != nil {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return nil, errors.New(first)
 	}
 	return p, nil
+}
+
+// worthOf returns what kind of value a program makes, as far as it is known
+// before it is run.
+func worthOf(p *vm.Program) reflect.Kind {
+	if p == nil || p.Node() == nil || p.Node().Type() == nil {
+		return reflect.Interface
+	}
+	return p.Node().Type().Kind()
+}
+
+// kindWord is what people call a kind of value.
+func kindWord(k reflect.Kind) string {
+	switch k {
+	case reflect.String:
+		return "text"
+	case reflect.Slice, reflect.Array:
+		return "list"
+	case reflect.Map, reflect.Struct:
+		return "map"
+	case reflect.Func:
+		return "function"
+	}
+	return "number"
 }
 
 // program returns a compiled expression, from those that are kept if it can.

@@ -18,8 +18,9 @@ type memory struct {
 	holds    bool
 	fired    bool           // since it holds
 	value    string         // the last one, of a trigger for any change
-	last     time.Time      // of a trigger of the clock: the instant that was acted on last
+	last     time.Time      // of a trigger of the clock: the instant that was acted on last; of a silence: when it came true last
 	planned  time.Time      // the one that comes next
+	since    time.Duration  // Run when the trigger began to count
 	heard    time.Duration  // of a silence: Run when something was heard last
 	silentAt time.Duration  // Run when it came true last
 	topics   *topicMemories // of a trigger that compares what comes with what was there; nil while there is nothing
@@ -186,7 +187,7 @@ func (e *Engine) baseline(t *mqtt.Turn, r *rule, trigger int) {
 	m := &r.memory[trigger]
 	e.cancel(m.deadline)
 	forgetTopics(t, r, r.def, trigger, m.topics)
-	*m = memory{}
+	*m = memory{since: t.Now.Run}
 	if message := r.def.Triggers[trigger].Message; message != nil && (message.remembers() || message.retained()) {
 		filter, _ := plainFilter(message.Filter)
 		t.Recall(e, filter)
