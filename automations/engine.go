@@ -367,6 +367,9 @@ func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool)
 		if c.Entity == nil {
 			continue
 		}
+		if c.Aspect != "" && (len(e.awaiting) > 0 || len(x.lasting) > 0) {
+			e.relied(t, c)
+		}
 		if len(e.unconfirmed) > 0 {
 			e.reported(t, c.Entity)
 		}
@@ -410,7 +413,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	e.place(t)
 	if !e.started {
 		e.started = true
-		e.now.again = e.timed()
+		e.now.again = true // what follows the clock, and what runs wait for, is looked at after the retained messages
 		e.placeLimits(t)
 		e.placeAgain(t)
 		for _, o := range e.out { // once more: nobody knows what became of it
@@ -424,7 +427,10 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	}
 	e.writeMemory(t)
 	e.followClock(t)
-	e.follow(t)
+	first := !e.followed
+	if e.follow(t); first {
+		e.stir()
+	}
 	e.purge(t)
 	e.keepDue(t)
 	if e.lookAt >= 0 && e.lookAt <= t.Now.Run {

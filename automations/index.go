@@ -29,6 +29,9 @@ type index struct {
 	nothing  *prepared         // for a message that triggers nothing
 	version  uint64            // counts the changes
 	of       map[*rule][]*ref  // what there is of each rule
+	// How many conditions with a time look at an entity, and those of each rule.
+	lasting   map[string]int
+	lastingOf map[*rule][]string
 }
 
 type aspectKey struct{ entity, aspect string }
@@ -61,7 +64,7 @@ func inOrder(a, b *ref) int {
 
 func newIndex(rules []*rule) *index {
 	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}, ends: map[string][]*ref{}, scenes: map[string][]*ref{},
-		of: map[*rule][]*ref{}}
+		of: map[*rule][]*ref{}, lasting: map[string]int{}, lastingOf: map[*rule][]string{}}
 	x.nothing = &prepared{}
 	for _, r := range rules {
 		x.set(r)
@@ -83,6 +86,18 @@ func (x *index) set(r *rule) {
 	}
 	if len(refs) > 0 {
 		x.of[r] = refs
+	}
+	for _, id := range x.lastingOf[r] {
+		if x.lasting[id]--; x.lasting[id] == 0 {
+			delete(x.lasting, id)
+		}
+	}
+	delete(x.lastingOf, r)
+	if ids := lastingIn(r.def); r.live() && len(ids) > 0 {
+		x.lastingOf[r] = ids
+		for _, id := range ids {
+			x.lasting[id]++
+		}
 	}
 	x.version++
 	x.nothing = &prepared{version: x.version}

@@ -61,7 +61,7 @@ func (e *Engine) state(t *mqtt.Turn, c *change) {
 	}
 	switch s.holds(value, c.Available) {
 	case Unknown:
-		if m.holds && !m.fired { // the time begins anew
+		if m.holds && !m.fired && c.News { // the time begins anew
 			e.cancel(m.deadline)
 			*m = memory{known: true}
 			e.keepMemory(t, r, f.trigger)
@@ -162,14 +162,22 @@ func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
 	if d := m.deadline; d != nil {
 		began = d.wall.Add(-d.after)
 	}
-	m.deadline, m.fired = nil, true
-	e.keepMemory(t, r, trigger)
 	value := Text(m.value) // as it came to hold; what is restored may be older
 	if h := e.house(); h != nil {
-		if entity := h.Entity(s.Entity); entity != nil && (m.value == "" || !restored(entity, s.Aspect, began)) {
-			value, _ = reading(entity, s.Aspect)
+		if entity := h.Entity(s.Entity); entity != nil {
+			is, available := reading(entity, s.Aspect)
+			if !available { // since before the start: the time begins anew
+				*m = memory{known: true}
+				e.keepMemory(t, r, trigger)
+				return
+			}
+			if m.value == "" || !restored(entity, s.Aspect, began) {
+				value = is
+			}
 		}
 	}
+	m.deadline, m.fired = nil, true
+	e.keepMemory(t, r, trigger)
 	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, To: thresholds(s), Value: clip(value.String()), Held: s.For, Trigger: r.def.Triggers[trigger].ID}
 	if s.ToAny != nil {
 		cause.To = clip(value.String())

@@ -255,7 +255,7 @@ func TestSweep(t *testing.T) {
 						got, want = onceEach(p.house), onceEach(whole.house)
 					}
 					if !slices.Equal(got, want) {
-						t.Fatalf("%s: %s: with a cut at turn %d that loses %s, there left\n%s\nwant\n%s", name, p.test.Test, cut, lose, got, want)
+						t.Fatalf("%s: %s: with a cut at turn %d that loses %s, there left more\n%s\nand less\n%s", name, p.test.Test, cut, lose, beyond(got, want), beyond(want, got))
 					}
 				}
 			}
@@ -365,6 +365,19 @@ func texts(h *house) (list []string) {
 	}
 	slices.Sort(list) // of what leaves at one instant the order is free
 	return list
+}
+
+// beyond is what a list has and another has not.
+func beyond(list, other []string) (more []string) {
+	other = slices.Clone(other)
+	for _, s := range list {
+		if i := slices.Index(other, s); i >= 0 {
+			other = slices.Delete(other, i, i+1)
+		} else {
+			more = append(more, s)
+		}
+	}
+	return more
 }
 
 // gaveAgain tells whether a trace says that a command was given again after a
