@@ -141,8 +141,11 @@ func (s *scene) age(e *devices.Entity, aspect string) (time.Duration, bool) {
 	state := e.State()
 	for i := range e.Aspects {
 		if e.Aspects[i].Name == aspect && i < len(state.Readings) {
-			changed := state.Readings[i].Changed
-			return s.now.Wall.Sub(changed), !changed.IsZero() && s.now.Trusted
+			r := &state.Readings[i]
+			if r.Placed { // by the time elapsed, whatever the clock was set to
+				return s.now.Run - r.Since, true
+			}
+			return max(s.now.Wall.Sub(r.Changed), 0), !r.Changed.IsZero() && s.now.Trusted
 		}
 	}
 	return 0, false

@@ -26,7 +26,6 @@ func (e *Engine) follow(t *mqtt.Turn) {
 	if !first && !moved && t.Now.Trusted == e.wallTrusted {
 		return
 	}
-	set := !first && (offset-e.wallOffset).Abs() > time.Second
 	e.followed, e.wallOffset, e.wallTrusted = true, offset, t.Now.Trusted
 	for _, r := range e.order {
 		if !r.live() {
@@ -41,7 +40,7 @@ func (e *Engine) follow(t *mqtt.Turn) {
 			switch trigger := &r.def.Triggers[i]; {
 			case r.plans[i] != nil:
 				e.planNext(t, r, i)
-			case trigger.Silent != nil && (first || set):
+			case trigger.Silent != nil && first:
 				e.listen(t, r, i)
 			case trigger.Start != nil && first:
 				m := &r.memory[i]
@@ -171,8 +170,8 @@ func (e *Engine) silent(t *mqtt.Turn, r *rule, trigger int) {
 		if h := e.house(); h != nil {
 			if entity := h.Entity(s.Entity); entity != nil {
 				for _, reading := range entity.State().Readings {
-					if !reading.Restored && !reading.At.IsZero() {
-						heard = max(heard, t.Now.Run-t.Now.Wall.Sub(reading.At))
+					if !reading.Restored {
+						heard = max(heard, reading.Heard)
 					}
 				}
 			}
