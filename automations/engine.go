@@ -367,7 +367,7 @@ func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool)
 		if c.Entity == nil {
 			continue
 		}
-		if c.Aspect != "" && (len(e.awaiting) > 0 || len(x.lasting) > 0) {
+		if c.Aspect != "" && (len(e.awaiting) > 0 || len(x.relied) > 0) {
 			e.relied(t, c)
 		}
 		if len(e.unconfirmed) > 0 {

@@ -29,9 +29,9 @@ type index struct {
 	nothing  *prepared         // for a message that triggers nothing
 	version  uint64            // counts the changes
 	of       map[*rule][]*ref  // what there is of each rule
-	// How many conditions with a time look at an entity, and those of each rule.
-	lasting   map[string]int
-	lastingOf map[*rule][]string
+	// What conditions look at, by entity, and the entities of each rule.
+	relied   map[string][]reliance
+	reliedOf map[*rule][]string
 }
 
 type aspectKey struct{ entity, aspect string }
@@ -64,7 +64,7 @@ func inOrder(a, b *ref) int {
 
 func newIndex(rules []*rule) *index {
 	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}, ends: map[string][]*ref{}, scenes: map[string][]*ref{},
-		of: map[*rule][]*ref{}, lasting: map[string]int{}, lastingOf: map[*rule][]string{}}
+		of: map[*rule][]*ref{}, relied: map[string][]reliance{}, reliedOf: map[*rule][]string{}}
 	x.nothing = &prepared{}
 	for _, r := range rules {
 		x.set(r)
@@ -87,16 +87,17 @@ func (x *index) set(r *rule) {
 	if len(refs) > 0 {
 		x.of[r] = refs
 	}
-	for _, id := range x.lastingOf[r] {
-		if x.lasting[id]--; x.lasting[id] == 0 {
-			delete(x.lasting, id)
+	for _, id := range x.reliedOf[r] {
+		list := slices.DeleteFunc(slices.Clone(x.relied[id]), func(o reliance) bool { return o.rule == r })
+		if x.relied[id] = list; len(list) == 0 {
+			delete(x.relied, id)
 		}
 	}
-	delete(x.lastingOf, r)
-	if ids := lastingIn(r.def); r.live() && len(ids) > 0 {
-		x.lastingOf[r] = ids
-		for _, id := range ids {
-			x.lasting[id]++
+	delete(x.reliedOf, r)
+	if r.live() {
+		for id, list := range reliancesOf(r) {
+			x.relied[id] = append(x.relied[id], list...)
+			x.reliedOf[r] = append(x.reliedOf[r], id)
 		}
 	}
 	x.version++
