@@ -66,7 +66,7 @@ func wantedBy(entity *devices.Entity, command string, args map[string]devices.Va
 		return nil
 	}
 	known := &entity.Commands[i]
-	if !finite(args) {
+	if !storable(args) {
 		return nil
 	}
 	for _, a := range known.Args {
@@ -130,8 +130,8 @@ func wantedBy(entity *devices.Entity, command string, args map[string]devices.Va
 	return wanted
 }
 
-// finite tells whether a record can hold arguments.
-func finite(args map[string]devices.Value) bool {
+// storable tells whether a record can hold arguments.
+func storable(args map[string]devices.Value) bool {
 	for _, v := range args {
 		if math.IsNaN(v.Num) || math.IsInf(v.Num, 0) {
 			return false
@@ -194,7 +194,7 @@ func (c *unconfirmed) confirmedBy(entity *devices.Entity) bool {
 // back: now there may be nobody to hear it. It returns false for one that is to
 // be given at once.
 func (e *Engine) hold(t *mqtt.Turn, w *thread, worth Duration, entity *devices.Entity, command string, args map[string]devices.Value) bool {
-	if !e.starting || t.Now.Run >= e.settleTime || !w.durable || entity == nil || !finite(args) {
+	if !e.starting || t.Now.Run >= e.settleTime || !w.durable || entity == nil || !storable(args) {
 		return false
 	}
 	i := slices.IndexFunc(entity.Commands, func(c devices.Command) bool { return c.Name == command })

@@ -61,6 +61,8 @@ type Model interface {
 	House() *devices.House
 	// Command tells an entity to do something, within the turn.
 	Command(t *mqtt.Turn, entityID, command string, args map[string]devices.Value) error
+	// Keep makes an entity's values durable with the turn.
+	Keep(t *mqtt.Turn, entityID string)
 }
 
 // A House is what rules are checked against: *devices.House is one.

@@ -52,6 +52,8 @@ func (e *Engine) pauseRun(t *mqtt.Turn, w *thread, a *Action, after time.Duratio
 	if awaits {
 		e.awaiting = append(e.awaiting, w)
 		e.lookAgain(t)
+		until, _ := w.awaited()
+		e.relyOn(t, until)
 	}
 	w.before = w.link.rules()
 	e.keepWaiting(t, w.waiting)
@@ -86,9 +88,14 @@ func (e *Engine) lookAgain(t *mqtt.Turn) {
 	}
 }
 
-// look goes on with the runs whose conditions have come to hold.
+// look goes on with the runs whose conditions have come to hold. As the hub
+// starts it waits for the retained messages: until they are read the house is
+// partly as it was.
 func (e *Engine) look(t *mqtt.Turn) {
 	e.now.stirred = false
+	if !e.followed {
+		return
+	}
 	for _, w := range slices.Clone(e.awaiting) {
 		until, _ := w.awaited()
 		if w.deadline == nil || until == nil || e.ready() != nil || !e.holds(t, w, until, "") {

@@ -143,8 +143,11 @@ func (s *scene) age(e *devices.Entity, aspect string) (time.Duration, bool) {
 	state := e.State()
 	for i := range e.Aspects {
 		if e.Aspects[i].Name == aspect && i < len(state.Readings) {
-			changed := state.Readings[i].Changed
-			return s.now.Wall.Sub(changed), !changed.IsZero() && s.now.Trusted
+			r := &state.Readings[i]
+			if r.Placed { // by the time elapsed, whatever the clock was set to
+				return s.now.Run - r.Since, true
+			}
+			return max(s.now.Wall.Sub(r.Changed), 0), !r.Changed.IsZero() && s.now.Trusted
 		}
 	}
 	return 0, false
@@ -271,30 +274,16 @@ func (s *scene) sun(c *SunCondition) (Result, saw) {
 		return Holds, value
 	}
 	day := dayOf(s.now.Wall, s.location)
-	passed := func(event string, offset Duration) (bool, bool) {
-		at, ok := s.home.event(day, event)
-		return !s.now.Wall.Before(at.Add(time.Duration(offset))), ok
-	}
-	after, ok1 := true, true
+	from, to := time.Time{}, time.Time{}
 	if c.After != "" {
-		after, ok1 = passed(c.After, c.AfterOffset)
+		from = s.home.eventOn(day, c.After, s.location).Add(time.Duration(c.AfterOffset))
 	}
-	before, ok2 := true, true
 	if c.Before != "" {
-		var gone bool
-		gone, ok2 = passed(c.Before, c.BeforeOffset)
-		before = !gone
+		to = s.home.eventOn(day, c.Before, s.location).Add(time.Duration(c.BeforeOffset))
 	}
-	if !ok1 || !ok2 {
-		value.how = sawNoSun
-		return Unknown, value
-	}
-	if c.After != "" && c.Before != "" {
-		from, _ := s.home.event(day, c.After)
-		to, _ := s.home.event(day, c.Before)
-		if from.Add(time.Duration(c.AfterOffset)).After(to.Add(time.Duration(c.BeforeOffset))) { // over midnight
-			return resultOf(after || before), value
-		}
+	after, before := !s.now.Wall.Before(from), c.Before == "" || s.now.Wall.Before(to)
+	if c.After != "" && c.Before != "" && from.After(to) { // over midnight
+		return resultOf(after || before), value
 	}
 	return resultOf(after && before), value
 }

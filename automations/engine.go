@@ -303,7 +303,7 @@ func (e *Engine) message(t *mqtt.Turn, f *ref, m *mqtt.Message, parts parts) {
 	}
 	if f.def.Triggers[f.trigger].Silent != nil {
 		if !m.Retained {
-			f.rule.memory[f.trigger].hear(t)
+			e.hear(t, f.rule, f.trigger)
 		}
 		return
 	}
@@ -380,6 +380,9 @@ func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool)
 		if c.Entity == nil {
 			continue
 		}
+		if c.Aspect != "" && (len(e.awaiting) > 0 || len(x.relied) > 0) {
+			e.relied(t, c)
+		}
 		if len(e.unconfirmed) > 0 {
 			e.reported(t, c.Entity, c.News)
 		}
@@ -423,7 +426,7 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	e.place(t)
 	if !e.started {
 		e.started = true
-		e.now.again = e.timed()
+		e.now.again = true // what follows the clock, and what runs wait for, is looked at after the retained messages
 		e.placeLimits(t)
 		e.placeAgain(t)
 		for _, o := range e.out { // once more: nobody knows what became of it
@@ -437,7 +440,10 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 	}
 	e.writeMemory(t)
 	e.followClock(t)
-	e.follow(t)
+	first := !e.followed
+	if e.follow(t); first {
+		e.stir()
+	}
 	e.purge(t)
 	e.keepDue(t)
 	if e.lookAt >= 0 && e.lookAt <= t.Now.Run {

@@ -245,7 +245,8 @@ func TestManyAtOnce(t *testing.T) {
 // A trap is a model that panics at a command, or refuses it.
 type trap struct{ err error }
 
-func (trap) House() *devices.House { return &devices.House{} }
+func (trap) House() *devices.House   { return &devices.House{} }
+func (trap) Keep(*mqtt.Turn, string) {}
 func (m trap) Command(*mqtt.Turn, string, string, map[string]devices.Value) error {
 	if m.err != nil {
 		return m.err

@@ -117,18 +117,42 @@ func compile(text string, condition bool) (*vm.Program, error) {
 	for _, name := range builtins {
 		options = append(options, expr.EnableBuiltin(name))
 	}
-	if condition {
-		options = append(options, expr.AsBool())
-	}
 	p, err := expr.Compile(text, options...)
 	if err == nil {
 		err = rules.err
 	}
+	// Not by expr.AsBool, which makes false of what is not there.
+	if of := worthOf(p); err == nil && condition && of != reflect.Bool && of != reflect.Interface {
+		err = fmt.Errorf("it is neither true nor false, but a %s", kindWord(of))
+	}
 	if err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return nil, errors.New(first)
+		return nil, sayPlainly(err, true)
 	}
 	return p, nil
+}
+
+// worthOf returns what kind of value a program makes, as far as it is known
+// before it is run.
+func worthOf(p *vm.Program) reflect.Kind {
+	if p == nil || p.Node() == nil || p.Node().Type() == nil {
+		return reflect.Interface
+	}
+	return p.Node().Type().Kind()
+}
+
+// kindWord is what people call a kind of value.
+func kindWord(k reflect.Kind) string {
+	switch k {
+	case reflect.String:
+		return "text"
+	case reflect.Slice, reflect.Array:
+		return "list"
+	case reflect.Map, reflect.Struct:
+		return "map"
+	case reflect.Func:
+		return "function"
+	}
+	return "number"
 }
 
 // program returns a compiled expression, from those that are kept if it can.
@@ -201,8 +225,7 @@ func (e *Engine) evaluate(text string, condition bool, in *given) (any, error) {
 	}
 	v, err := e.machine.Run(p, in.scope(text))
 	if err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return nil, errors.New(first)
+		return nil, sayPlainly(err, false)
 	}
 	return v, nil
 }
@@ -306,6 +329,11 @@ func (g *given) reading(id string, aspect []string) (value, age any) {
 	if d, ok := s.age(entity, name); ok {
 		age = d.Seconds()
 	}
+	if v.Type == devices.Text && strings.HasPrefix(id, string(devices.Sensor)+".") { // one that names no unit
+		if f, ok := parseNumber(v.Str); ok {
+			return f, age
+		}
+	}
 	return anyOf(v), age
 }
 
@@ -350,15 +378,42 @@ func textOf(v any) string {
 	case int:
 		return strconv.Itoa(v)
 	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
+		return strconv.FormatFloat(tidy(v), 'f', -1, 64)
 	}
 	s, _ := jsonText(v)
 	return s
 }
 
+// tidy takes away what calculating with fractions of two adds at the sixteenth
+// digit: 0.1 + 0.2 is 0.3.
+func tidy(f float64) float64 {
+	if f == math.Trunc(f) {
+		return f
+	}
+	if short, err := strconv.ParseFloat(strconv.FormatFloat(f, 'g', 15, 64), 64); err == nil {
+		return short
+	}
+	return f
+}
+
 func jsonText(v any) (string, error) {
-	b, err := json.Marshal(v)
-	return string(b), err
+	v, err := finite(v)
+	if err != nil {
+		return "", err
+	}
+	return plainJSON(v)
+}
+
+// finite returns what an expression is worth as JSON has it, tidied.
+func finite(v any) (any, error) {
+	f, ok := v.(float64)
+	if ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+		return nil, errors.New("it is no finite number")
+	}
+	if ok {
+		return tidy(f), nil
+	}
+	return v, nil
 }
 
 func replaceText(s, old, by string) (string, error) {
@@ -410,7 +465,7 @@ func valueOf(v any) (Value, error) {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return Value{}, errors.New("it is no finite number")
 		}
-		return Number(v), nil
+		return Number(tidy(v)), nil
 	case string:
 		return Text(v), nil
 	case nil:
@@ -426,7 +481,7 @@ type piece struct {
 }
 
 // pieces takes a template apart. An expression ends at the first }} that is in
-// no quotes.
+// no quotes and closes no map of its own.
 func pieces(s string) ([]piece, error) {
 	var list []piece
 	for {
@@ -437,7 +492,7 @@ func pieces(s string) ([]piece, error) {
 		if !ok {
 			return list, nil
 		}
-		end, quote := -1, byte(0)
+		end, quote, open := -1, byte(0), 0
 		for i := 0; i < len(rest); i++ {
 			switch c := rest[i]; {
 			case quote != 0 && c == '\\':
@@ -448,6 +503,10 @@ func pieces(s string) ([]piece, error) {
 				}
 			case c == '"' || c == '\'' || c == '`':
 				quote = c
+			case c == '{':
+				open++
+			case c == '}' && open > 0:
+				open--
 			case c == '}' && strings.HasPrefix(rest[i:], "}}"):
 				end = i
 			}
@@ -503,6 +562,9 @@ func (e *Engine) fillOne(text string, in *given) (string, error) {
 		return in.entity, nil
 	}
 	v, err := e.evaluate(text, false, in)
+	if err == nil {
+		v, err = finite(v)
+	}
 	return textOf(v), err
 }
 
@@ -548,6 +610,41 @@ func (e *Engine) resolve(v Value, in *given) (Value, error) {
 	}
 	s, err := e.fill(v.Str, in)
 	return Text(s), err
+}
+
+// resolveAny is resolve for a variable, which can be a list or a map too. Those
+// are kept as JSON has them, so that they are the same after a restart.
+func (e *Engine) resolveAny(v Value, in *given) (any, error) {
+	if text, ok := wholeExpression(v.Str); ok && v.Type == devices.Text {
+		x, err := e.evaluate(text, false, in)
+		if err != nil {
+			return nil, err
+		}
+		if worth := reflect.ValueOf(x).Kind(); worth == reflect.Slice || worth == reflect.Map {
+			b, err := jsonText(x)
+			if err != nil {
+				return nil, err
+			}
+			if len(b) > MaxText {
+				return nil, fmt.Errorf("a variable has at most %d bytes", MaxText)
+			}
+			var kept any
+			err = json.Unmarshal([]byte(b), &kept)
+			return kept, err
+		}
+		if v, err = valueOf(x); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if v, err = e.resolve(v, in); err != nil {
+			return nil, err
+		}
+	}
+	if len(v.Str) > MaxText {
+		return nil, fmt.Errorf("a variable has at most %d bytes", MaxText)
+	}
+	return anyOf(v), nil
 }
 
 // template checks the expressions in a text of a rule.

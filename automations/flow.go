@@ -369,14 +369,11 @@ func (e *Engine) set(t *mqtt.Turn, w *thread, set map[string]Value) error {
 	g := e.given(w, t.Now)
 	values := map[string]any{}
 	for _, name := range sortedKeys(set) {
-		v, err := e.resolve(set[name], g)
+		v, err := e.resolveAny(set[name], g)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if len(v.Str) > MaxText {
-			return fmt.Errorf("%s: a variable has at most %d bytes", name, MaxText)
-		}
-		values[name] = anyOf(v)
+		values[name] = v
 	}
 	for name, v := range values {
 		if _, ok := w.rule.def.Variables[name]; ok {

@@ -28,6 +28,9 @@ type index struct {
 	version  uint64            // counts the changes
 	known    atomic.Pointer[knownTopics]
 	of       map[*rule][]*ref // what there is of each rule
+	// What conditions look at, by entity, and the entities of each rule.
+	relied   map[string][]reliance
+	reliedOf map[*rule][]string
 }
 
 // knownTopics is what was found for topics that came before, until the next
@@ -87,7 +90,7 @@ func inOrder(a, b *ref) int {
 
 func newIndex(rules []*rule) *index {
 	x := &index{aspects: map[aspectKey][]*ref{}, entities: map[string][]*ref{}, hooks: map[string][]*ref{}, ends: map[string][]*ref{}, scenes: map[string][]*ref{},
-		of: map[*rule][]*ref{}}
+		of: map[*rule][]*ref{}, relied: map[string][]reliance{}, reliedOf: map[*rule][]string{}}
 	x.nothing = &prepared{}
 	x.known.Store(&knownTopics{})
 	for _, r := range rules {
@@ -110,6 +113,19 @@ func (x *index) set(r *rule) {
 	}
 	if len(refs) > 0 {
 		x.of[r] = refs
+	}
+	for _, id := range x.reliedOf[r] {
+		list := slices.DeleteFunc(slices.Clone(x.relied[id]), func(o reliance) bool { return o.rule == r })
+		if x.relied[id] = list; len(list) == 0 {
+			delete(x.relied, id)
+		}
+	}
+	delete(x.reliedOf, r)
+	if r.live() {
+		for id, list := range reliancesOf(r) {
+			x.relied[id] = append(x.relied[id], list...)
+			x.reliedOf[r] = append(x.reliedOf[r], id)
+		}
 	}
 	x.version++
 	x.nothing = &prepared{version: x.version}

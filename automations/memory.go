@@ -18,8 +18,9 @@ type memory struct {
 	holds    bool
 	fired    bool           // since it holds
 	value    string         // the last one, of a trigger for any change
-	last     time.Time      // of a trigger of the clock: the instant that was acted on last
+	last     time.Time      // of a trigger of the clock: the instant that was acted on last; of a silence: when it came true last
 	planned  time.Time      // the one that comes next
+	since    time.Duration  // Run when the trigger began to count
 	heard    time.Duration  // of a silence: Run when something was heard last
 	silentAt time.Duration  // Run when it came true last
 	topics   *topicMemories // of a trigger that compares what comes with what was there; nil while there is nothing
@@ -60,7 +61,7 @@ func (e *Engine) state(t *mqtt.Turn, c *change) {
 	}
 	switch s.holds(value, c.Available) {
 	case Unknown:
-		if m.holds && !m.fired { // the time begins anew
+		if m.holds && !m.fired && c.News { // the time begins anew
 			e.cancel(m.deadline)
 			*m = memory{known: true}
 			e.keepMemory(t, r, f.trigger)
@@ -161,14 +162,22 @@ func (e *Engine) held(t *mqtt.Turn, r *rule, trigger int) {
 	if d := m.deadline; d != nil {
 		began = d.wall.Add(-d.after)
 	}
-	m.deadline, m.fired = nil, true
-	e.keepMemory(t, r, trigger)
 	value := Text(m.value) // as it came to hold; what is restored may be older
 	if h := e.house(); h != nil {
-		if entity := h.Entity(s.Entity); entity != nil && (m.value == "" || !restored(entity, s.Aspect, began)) {
-			value, _ = reading(entity, s.Aspect)
+		if entity := h.Entity(s.Entity); entity != nil {
+			is, available := reading(entity, s.Aspect)
+			if !available { // since before the start: the time begins anew
+				*m = memory{known: true}
+				e.keepMemory(t, r, trigger)
+				return
+			}
+			if m.value == "" || !restored(entity, s.Aspect, began) {
+				value = is
+			}
 		}
 	}
+	m.deadline, m.fired = nil, true
+	e.keepMemory(t, r, trigger)
 	cause := Cause{Kind: ByState, Entity: s.Entity, Aspect: s.Aspect, To: thresholds(s), Value: clip(value.String()), Held: s.For, Trigger: r.def.Triggers[trigger].ID}
 	if s.ToAny != nil {
 		cause.To = clip(value.String())
@@ -186,7 +195,7 @@ func (e *Engine) baseline(t *mqtt.Turn, r *rule, trigger int) {
 	m := &r.memory[trigger]
 	e.cancel(m.deadline)
 	forgetTopics(t, r, r.def, trigger, m.topics)
-	*m = memory{}
+	*m = memory{since: t.Now.Run}
 	if message := r.def.Triggers[trigger].Message; message != nil && (message.remembers() || message.retained()) {
 		filter, _ := plainFilter(message.Filter)
 		t.Recall(e, filter)

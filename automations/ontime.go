@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"lar.home/devices"
 	"lar.home/mqtt"
 )
 
@@ -25,7 +26,6 @@ func (e *Engine) follow(t *mqtt.Turn) {
 	if !first && !moved && t.Now.Trusted == e.wallTrusted {
 		return
 	}
-	set := !first && (offset-e.wallOffset).Abs() > time.Second
 	e.followed, e.wallOffset, e.wallTrusted = true, offset, t.Now.Trusted
 	for _, r := range e.order {
 		if !r.live() {
@@ -40,7 +40,7 @@ func (e *Engine) follow(t *mqtt.Turn) {
 			switch trigger := &r.def.Triggers[i]; {
 			case r.plans[i] != nil:
 				e.planNext(t, r, i)
-			case trigger.Silent != nil && (first || set):
+			case trigger.Silent != nil && first:
 				e.listen(t, r, i)
 			case trigger.Start != nil && first:
 				m := &r.memory[i]
@@ -59,8 +59,10 @@ func (e *Engine) planNext(t *mqtt.Turn, r *rule, trigger int) {
 	if !t.Now.Trusted {
 		return
 	}
-	if m.last.IsZero() || m.last.Sub(now) > wrongAhead {
-		m.known, m.last = true, now.Round(0)
+	if zero := m.last.IsZero(); zero || m.last.Sub(now) > wrongAhead {
+		if m.known, m.last = true, now.Round(0); zero { // what came since, unknown while there was no clock to trust, was missed
+			m.last = m.last.Add(m.since - t.Now.Run)
+		}
 		e.keepMemory(t, r, trigger)
 	}
 	at, ok := r.plans[trigger].next(m.last)
@@ -87,16 +89,15 @@ func (e *Engine) onTime(t *mqtt.Turn, r *rule, trigger int) {
 		return
 	}
 	planned := m.planned
-	if last, ok := lastOf(r.plans[trigger], m.last, now); ok {
-		planned = last
+	earlier := lastOf(r.plans[trigger], m.last, now, MaxNotRuns+1)
+	if n := len(earlier); n > 0 {
+		earlier, planned = earlier[:n-1], earlier[n-1]
 	}
-	missed := !planned.Equal(m.planned)
-	earlier := m.planned
 	m.known, m.last = true, planned.Round(0)
 	e.keepMemory(t, r, trigger)
 	e.planNext(t, r, trigger)
-	if missed {
-		e.missed(t, r, trigger, earlier, "It was missed; a later one counts.")
+	for _, at := range earlier {
+		e.missed(t, r, trigger, at, "It was missed; a later one counts.")
 	}
 	if now.Sub(planned) > r.def.CatchUp.limit(time.Hour) {
 		e.missed(t, r, trigger, planned, "It was missed, and is too old to be done late.")
@@ -126,12 +127,37 @@ func (e *Engine) causeOf(r *rule, trigger int, c Cause) Cause {
 func (e *Engine) listen(t *mqtt.Turn, r *rule, trigger int) {
 	m := &r.memory[trigger]
 	e.cancel(m.deadline)
+	if m.holds && !m.last.IsZero() && e.heardSince(r.def.Triggers[trigger].Silent.Entity, m.last) {
+		e.heardAgain(t, r, trigger)
+	}
 	m.heard = t.Now.Run
 	m.deadline = e.deadlineIn(t, time.Duration(r.def.Triggers[trigger].Silent.For), &deadline{rule: r, trigger: trigger})
 }
 
+// heardSince tells whether something was heard of an entity after an instant;
+// it is asked before retained messages come.
+func (e *Engine) heardSince(id string, than time.Time) bool {
+	h := e.house()
+	if h == nil || h.Entity(id) == nil {
+		return false
+	}
+	return slices.ContainsFunc(h.Entity(id).State().Readings, func(r devices.Reading) bool { return r.At.After(than) })
+}
+
 // hear notes that something live came on a topic.
-func (m *memory) hear(t *mqtt.Turn) { m.heard = t.Now.Run }
+func (e *Engine) hear(t *mqtt.Turn, r *rule, trigger int) {
+	m := &r.memory[trigger]
+	if m.heard = t.Now.Run; m.holds {
+		e.heardAgain(t, r, trigger)
+	}
+}
+
+// heardAgain notes that a silence has ended: another one counts.
+func (e *Engine) heardAgain(t *mqtt.Turn, r *rule, trigger int) {
+	m := &r.memory[trigger]
+	m.known, m.holds = true, false
+	e.keepMemory(t, r, trigger)
+}
 
 // silent looks whether a time has passed in silence. What was heard meanwhile
 // moved the end of it on; that costs nothing as it is heard.
@@ -143,8 +169,8 @@ func (e *Engine) silent(t *mqtt.Turn, r *rule, trigger int) {
 		if h := e.house(); h != nil {
 			if entity := h.Entity(s.Entity); entity != nil {
 				for _, reading := range entity.State().Readings {
-					if !reading.Restored && !reading.At.IsZero() {
-						heard = max(heard, t.Now.Run-t.Now.Wall.Sub(reading.At))
+					if !reading.Restored {
+						heard = max(heard, reading.Heard)
 					}
 				}
 			}
@@ -154,8 +180,7 @@ func (e *Engine) silent(t *mqtt.Turn, r *rule, trigger int) {
 	m.heard = heard
 	if end := heard + time.Duration(s.For); end > t.Now.Run {
 		if m.holds && again {
-			m.known, m.holds = true, false
-			e.keepMemory(t, r, trigger)
+			e.heardAgain(t, r, trigger)
 		}
 		m.deadline = e.deadlineIn(t, end-t.Now.Run, &deadline{rule: r, trigger: trigger})
 		return
@@ -164,7 +189,7 @@ func (e *Engine) silent(t *mqtt.Turn, r *rule, trigger int) {
 	if m.holds {
 		return
 	}
-	*m = memory{known: true, holds: true, heard: heard, silentAt: t.Now.Run, deadline: m.deadline}
+	*m = memory{known: true, holds: true, heard: heard, silentAt: t.Now.Run, last: t.Now.Wall.Round(0), deadline: m.deadline}
 	e.keepMemory(t, r, trigger)
 	e.trigger(t, r, &event{cause: e.causeOf(r, trigger, Cause{Kind: BySilence, Entity: s.Entity, Topic: s.Filter, Held: s.For}), index: trigger, durable: true, entity: s.Entity})
 }

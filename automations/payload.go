@@ -64,6 +64,13 @@ func (e *Engine) payload(p *PublishAction, in *given) (string, error) {
 func (e *Engine) fillTree(tree any, in *given) (_ any, err error) {
 	switch v := tree.(type) {
 	case string:
+		if text, ok := wholeExpression(v); ok {
+			x, err := e.evaluate(text, false, in)
+			if err != nil {
+				return nil, fmt.Errorf("{{ %s }}: %w", clip(text), err)
+			}
+			return finite(x)
+		}
 		return e.fill(v, in)
 	case []any:
 		for i := range v {

@@ -24,6 +24,7 @@ func (e *Engine) SetPlace(t *mqtt.Turn, home Place, location *time.Location) {
 		for i := range r.def.Triggers {
 			switch trigger := &r.def.Triggers[i]; {
 			case r.plans[i] != nil:
+				r.memory[i].since = t.Now.Run
 				e.planNext(t, r, i)
 			case trigger.Sun != nil: // the position is not known any more
 				e.cancel(r.memory[i].deadline)

@@ -58,7 +58,7 @@ type memoryRecord struct {
 	Holds    bool            `json:"holds"`
 	Fired    bool            `json:"fired"`
 	Value    string          `json:"value,omitempty"`
-	Last     *time.Time      `json:"last,omitempty"` // of a trigger of the clock
+	Last     *time.Time      `json:"last,omitempty"` // of a trigger of the clock, or of a silence
 	Deadline *deadlineRecord `json:"deadline,omitempty"`
 }
 

@@ -17,24 +17,29 @@ type schedule interface {
 	next(after time.Time) (time.Time, bool)
 }
 
-// lastOf returns the last instant of a schedule that is later than from and
-// not later than now. It is looked for in windows that grow, so that one that
-// comes often costs no more than one that comes seldom.
-func lastOf(s schedule, from, now time.Time) (last time.Time, ok bool) {
+// lastOf returns the last instants of a schedule that are later than from and
+// not later than now, at most n, the earliest first. They are looked for in
+// windows that grow, so that one that comes often costs no more than one that
+// comes seldom.
+func lastOf(s schedule, from, now time.Time, n int) (last []time.Time) {
 	for _, span := range []time.Duration{time.Minute, time.Hour, 25 * time.Hour, 8 * 24 * time.Hour, 400 * 24 * time.Hour} {
 		begin := now.Add(-span)
 		whole := !begin.After(from)
 		if whole {
 			begin = from
 		}
+		last = last[:0]
 		for at, found := s.next(begin); found && !at.After(now); at, found = s.next(at) {
-			last, ok = at, true
+			if len(last) == n {
+				last = append(last[:0], last[1:]...)
+			}
+			last = append(last, at)
 		}
-		if ok || whole {
+		if len(last) == n || whole {
 			break
 		}
 	}
-	return last, ok
+	return last
 }
 
 // plan returns the schedule of a trigger; nil for one that has none.

@@ -184,7 +184,6 @@ const (
 	sawPayload                // the whole of it
 	sawClock                  // since the week began
 	sawSun                    // its elevation
-	sawNoSun                  // its elevation, on a day without what is asked for
 )
 
 // said is a saw that says a text.
@@ -208,12 +207,8 @@ func (s saw) words(payload []byte) string {
 	case sawClock:
 		minutes := int(s.since / time.Minute)
 		return Weekday(minutes/(24*60)).String() + " " + TimeOfDay(minutes%(24*60)).String()
-	case sawSun, sawNoSun:
-		height := strconv.FormatFloat(s.value.Num, 'f', 1, 64) + "°"
-		if s.how == sawNoSun {
-			height += ", the sun does not do so today"
-		}
-		return height
+	case sawSun:
+		return strconv.FormatFloat(s.value.Num, 'f', 1, 64) + "°"
 	}
 	shown := clip(s.value.String())
 	switch s.how {

@@ -87,6 +87,28 @@ func (p Place) event(day local, name string) (time.Time, bool) {
 	return p.crossing(day, twilight, false)
 }
 
+// eventOn returns when an event of the sun is on a day of the calendar. On a
+// day without it, it lies far before if the sun is where the event would bring
+// it, and far after if the sun is not: in the polar night the sun has set and
+// does not rise, in the polar day it has risen and does not set.
+func (p Place) eventOn(day local, name string, loc *time.Location) time.Time {
+	for n := -1; n <= 1; n++ { // where the date is another than the sun's
+		if at, ok := p.event(day.add(n), name); ok && dayOf(at, loc) == day {
+			return at
+		}
+	}
+	height, rises := horizon, name == Sunrise || name == Dawn
+	if name == Dawn || name == Dusk {
+		height = twilight
+	}
+	begin := time.Date(day.year, day.month, day.day, 0, 0, 0, 0, loc)
+	end := time.Date(day.year, day.month, day.day+1, 0, 0, 0, 0, loc)
+	if rises && p.elevation(begin) > height || !rises && p.elevation(end) <= height {
+		return begin.AddDate(-1, 0, 0)
+	}
+	return end.AddDate(1, 0, 0)
+}
+
 // followsSun returns the place in a rule that needs to know where the home is;
 // empty if none does.
 func (r *Rule) followsSun() (path string) {

@@ -268,6 +268,9 @@ func (c *checker) command(path string, a *CommandAction) {
 		c.bad(path+".command", "Choose what the entity is told to do.")
 		return
 	}
+	for _, kind := range append([]devices.Kind{a.Kind, kindOfID(a.Entity)}, kindsOfIDs(a.Entities)...) {
+		c.known(path+".command", kind, a.Command)
+	}
 	if len(a.Args) > MaxArgs {
 		c.bad(path+".args", "A command has at most %d arguments.", MaxArgs)
 		return

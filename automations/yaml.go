@@ -240,6 +240,39 @@ func PayloadText(n *yaml.Node) (string, []TextProblem) {
 
 var yamlLine = regexp.MustCompile(`(?s)^(?:yaml: )?(?:go-yaml )?(?:load error: |parser: |scanner: )*(?:line (\d+)(?:, column (\d+)|:(\d+))?: ?)?(.*)$`)
 
+// yamlHint says what is mostly behind an error of the parser; n is the line, or
+// one beside it.
+func yamlHint(text string, document []byte, n int) string {
+	lines := strings.Split(string(document), "\n")
+	near := lines[min(max(n-2, 0), len(lines)):min(n, len(lines))]
+	for _, line := range near {
+		if strings.HasPrefix(strings.TrimLeft(line, " "), "\t") {
+			return " A tab stands here: YAML is indented by spaces."
+		}
+	}
+	for _, line := range near {
+		if strings.Contains(line, ": {{") || strings.Contains(line, "- {{") {
+			return quoteBraces
+		}
+	}
+	switch {
+	case strings.Contains(text, "mapping values are not allowed"):
+		return " A text with a colon stands in quotes, and the keys of one map begin in the same column."
+	case strings.Contains(text, "did not find expected"):
+		return " The keys of one map, and the dashes of one list, begin in the same column, and every bracket is closed."
+	}
+	return ""
+}
+
+// quoteBraces is said of a template that YAML takes for a map.
+const quoteBraces = ` A text with {{ … }} stands in quotes: "{{ value }}".`
+
+// bareTemplate tells whether a node is {{ … }} without quotes: a map whose key
+// is a map.
+func bareTemplate(n *yaml.Node) bool {
+	return n.Kind == yaml.MappingNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode
+}
+
 func (d Document) node() (root *yaml.Node, problem *TextProblem) {
 	wrong := func(line, column int, format string, args ...any) *TextProblem {
 		return &TextProblem{line + d.Line - 1, max(column, 1), Problem{Text: fmt.Sprintf(format, args...)}}
@@ -267,7 +300,7 @@ func (d Document) node() (root *yaml.Node, problem *TextProblem) {
 				column = n
 			}
 		}
-		return nil, wrong(line, column, "This is not YAML: %s.", strings.TrimSuffix(text, "."))
+		return nil, wrong(line, column, "This is not YAML: %s.%s", strings.TrimSuffix(text, "."), yamlHint(text, d.Text, line))
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
 		return nil, wrong(1, 1, "There is nothing in it.")

@@ -262,12 +262,23 @@ func (d *textDecoder) tree(n *yaml.Node, path string) (any, bool) {
 	return n.Value, true
 }
 
+// namesElsewhere are keys of other hubs and what they are called here.
+var namesElsewhere = map[string]string{
+	"alias": "name", "service": "command", "action": "command", "entity_id": "entity", "data": "args", "delay": "wait", "wait_template": "wait", "wait_for_trigger": "wait",
+	"and": "all", "or": "any", "numeric_state": "state", "template": "expr", "value_template": "expr", "sequence": "then", "default": "else",
+	"if": "when", "mqtt": "message", "time_pattern": "every", "conditions": "when", "timeout": "within", "for_each": "each",
+}
+
 // unknown says of a key that it is not known.
 func (d *textDecoder) unknown(key *yaml.Node, path string, names []string, compares bool) {
 	if compares {
 		names = append(slices.Clone(names), comparisons...)
 	}
-	if best := nearest(key.Value, names); best != "" {
+	best := nearest(key.Value, names)
+	if elsewhere := namesElsewhere[key.Value]; slices.Contains(names, elsewhere) {
+		best = elsewhere
+	}
+	if best != "" {
 		d.bad(key, path, "There is no key %q here; is it %q?", clip(key.Value), best)
 	} else {
 		slices.Sort(names)
@@ -279,6 +290,10 @@ func (d *textDecoder) unknown(key *yaml.Node, path string, names []string, compa
 func (d *textDecoder) pairs(n *yaml.Node, path string, fn func(key, value *yaml.Node, path string)) {
 	if n.Kind != yaml.MappingNode {
 		d.bad(n, path, "Keys with values are needed here, as in name: value.")
+		return
+	}
+	if bareTemplate(n) {
+		d.bad(n, path, "%s", quoteBraces[1:])
 		return
 	}
 	seen := map[string]bool{}
@@ -304,6 +319,10 @@ func (d *textDecoder) pairs(n *yaml.Node, path string, fn func(key, value *yaml.
 
 // text reads a scalar as it is written, whatever else it could mean.
 func (d *textDecoder) text(n *yaml.Node, path string) (string, bool) {
+	if bareTemplate(n) {
+		d.bad(n, path, "%s", quoteBraces[1:])
+		return "", false
+	}
 	if n.Kind != yaml.ScalarNode || plainScalar(n) && isNull(n.Value) {
 		d.bad(n, path, "A text is needed here.")
 		return "", false
@@ -313,6 +332,10 @@ func (d *textDecoder) text(n *yaml.Node, path string) (string, bool) {
 
 // value reads a scalar as on or off, a number or a text.
 func (d *textDecoder) value(n *yaml.Node, path string) (Value, bool) {
+	if bareTemplate(n) {
+		d.bad(n, path, "%s", quoteBraces[1:])
+		return Value{}, false
+	}
 	if n.Kind != yaml.ScalarNode {
 		d.bad(n, path, "Give a value: on or off, a number or a text.")
 		return Value{}, false

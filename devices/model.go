@@ -196,6 +196,10 @@ type Reading struct {
 	At       time.Time // when the message came that set it; zero if unknown
 	Changed  time.Time // since when it has this value
 	Restored bool      // from before the hub's last start, or retained
+	// Heard and Since are the same instants by Now.Run, which nobody sets, if they
+	// were in this boot: Heard if the reading is not restored, Since if Placed.
+	Heard, Since time.Duration
+	Placed       bool
 }
 
 // A Change is told to Watchers inside the turn in which it happened.

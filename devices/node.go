@@ -99,9 +99,9 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 		// disk: the first live one is told, also when it is the same.
 		first := r.Restored && !past
 		r.Restored = past
-		r.At = t.Now.Wall
+		r.At, r.Heard = t.Now.Wall, t.Now.Run
 		if old != u.value {
-			r.Value, r.Changed = u.value, t.Now.Wall
+			r.Value, r.Changed, r.Since, r.Placed = u.value, t.Now.Wall, t.Now.Run, true
 		} else if !u.event && !first && (!n.spec.forced || past || u.aspect != 0) {
 			continue
 		}
@@ -136,7 +136,7 @@ func (m *Model) derive(t *mqtt.Turn, n *node, s *State, past bool) {
 			continue
 		}
 		m.c.add(n, Change{Aspect: n.spec.aspects[i].Name, Old: r.Value, New: v, Available: s.Available, News: !m.c.old})
-		*r = Reading{Value: v, At: t.Now.Wall, Changed: t.Now.Wall, Restored: past}
+		*r = Reading{Value: v, At: t.Now.Wall, Changed: t.Now.Wall, Restored: past, Heard: t.Now.Run, Since: t.Now.Run, Placed: true}
 	}
 }
 

@@ -66,6 +66,14 @@ func (m *Model) Flush(t *mqtt.Turn) {
 	m.finish(t)
 }
 
+// Keep writes the last values of an entity with the turn: somebody relies on
+// them after a power cut. One that is not known has none.
+func (m *Model) Keep(t *mqtt.Turn, entityID string) {
+	if n := m.nodes[entityID]; n != nil {
+		t.Write(recordKey('v', n.id), encodeValues(n.spec.aspects, n.live.Load()))
+	}
+}
+
 func (m *Model) flush(t *mqtt.Turn, u *unkept, most int) {
 	n := min(most, len(u.nodes))
 	for _, node := range u.nodes[:n] {

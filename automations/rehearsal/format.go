@@ -78,7 +78,7 @@ type step struct {
 	Method      string     `json:"method"`
 	Outside     *string    `json:"outside"`
 	Connect     *string    `json:"connect"`
-	ExpectError string     `json:"expect_error"`
+	ExpectError *string    `json:"expect_error"`
 }
 
 type cut struct {
@@ -108,12 +108,12 @@ type expect struct {
 	Method  string               `json:"method"`
 	Is      *automations.Compare `json:"compare"`
 
-	At        string               `json:"at"`
-	Tolerance automations.Duration `json:"tolerance"`
-	After     string               `json:"after"`
-	Before    string               `json:"before"`
+	At        string                `json:"at"`
+	Tolerance *automations.Duration `json:"tolerance"`
+	After     string                `json:"after"`
+	Before    string                `json:"before"`
 
-	from, to time.Time
+	from, to, middle time.Time
 }
 
 type ordered struct {

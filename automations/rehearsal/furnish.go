@@ -125,6 +125,8 @@ func (p *player) furnish() bool {
 		m := &g.States[i]
 		p.house.come(mqtt.Message{Topic: m.Topic, Payload: []byte(p.payload(fmt.Sprintf("given.states[%d]", i), &m.Payload)), ClientID: "before"})
 	}
+	p.house.turn(p.house.model.Flush) // they were there long before
+	p.house.flush()
 	p.house.recording = true
 	for i, list := range rules {
 		if err := p.save(list, automations.Finish); err != nil {

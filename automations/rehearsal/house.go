@@ -27,6 +27,7 @@ type house struct {
 
 	disk   map[string][]byte
 	lazies map[string][]byte // given, not on disk yet
+	lazyAt time.Time         // when the first of them was
 
 	retained []*mqtt.Message                          // of the broker, on disk with their turn
 	kept     int                                      // retained messages that came
@@ -102,7 +103,7 @@ const answerAfter = time.Second
 // send is what stands outside: everything arrives, once for a key.
 func (h *house) send(o *automations.Outgoing) {
 	h.pending = append(h.pending, o)
-	if h.answerAt = h.wall.Add(answerAfter); h.down {
+	if h.answerAt = h.wall.Add(answerAfter); h.down || h.givenUp(o) {
 		return
 	}
 	h.arrive(o)
@@ -114,22 +115,42 @@ func (h *house) arrive(o *automations.Outgoing) {
 	}
 }
 
+// How long is tried to send a notification and a request, see
+// packaging/docs/notifications.md.
+const (
+	notifyFor  = 24 * time.Hour
+	requestFor = time.Hour
+)
+
 // outside is whether anybody outside answers, from now on.
 func (h *house) outside(ok bool) {
 	h.down = !ok
 	for _, o := range h.pending {
-		if ok {
+		if ok && !h.givenUp(o) {
 			h.arrive(o)
 		}
 	}
 	h.answerAt = h.wall.Add(answerAfter)
 }
 
-// answer says of one that left that it has arrived.
+// givenUp tells whether something has been tried for too long.
+func (h *house) givenUp(o *automations.Outgoing) bool {
+	long := notifyFor
+	if o.HTTP != nil {
+		long = requestFor
+	}
+	return h.wall.Add(h.step).Sub(o.Made) > long
+}
+
+// answer says of one that left that it has arrived, or is given up.
 func (h *house) answer() {
 	o := h.pending[0]
 	h.pending = h.pending[1:]
-	h.turn(func(t *mqtt.Turn) { h.engine.Delivered(t, o.Key, nil) })
+	var failed error
+	if h.givenUp(o) {
+		failed = errors.New("nobody answered")
+	}
+	h.turn(func(t *mqtt.Turn) { h.engine.Delivered(t, o.Key, failed) })
 	h.cut()
 }
 
@@ -260,7 +281,11 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 		h.apply(k, w.Value)
 		delete(h.lazies, k)
 	}
+	h.ride()
 	for _, w := range t.Lazies() {
+		if len(h.lazies) == 0 {
+			h.lazyAt = h.wall
+		}
 		h.lazies[string(w.Key)] = w.Value
 	}
 	if h.recording {
@@ -303,7 +328,7 @@ func (h *house) note() {
 	} else {
 		h.revision = r
 	}
-	for _, r := range h.engine.Rules() {
+	for _, r := range slices.Concat(h.engine.Rules(), h.engine.Deleted()) {
 		for _, run := range slices.Backward(h.engine.Runs(r.ID)) {
 			id := r.ID + "\x00" + run.ID
 			if h.known[id] == run.Outcome {
@@ -463,6 +488,7 @@ func (h *house) until(at time.Time) {
 
 // kill is the power cut.
 func (h *house) kill(lose string) {
+	h.ride()
 	switch lose {
 	case "nothing":
 		h.flush()
@@ -498,6 +524,16 @@ func (h *house) stop() {
 	})
 	h.flush()
 	h.off = true
+}
+
+// lazyPeriod is how long a lazy write waits, as in the store of the hub.
+const lazyPeriod = 5 * time.Second
+
+// ride takes to the disk what was given lazily and has waited its time.
+func (h *house) ride() {
+	if h.wall.Sub(h.lazyAt) >= lazyPeriod && h.full == nil {
+		h.flush()
+	}
 }
 
 func (h *house) flush() {

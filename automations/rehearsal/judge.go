@@ -51,6 +51,9 @@ func (p *player) expectation(path string, e *expect) {
 	if n != 1 {
 		p.bad(path, "An expectation has exactly one of expect, forbid, notify, http, ran, state, paused, order and nothing_else.")
 	}
+	if n == 1 {
+		e.belongs(path, p)
+	}
 	for _, f := range []*string{e.Expect, e.Forbid} {
 		if f != nil && topic.ValidFilter(*f) != nil {
 			p.bad(path, "%q is not a topic filter.", *f)
@@ -67,6 +70,46 @@ func (p *player) expectation(path string, e *expect) {
 		_, problems := automations.ReadNode(c.Content[1], &with)
 		for _, problem := range problems {
 			p.bad(path+".payload", "%s", problem.Text)
+		}
+	}
+}
+
+// belongs checks that the keys beside an expectation are those of its kind.
+func (e *expect) belongs(path string, p *player) {
+	message, counted := e.Expect != nil || e.Forbid != nil, e.Expect != nil || e.Notify != nil || e.HTTP != nil || e.Ran != nil
+	for _, key := range []struct {
+		name     string
+		set, fit bool
+	}{
+		{"payload", !e.Payload.IsZero(), message || e.Notify != nil || e.HTTP != nil},
+		{"qos", e.QoS != nil, message}, {"retain", e.Retain != nil, message},
+		{"count", e.Count != nil, counted || e.Forbid != nil && e.Count != nil && *e.Count == 0}, {"at_least", e.AtLeast != nil, counted}, {"at_most", e.AtMost != nil, counted},
+		{"outcome", e.Outcome != "", e.Ran != nil},
+		{"aspect", e.Aspect != "", e.State != nil}, {"compare", e.Is != nil, e.State != nil},
+		{"title", e.Title != nil, e.Notify != nil}, {"urgency", e.Urgency != "", e.Notify != nil},
+		{"method", e.Method != "", e.HTTP != nil},
+	} {
+		if key.set && !key.fit {
+			p.bad(path+"."+key.name, "The key %s does not belong to this expectation.", key.name)
+		}
+	}
+	if e.Count != nil && (e.AtLeast != nil || e.AtMost != nil) {
+		p.bad(path+".count", "Either count, or at_least and at_most.")
+	}
+	for _, n := range []*int{e.Count, e.AtLeast, e.AtMost} {
+		if n != nil && *n < 0 {
+			p.bad(path, "A count is 0 or more.")
+		}
+	}
+	if e.QoS != nil && (*e.QoS < 0 || *e.QoS > 2) {
+		p.bad(path+".qos", "QoS is 0, 1 or 2.")
+	}
+	if e.Nothing != nil && !*e.Nothing {
+		p.bad(path+".nothing_else", "This is true, or is left out.")
+	}
+	for i := range e.Order {
+		if topic.ValidFilter(e.Order[i].Expect) != nil {
+			p.bad(fmt.Sprintf("%s.order[%d].expect", path, i), "%q is not a topic filter.", e.Order[i].Expect)
 		}
 	}
 }
@@ -222,9 +265,9 @@ func (p *player) judge(path string, e *expect) {
 		if next < len(e.Order) {
 			p.bad(path, "order: %s (number %d) did not leave after those before it", e.Order[next].Expect, next+1)
 		}
-	case e.Nothing != nil && *e.Nothing:
+	case e.Nothing != nil:
 		for i := range p.house.left {
-			if s := &p.house.left[i]; !p.foreseen(s) {
+			if s := &p.house.left[i]; e.window(s.At) && !p.foreseen(s) {
 				p.bad(path, "nothing else: at %s there left %s %s", p.show(s.At), s.Topic, s.Payload)
 				return
 			}

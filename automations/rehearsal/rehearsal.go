@@ -151,15 +151,18 @@ func (p *player) prepare() []event {
 	slices.SortStableFunc(events, func(a, b event) int { return a.at.Compare(b.at) })
 	for i := range t.Then {
 		e, path := &t.Then[i], fmt.Sprintf("then[%d]", i)
-		if e.Tolerance == 0 {
-			e.Tolerance = automations.Duration(time.Second)
+		tolerance := time.Second
+		if e.Tolerance != nil {
+			tolerance = time.Duration(*e.Tolerance)
 		}
 		switch {
+		case tolerance < 0:
+			p.bad(path+".tolerance", "tolerance is how far from at, 0s or more.")
 		case e.At != "" && (e.After != "" || e.Before != ""):
 			p.bad(path+".at", "Either at, or after and before.")
 		case e.At != "":
 			at := when(path+".at", e.At)
-			e.from, e.to = at.Add(-time.Duration(e.Tolerance)), at.Add(time.Duration(e.Tolerance))
+			e.from, e.to, e.middle = at.Add(-tolerance), at.Add(tolerance), at
 			last = later(last, e.to)
 		default:
 			e.from = p.clock
@@ -167,7 +170,9 @@ func (p *player) prepare() []event {
 				e.from = when(path+".after", e.After)
 			}
 			if e.Before != "" {
-				e.to = when(path+".before", e.Before)
+				if e.to = when(path+".before", e.Before); e.to.Before(e.from) {
+					p.bad(path+".before", "This is before after.")
+				}
 			}
 		}
 		p.expectation(path, e)
@@ -187,7 +192,7 @@ func (p *player) prepare() []event {
 		if look := p.look(e); look != nil {
 			at := e.to
 			if e.State != nil && e.At != "" {
-				at = e.to.Add(-time.Duration(e.Tolerance))
+				at = e.middle
 			}
 			events = append(events, event{at: at, path: path, do: look, look: true})
 		}

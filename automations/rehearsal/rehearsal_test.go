@@ -49,6 +49,24 @@ func TestRun(t *testing.T) {
 		{"when: [{at: 12:01, start: {}}]\nthen: [{expect: lamp}]", "runs already"},
 		{"then: [{expect: lamp, forbid: lamp}]", "exactly one of"},
 		{"when: []", "Say what is expected"},
+		{"when: [{at: '12:01:00.25', publish: button}]\nthen: [{at: '12:01:00.25', tolerance: 0s, expect: lamp, payload: on}, {at: '12:01:00', tolerance: 249ms, expect: lamp, count: 0}]", ""},
+		{"when: [{at: '12:01:00.25', publish: button}]\nthen: [{at: '12:01', tolerance: 0s, expect: lamp}]", "0 left between 2026-03-02 12:01:00 and 2026-03-02 12:01:00, want 1"},
+		{"when: [{at: '12:01:00.25', publish: button}]\nthen: [{forbid: lamp}]", "it left at 2026-03-02 12:01:00.25"},
+		{"when: [{at: 12:01, publish: button}]\nthen: [{expect: lamp, payload: on}, {nothing_else: true, before: '12:05'}]", ""},
+		{"then: [{ran: lamp, payload: on}]", "11:20: then[0].payload: The key payload does not belong"},
+		{"then: [{expect: lamp, outcome: failed}]", "The key outcome does not belong"},
+		{"then: [{notify: phone, qos: 1}]", "The key qos does not belong"},
+		{"then: [{forbid: lamp, count: 2}]", "The key count does not belong"},
+		{"then: [{expect: lamp, count: 1, at_most: 2}]", "Either count"},
+		{"then: [{expect: lamp, count: -1}]", "A count is 0 or more"},
+		{"then: [{expect: lamp, after: '12:05', before: '12:04'}]", "This is before after"},
+		{"then: [{nothing_else: false}]", "or is left out"},
+		{"then: [{order: [{expect: a/#/b}]}]", "not a topic filter"},
+		{"when: [{at: 12:01, publish: button, expect_error: no}]\nthen: [{forbid: lamp}]", "expect_error belongs to"},
+		{"when: [{at: 12:01, run: lamp, runs: move}]\nthen: [{forbid: lamp}]", "runs belongs to save"},
+		{"when: [{at: 12:01, run: lamp, expect_error: ''}]\nthen: [{forbid: lamp}]", "This was to fail"},
+		{"when: [{at: 12:01, publish: button, qos: 1}, {at: 12:02, publish: button, dup: true, payload: x}]\nthen: [{forbid: lamp}]", "is as it was"},
+		{"when: [{at: 12:01, publish: button}, {at: 12:02, delete: lamp}]\nthen: [{ran: lamp, outcome: stopped, at: 12:02}]", ""},
 	}
 	for _, tt := range tests {
 		r := Run("x", []byte(lamp+tt.text), os.ReadFile)[0]
@@ -237,7 +255,7 @@ func TestSweep(t *testing.T) {
 						got, want = onceEach(p.house), onceEach(whole.house)
 					}
 					if !slices.Equal(got, want) {
-						t.Fatalf("%s: %s: with a cut at turn %d that loses %s, there left\n%s\nwant\n%s", name, p.test.Test, cut, lose, got, want)
+						t.Fatalf("%s: %s: with a cut at turn %d that loses %s, there left more\n%s\nand less\n%s", name, p.test.Test, cut, lose, beyond(got, want), beyond(want, got))
 					}
 				}
 			}
@@ -398,6 +416,19 @@ func texts(h *house) (list []string) {
 	}
 	slices.Sort(list) // of what leaves at one instant the order is free
 	return list
+}
+
+// beyond is what a list has and another has not.
+func beyond(list, other []string) (more []string) {
+	other = slices.Clone(other)
+	for _, s := range list {
+		if i := slices.Index(other, s); i >= 0 {
+			other = slices.Delete(other, i, i+1)
+		} else {
+			more = append(more, s)
+		}
+	}
+	return more
 }
 
 // gaveAgain tells whether a trace says that a command was given again after a

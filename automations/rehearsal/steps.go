@@ -35,6 +35,15 @@ func (p *player) step(path string, s *step) func(path string) {
 	if s.Hook == nil && s.Method != "" {
 		p.bad(path+".method", "method belongs to hook.")
 	}
+	if s.Save == nil && s.Runs != "" {
+		p.bad(path+".runs", "runs belongs to save.")
+	}
+	if s.ExpectError != nil && !slices.Contains([]string{"save", "enable", "disable", "delete", "restore", "run", "hook"}, kinds[0]) {
+		p.bad(path+".expect_error", "expect_error belongs to save, enable, disable, delete, restore, run and hook.")
+	}
+	if s.Dup && (!s.Payload.IsZero() || s.QoS != 0 || s.Retain) {
+		p.bad(path+".dup", "What comes once more is as it was: payload, qos and retain are not given.")
+	}
 	switch kinds[0] {
 	case "hook":
 		body := []byte(p.payload(path+".payload", &s.Payload))
@@ -145,12 +154,12 @@ func (p *player) changing(s *step, do func() error) func(path string) {
 	return p.running(func(path string) {
 		err := do()
 		switch {
-		case err != nil && s.ExpectError == "":
+		case err != nil && s.ExpectError == nil:
 			p.bad(path, "%s.", strings.TrimSuffix(err.Error(), "."))
-		case err == nil && s.ExpectError != "":
-			p.bad(path, "This was to fail with %q.", s.ExpectError)
-		case err != nil && !strings.Contains(err.Error(), s.ExpectError):
-			p.bad(path, "This was to fail with %q, and says: %v", s.ExpectError, err)
+		case err == nil && s.ExpectError != nil:
+			p.bad(path, "This was to fail with %q.", *s.ExpectError)
+		case err != nil && !strings.Contains(err.Error(), *s.ExpectError):
+			p.bad(path, "This was to fail with %q, and says: %v", *s.ExpectError, err)
 		}
 	})
 }

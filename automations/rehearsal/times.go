@@ -75,5 +75,5 @@ func (p *player) date(year int, month time.Month, day int, clock time.Time, seco
 }
 
 func (p *player) show(at time.Time) string {
-	return at.In(p.location).Format("2006-01-02 15:04:05")
+	return at.In(p.location).Format("2006-01-02 15:04:05.999")
 }
