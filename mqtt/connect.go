@@ -263,6 +263,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 	s.version, s.bridge = p.Version, p.Bridge
 	s.expiry = expiry
 	s.conn = c
+	s.walksOn = false // or the turn that was to go on was dropped
 	b.connected++
 	b.sys.peak = max(b.sys.peak, b.connected)
 	s.visits++
