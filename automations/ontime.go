@@ -217,18 +217,3 @@ func (e *Engine) plansOf(def *Rule) []schedule {
 	}
 	return plans
 }
-
-// timed tells whether any rule follows the clock or the start.
-func (e *Engine) timed() bool {
-	for _, r := range e.order {
-		if !r.live() {
-			continue
-		}
-		for i, t := range r.def.Triggers {
-			if r.plans[i] != nil || t.Silent != nil || t.Start != nil {
-				return true
-			}
-		}
-	}
-	return false
-}
