@@ -241,9 +241,7 @@ func hasRoom(fd uintptr) bool {
 // lock that the caller holds.
 func (s *socket) Kill() {
 	s.killed.Store(true)
-	s.rc.Control(func(fd uintptr) {
-		syscall.RawSyscall(syscall.SYS_SHUTDOWN, fd, syscall.SHUT_RDWR, 0)
-	})
+	s.rc.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
 }
 
 func (s *socket) Remote() string { return s.remote }
