@@ -342,7 +342,7 @@ func TestShownIsNeverChanged(t *testing.T) {
 					_ = engine.Run(r.ID, run.ID)
 				}
 			}
-			engine.Accept(&mqtt.Turn{}, &mqtt.Message{Topic: "nobody"}, engine.Prepare("nobody", nil))
+			engine.Prepare("nobody", nil)
 			engine.Wants("a")
 		}
 	})
