@@ -68,16 +68,16 @@ func (b *Broker) serveStream(nc net.Conn, peer Peer) {
 	peer.of(nc)
 	s := &stream{nc: nc, b: b, peer: peer}
 	s.wake.L = &s.mu
-	c, err := b.Open(s)
+	if d, ok := nc.(Direct); ok {
+		s.unsent = d.Direct()
+	}
+	c, err := b.Open(s) // from here on it may be killed
 	if err != nil {
 		b.turnedAway(nc, err)
 		return
 	}
 	c.peer = peer
 	s.c = c
-	if d, ok := nc.(Direct); ok {
-		s.unsent = d.Direct()
-	}
 	if s.unsent == nil {
 		go s.write()
 	}
