@@ -1,5 +1,7 @@
 // Lar runs a house: an MQTT broker, the devices that speak to it, automations
 // and pages, in one process. See lar --help.
+//
+//go:debug randseednop=0
 package main
 
 import (
