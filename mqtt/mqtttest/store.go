@@ -45,6 +45,7 @@ type Store struct {
 	lazy       map[string][]byte // given, not yet committed
 	lazyAfter  uint64            // the last turn submitted when lazy was given
 	log        []turn            // all that was ever submitted or lazy, in order of calls
+	forgetful  bool              // there is none
 	start      map[string][]byte // what was on disk before the log
 	submitted  uint64
 	durable    uint64
@@ -127,7 +128,7 @@ func (s *Store) Submit(number uint64, writes []mqtt.Write, soon bool) {
 	}
 	s.submitted = number
 	t := turn{number: number, writes: clone(writes), given: writes, soon: soon}
-	s.log = append(s.log, t)
+	s.note(t)
 	for _, w := range t.writes {
 		delete(s.lazy, string(w.Key))
 	}
@@ -150,12 +151,27 @@ func (s *Store) Submit(number uint64, writes []mqtt.Write, soon bool) {
 	}
 }
 
+// Forget makes the store keep only what a disk holds, for a test that goes on
+// for long: [Store.At], [Store.Turns] and [Store.Submitted] have nothing to
+// answer from then.
+func (s *Store) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log, s.start, s.forgetful = nil, nil, true
+}
+
+func (s *Store) note(t turn) {
+	if !s.forgetful {
+		s.log = append(s.log, t)
+	}
+}
+
 // Lazy merges writes as [mqtt.Store] says.
 func (s *Store) Lazy(writes []mqtt.Write) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := turn{number: s.submitted, writes: clone(writes), given: writes, lazy: true}
-	s.log = append(s.log, t)
+	s.note(t)
 	for _, w := range t.writes {
 		s.lazy[string(w.Key)] = w.Value
 	}
@@ -307,6 +323,17 @@ func (s *Store) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.disk)
+}
+
+// Size returns about how many bytes of memory the records on disk take.
+func (s *Store) Size() (n int) {
+	const each = 96 // a string, a slice, their share of the map, and rounding
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, v := range s.disk {
+		n += len(k) + len(v) + each
+	}
+	return n
 }
 
 func (s *Store) wakeLocked() {
