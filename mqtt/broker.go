@@ -69,6 +69,7 @@ type Broker struct {
 	durable    atomic.Uint64 // number of the last turn on disk
 	memory     atomic.Int64  // bytes of messages that wait in it, see memory.go
 	generation atomic.Uint64 // of the routes
+	walkPace   pace
 
 	mu              sync.Mutex // the house's lock: it guards what follows, down to the blank line
 	turn            Turn
