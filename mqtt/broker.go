@@ -65,6 +65,7 @@ type Broker struct {
 	version      string
 	stats        counters
 	limitsNow    atomic.Pointer[Limits]
+	lastWoken    atomic.Int64 // Run time at which a connection last woke, see afterYou
 
 	durable    atomic.Uint64 // number of the last turn on disk
 	memory     atomic.Int64  // bytes of messages that wait in it, see memory.go
