@@ -231,7 +231,8 @@ func (b *Broker) start() {
 			b.wake(t, c)
 		}
 	})
-	b.show()
+	for w := (&showing{}); b.show(w); {
+	}
 }
 
 // Do runs fn as one turn: a form, a call of the API. It returns fn's error,
