@@ -249,13 +249,25 @@ func (s *socket) WantWrite() {
 // hasRoom tells whether a socket takes bytes now.
 func hasRoom(fd uintptr) bool {
 	const pollOut = 4
+	return poll(fd, pollOut) // an error of the socket counts: the write will find it
+}
+
+// Gone tells whether the other end has left, for who is not reading.
+func (s *socket) Gone() (gone bool) {
+	const pollReadHangup = 0x2000
+	err := s.rc.Control(func(fd uintptr) { gone = poll(fd, pollReadHangup) })
+	return gone || err != nil
+}
+
+// poll tells whether one of these events, or an error, is there.
+func poll(fd uintptr, events int16) bool {
 	p := struct {
 		fd              int32
 		events, revents int16
-	}{fd: int32(fd), events: pollOut}
+	}{fd: int32(fd), events: events}
 	var atOnce syscall.Timespec
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&atOnce)), 0, 0, 0)
-	return errno == 0 && n > 0 // an error of the socket counts: the write will find it
+	return errno == 0 && n > 0
 }
 
 // Kill has the reader find the end of the connection. It does not close it:

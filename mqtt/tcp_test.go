@@ -160,6 +160,38 @@ func TestTCPOrder(t *testing.T) {
 	wait.Wait()
 }
 
+// TestTakeOverByTheGone has clients ask for a session that changes hands too
+// often, and leave while they have to wait: nobody gets it, and who has it stays.
+func TestTakeOverByTheGone(t *testing.T) {
+	h := newTCPHouse(t, limits(mqtt.Limits{TakeOvers: 2, TakeOverWait: 20 * time.Millisecond, Connections: 2}))
+	connect := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "c", CleanStart: true})
+	for range 2 {
+		h.connect(v5, "c", clean)
+	}
+	c := h.connect(v5, "c", clean)
+	nc, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Write(connect)
+	nc.Close()
+	for h.LimitsReached()["take_overs"] == 0 {
+		runtime.Gosched()
+	}
+	// There is room for another connection as soon as that one is gone.
+	other := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "other", CleanStart: true})
+	for first := []byte{0}; first[0] != 0x20; {
+		nc, err := net.Dial("tcp", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.Write(other)
+		nc.Read(first)
+	}
+	c.expectNothing()
+}
+
 // TestReadyTogether has one client subscribe and then another publish, both
 // before the broker gets to read, as it is on a busy machine. The runtime hands
 // out last what came first; the message reaches the subscriber all the same.
