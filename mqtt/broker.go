@@ -66,6 +66,7 @@ type Broker struct {
 	stats        counters
 	limitsNow    atomic.Pointer[Limits]
 	lastWoken    atomic.Int64 // Run time at which a connection last woke, see afterYou
+	lingering    atomic.Int32 // connections that do, see linger
 
 	durable    atomic.Uint64 // number of the last turn on disk
 	memory     atomic.Int64  // bytes of messages that wait in it, see memory.go

@@ -36,8 +36,34 @@ func serveRaw(b *Broker, nc net.Conn, peer *Peer) bool {
 	if s.watched {
 		b.hangups.remove(s)
 	}
+	s.linger()
 	nc.Close()
 	return true
+}
+
+// linger takes what a client sends that has not seen yet that the connection
+// ended, until it leaves or a moment has passed. Closed at once, a socket answers
+// that by breaking off, and a client that finds so when it writes does not read
+// why it was sent away. This is for some at a time: it costs a descriptor each.
+func (s *socket) linger() {
+	const most = 64
+	if !s.killed.Load() {
+		return
+	}
+	defer s.b.lingering.Add(-1)
+	if s.b.lingering.Add(1) > most {
+		return
+	}
+	s.nc.SetReadDeadline(time.Now().Add(lastWords))
+	s.rc.Read(func(fd uintptr) bool {
+		for s.readSome(fd) {
+			batches.Put(s.t)
+			if s.got == 0 {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // asides are channels by which aside waits.
@@ -275,7 +301,8 @@ func poll(fd uintptr, events int16) bool {
 // lock that the caller holds.
 func (s *socket) Kill() {
 	s.killed.Store(true)
-	s.rc.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
+	s.rc.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_WR) })
+	s.nc.SetReadDeadline(longAgo) // see linger for what still comes
 }
 
 func (s *socket) Remote() string { return s.remote }

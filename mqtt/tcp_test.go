@@ -1,6 +1,7 @@
 package mqtt_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -158,6 +159,32 @@ func TestTCPOrder(t *testing.T) {
 		c.expectNothing()
 	}
 	wait.Wait()
+}
+
+// TestLastWordsAreHeard has a client go on sending after it was told to leave, as
+// one does that has not looked yet: it may read why, and no write of its fails
+// before.
+func TestLastWordsAreHeard(t *testing.T) {
+	h := newTCPHouse(t, limits(mqtt.Limits{ReceiveMaximum: 1}))
+	nc, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	b := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "c", CleanStart: true})
+	for id := range uint16(2) {
+		b = packet.Append(b, v5, &packet.Publish{QoS: packet.ExactlyOnce, PacketID: id + 1, Topic: []byte("a")})
+	}
+	nc.Write(b)
+	got, err := io.ReadAll(nc)
+	if err != nil || !bytes.Contains(got, []byte{0xe0, 1, byte(packet.ReceiveMaximumExceeded)}) {
+		t.Errorf("got %x, %v", got, err)
+	}
+	for range 10 {
+		if _, err := nc.Write(packet.Append(nil, v5, ack(packet.PUBREL, 1))); err != nil {
+			t.Fatalf("what was sent before the end was seen: %v", err)
+		}
+	}
 }
 
 // TestTakeOverByTheGone has clients ask for a session that changes hands too
