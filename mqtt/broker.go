@@ -65,6 +65,8 @@ type Broker struct {
 	version      string
 	stats        counters
 	limitsNow    atomic.Pointer[Limits]
+	lastWoken    atomic.Int64 // Run time at which a connection last woke, see afterYou
+	lingering    atomic.Int32 // connections that do, see linger
 
 	durable    atomic.Uint64 // number of the last turn on disk
 	memory     atomic.Int64  // bytes of messages that wait in it, see memory.go
@@ -231,7 +233,8 @@ func (b *Broker) start() {
 			b.wake(t, c)
 		}
 	})
-	b.show()
+	for w := (&showing{}); b.show(w); {
+	}
 }
 
 // Do runs fn as one turn: a form, a call of the API. It returns fn's error,

@@ -25,6 +25,34 @@ func ack(kind packet.Type, id uint16, reason ...packet.Reason) *packet.Ack {
 }
 
 // TestPublish is about section 3.3, from the publisher's side.
+// TestOldRepeats has a client of MQTT 3.1 repeat what it had no answer to: DUP
+// then also stands in PUBREL, SUBSCRIBE and UNSUBSCRIBE (3.1, section 2.1.3),
+// which 3.1.1 does not know.
+func TestOldRepeats(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		raw    []byte
+		answer packet.Packet
+	}{
+		{"PUBREL", []byte{0x6a, 2, 0, 7}, ack(packet.PUBCOMP, 7)},
+		{"SUBSCRIBE", []byte{0x8a, 6, 0, 7, 0, 1, 'a', 1}, &packet.Suback{PacketID: 7, Reasons: []packet.Reason{1}}},
+		{"UNSUBSCRIBE", []byte{0xaa, 5, 0, 7, 0, 1, 'a'}, &packet.Unsuback{PacketID: 7}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, h *house) {
+				old := h.connect(packet.V31, "old", clean)
+				old.sendRaw(tt.raw)
+				old.expect(tt.answer)
+				old.sendRaw(append([]byte{tt.raw[0] | 0x04}, tt.raw[1:]...)) // what never had a meaning
+				old.expectEnd()
+				c := h.connect(v311, "c", clean)
+				c.sendRaw(tt.raw)
+				c.expectEnd()
+			})
+		})
+	}
+}
+
 func TestPublish(t *testing.T) {
 	showsBoth(t, "V5_3_3_4_1 V5_2_2_1_2 V5_2_2_1_5 V5_4_3_1_1 V5_4_3_2_2 V5_4_3_3_2 V5_3_3_2_3 V5_4_3_3_11 V5_4_3_3_4 V5_4_2_0_1",
 		"V311_3_3_4_1 V311_2_3_1_5 V311_2_3_1_6 V311_4_3_1_1 V311_4_3_2_1 V311_4_3_3_1 V311_3_3_2_3 V311_7_1_1_1",

@@ -93,7 +93,9 @@ func (b *Broker) connect(c *Conn, p *packet.Connect, batch *Batch) error {
 // enter admits a client that has shown who it is; proof is what it is told in
 // the last step of an enhanced authentication.
 func (b *Broker) enter(c *Conn, p *packet.Connect, identity string, proof []byte, batch *Batch) (err error) {
-	b.damp(c, p.ClientID, identity)
+	if !b.damp(c, p.ClientID, identity) {
+		return refused(packet.ServerBusy) // nobody hears it
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.rescue(c, &err)
@@ -105,8 +107,9 @@ func (b *Broker) enter(c *Conn, p *packet.Connect, identity string, proof []byte
 
 // damp lets a client wait, on its own goroutine, that takes over a session which
 // was taken over too often: two devices with one client identifier then change
-// places slowly, and the one that is there gets something done (SEC-28).
-func (b *Broker) damp(c *Conn, clientID, identity string) {
+// places slowly, and the one that is there gets something done (SEC-28). It
+// tells whether the client is there still, as far as is known.
+func (b *Broker) damp(c *Conn, clientID, identity string) bool {
 	b.mu.Lock()
 	now := b.clock().Run
 	s := b.sessions[clientID]
@@ -118,7 +121,7 @@ func (b *Broker) damp(c *Conn, clientID, identity string) {
 	}
 	b.mu.Unlock()
 	if !wait {
-		return
+		return true
 	}
 	if log {
 		b.reached("take_overs", clientID, errManyClients)
@@ -129,6 +132,8 @@ func (b *Broker) damp(c *Conn, clientID, identity string) {
 	case <-time.After(b.limits().TakeOverWait):
 	case <-b.stopping:
 	}
+	peer, ok := c.sink.(interface{ Gone() bool })
+	return !ok || !peer.Gone()
 }
 
 var errManyClients = errors.New("several clients use one client identifier")

@@ -2,6 +2,8 @@ package mqtt_test
 
 import (
 	"context"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,4 +65,46 @@ func TestRecall(t *testing.T) {
 			t.Errorf("a consumer that did not ask was brought %v", other.found)
 		}
 	}, func(c *mqtt.Config) { c.Consumers = []mqtt.Consumer{said, other} }, limits(mqtt.Limits{RetainedLargeBytes: 1 << 20}))
+}
+
+// TestShowGivesWay has other long work come up while all retained messages are
+// brought to a consumer, and only one worker to do both, as on a small machine.
+// It does not wait until the last message was brought.
+func TestShowGivesWay(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const all = 1000
+	seen, seenByOther := 0, -1
+	said := &asked{accept: func(t *mqtt.Turn) {
+		if seen++; seen == 1 {
+			t.Later(func() { seenByOther = seen }) // with one processor, nobody else looks
+		}
+	}}
+	inBubble(t, func(t *testing.T, h *house) {
+		p := h.connect(v5, "p", clean)
+		for i := range all {
+			p.retain(0, "r/"+strconv.Itoa(i), "x")
+		}
+		h.Do(context.Background(), func(t *mqtt.Turn) error {
+			t.Recall(said, "r/#")
+			seen = 0
+			t.Rewire()
+			return nil
+		})
+		synctest.Wait()
+		if seen != all || seenByOther < 0 || seenByOther > all/2 {
+			t.Errorf("of %d messages %d came, %d before the other work was done", all, seen, seenByOther)
+		}
+	}, func(c *mqtt.Config) { c.Consumers = []mqtt.Consumer{said} })
+}
+
+// An asked is a consumer that counts what is retained.
+type asked struct{ accept func(t *mqtt.Turn) }
+
+func (*asked) Wants(string) bool          { return true }
+func (*asked) Prepare(string, []byte) any { return nil }
+func (*asked) Wake(*mqtt.Turn)            {}
+func (a *asked) Accept(t *mqtt.Turn, m *mqtt.Message, _ any) {
+	if m.Retained {
+		a.accept(t)
+	}
 }

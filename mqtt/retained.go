@@ -356,64 +356,74 @@ func (b *Broker) showTo(t *Turn, w *cursor, m *Message, fromCursor bool) {
 	}
 }
 
-// show brings retained messages to consumers that have come to want them, in
-// slices, each a turn of its own. It runs on a worker.
-func (b *Broker) show() {
+// A showing is how far it has come to bring retained messages to consumers that
+// want them.
+type showing struct {
+	after   string           // the last name that was looked at
+	recalls []recall         // what is brought again
+	away    *retainedMessage // comes next and has to be read from the disk first
+}
+
+// showOn takes one step on a worker. Others want it, to feed clients, and there
+// may be a single one.
+func (b *Broker) showOn(w *showing) {
+	if b.show(w) {
+		b.jobs.add(func() { b.showOn(w) })
+	}
+}
+
+// show brings some retained messages to consumers that have come to want them,
+// and tells whether there are more.
+func (b *Broker) show(w *showing) (more bool) {
 	defer func() {
 		if r := recover(); r != nil { // the next Rewire begins anew
 			b.panicked(r)
 			b.mu.Lock()
 			b.showing, b.showAgain = false, false
 			b.mu.Unlock()
+			more = false
 		}
 	}()
-	const slice = 128
-	after := ""
-	var recalls []recall
-	var away *retainedMessage
-	for more := true; more; {
-		more = false
-		read := away // it was brought already
-		away = nil
-		b.turnNow(func(t *Turn) {
-			if after == "" {
-				recalls, b.recalls = b.recalls, nil
-			}
-			next, done := b.retained.Match("#", after, slice, func(name string, kept *retainedMessage) bool {
-				if kept != read {
-					b.recall(recalls, kept, name)
-				}
-				if kept.stored && b.wanted(name)&^kept.shown != 0 {
-					away = kept
-					return false
-				}
-				b.showConsumers(t, kept, kept.m)
-				return true
-			})
-			after, more = next, !done || away != nil
-			if !more {
-				if b.showAgain {
-					b.showAgain = false
-					after, more = "", true
-				} else {
-					b.showing = false
-				}
-			}
-		})
-		if away == nil {
-			continue
-		}
-		m, err := b.readRetained(away.m.Topic)
+	read := w.away // is brought now
+	if w.away = nil; read != nil {
+		m, err := b.readRetained(read.m.Topic)
 		if m == nil {
-			b.log.Error("retained message not read", "topic", away.m.Topic, "err", err)
-			continue
+			b.log.Error("retained message not read", "topic", read.m.Topic, "err", err)
+		} else {
+			b.turnNow(func(t *Turn) {
+				if kept, _ := b.retained.Get(m.Topic); kept == read {
+					b.showConsumers(t, kept, m)
+				}
+			})
 		}
-		b.turnNow(func(t *Turn) {
-			if kept, _ := b.retained.Get(m.Topic); kept == away {
-				b.showConsumers(t, kept, m)
-			}
-		})
 	}
+	const slice = 128
+	b.turnNow(func(t *Turn) {
+		if w.after == "" {
+			w.recalls, b.recalls = b.recalls, nil
+		}
+		next, done := b.retained.Match("#", w.after, slice, func(name string, kept *retainedMessage) bool {
+			if kept != read {
+				b.recall(w.recalls, kept, name)
+			}
+			if kept.stored && b.wanted(name)&^kept.shown != 0 {
+				w.away = kept
+				return false
+			}
+			b.showConsumers(t, kept, kept.m)
+			return true
+		})
+		w.after, more = next, !done || w.away != nil
+		if !more {
+			if b.showAgain {
+				b.showAgain = false
+				w.after, more = "", true
+			} else {
+				b.showing = false
+			}
+		}
+	})
+	return more
 }
 
 // showConsumers brings a retained message to those who want it and have not
@@ -456,5 +466,5 @@ func (b *Broker) rewire(t *Turn) {
 		return
 	}
 	b.showing = true
-	t.Later(b.show)
+	t.Later(func() { b.showOn(&showing{}) })
 }

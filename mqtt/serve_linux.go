@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,8 +36,34 @@ func serveRaw(b *Broker, nc net.Conn, peer *Peer) bool {
 	if s.watched {
 		b.hangups.remove(s)
 	}
+	s.linger()
 	nc.Close()
 	return true
+}
+
+// linger takes what a client sends that has not seen yet that the connection
+// ended, until it leaves or a moment has passed. Closed at once, a socket answers
+// that by breaking off, and a client that finds so when it writes does not read
+// why it was sent away. This is for some at a time: it costs a descriptor each.
+func (s *socket) linger() {
+	const most = 64
+	if !s.killed.Load() {
+		return
+	}
+	defer s.b.lingering.Add(-1)
+	if s.b.lingering.Add(1) > most {
+		return
+	}
+	s.nc.SetReadDeadline(time.Now().Add(lastWords))
+	s.rc.Read(func(fd uintptr) bool {
+		for s.readSome(fd) {
+			batches.Put(s.t)
+			if s.got == 0 {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // asides are channels by which aside waits.
@@ -117,8 +144,11 @@ func (s *socket) serve() {
 // buffer has taken all, and another that only finds out so would be a system
 // call more for every message. It would also find that the other end has gone,
 // for which hangups stands in.
+//
+// A message that wakes the connection first lets others go, after a quiet time:
+// see afterYou.
 func (s *socket) readOn(fd uintptr) bool {
-	for {
+	for woken := true; ; woken = false {
 		if s.killed.Load() {
 			s.ended = true
 			return true
@@ -129,8 +159,12 @@ func (s *socket) readOn(fd uintptr) bool {
 		}
 		short := s.got < len(s.t.Buf)
 		if rare(s.t.Buf[0]) {
+			s.b.lastWoken.Store(int64(s.b.clock().Run))
 			aside(s.take)
 		} else {
+			if woken {
+				s.b.afterYou()
+			}
 			s.take()
 		}
 		if s.ended {
@@ -139,6 +173,20 @@ func (s *socket) readOn(fd uintptr) bool {
 		if short && s.watched && !s.hungUp {
 			return false
 		}
+	}
+}
+
+// afterYou lets other connections go first that may have had something to say
+// before, once. The runtime hands out last what became readable first, so that a
+// message which follows a subscription of another client would overtake it and
+// not reach it. Only what comes after a quiet time is seen together, as far as
+// that can be told; who steps back while nobody else is there wakes another
+// processor in vain, which is too dear for each message of a busy time.
+func (b *Broker) afterYou() {
+	const quiet = int64(time.Millisecond)
+	now := int64(b.clock().Run)
+	if now-b.lastWoken.Swap(now) >= quiet {
+		runtime.Gosched()
 	}
 }
 
@@ -227,13 +275,25 @@ func (s *socket) WantWrite() {
 // hasRoom tells whether a socket takes bytes now.
 func hasRoom(fd uintptr) bool {
 	const pollOut = 4
+	return poll(fd, pollOut) // an error of the socket counts: the write will find it
+}
+
+// Gone tells whether the other end has left, for who is not reading.
+func (s *socket) Gone() (gone bool) {
+	const pollReadHangup = 0x2000
+	err := s.rc.Control(func(fd uintptr) { gone = poll(fd, pollReadHangup) })
+	return gone || err != nil
+}
+
+// poll tells whether one of these events, or an error, is there.
+func poll(fd uintptr, events int16) bool {
 	p := struct {
 		fd              int32
 		events, revents int16
-	}{fd: int32(fd), events: pollOut}
+	}{fd: int32(fd), events: events}
 	var atOnce syscall.Timespec
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&atOnce)), 0, 0, 0)
-	return errno == 0 && n > 0 // an error of the socket counts: the write will find it
+	return errno == 0 && n > 0
 }
 
 // Kill has the reader find the end of the connection. It does not close it:
@@ -241,7 +301,8 @@ func hasRoom(fd uintptr) bool {
 // lock that the caller holds.
 func (s *socket) Kill() {
 	s.killed.Store(true)
-	s.rc.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
+	s.rc.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_WR) })
+	s.nc.SetReadDeadline(longAgo) // see linger for what still comes
 }
 
 func (s *socket) Remote() string { return s.remote }

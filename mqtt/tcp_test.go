@@ -1,12 +1,15 @@
 package mqtt_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lar.home/mqtt"
 	"lar.home/mqtt/packet"
@@ -156,6 +159,98 @@ func TestTCPOrder(t *testing.T) {
 		c.expectNothing()
 	}
 	wait.Wait()
+}
+
+// TestLastWordsAreHeard has a client go on sending after it was told to leave, as
+// one does that has not looked yet: it may read why, and no write of its fails
+// before.
+func TestLastWordsAreHeard(t *testing.T) {
+	h := newTCPHouse(t, limits(mqtt.Limits{ReceiveMaximum: 1}))
+	nc, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	b := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "c", CleanStart: true})
+	for id := range uint16(2) {
+		b = packet.Append(b, v5, &packet.Publish{QoS: packet.ExactlyOnce, PacketID: id + 1, Topic: []byte("a")})
+	}
+	nc.Write(b)
+	got, err := io.ReadAll(nc)
+	if err != nil || !bytes.Contains(got, []byte{0xe0, 1, byte(packet.ReceiveMaximumExceeded)}) {
+		t.Errorf("got %x, %v", got, err)
+	}
+	for range 10 {
+		if _, err := nc.Write(packet.Append(nil, v5, ack(packet.PUBREL, 1))); err != nil {
+			t.Fatalf("what was sent before the end was seen: %v", err)
+		}
+	}
+}
+
+// TestTakeOverByTheGone has clients ask for a session that changes hands too
+// often, and leave while they have to wait: nobody gets it, and who has it stays.
+func TestTakeOverByTheGone(t *testing.T) {
+	h := newTCPHouse(t, limits(mqtt.Limits{TakeOvers: 2, TakeOverWait: 20 * time.Millisecond, Connections: 2}))
+	connect := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "c", CleanStart: true})
+	for range 2 {
+		h.connect(v5, "c", clean)
+	}
+	c := h.connect(v5, "c", clean)
+	nc, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Write(connect)
+	nc.Close()
+	for h.LimitsReached()["take_overs"] == 0 {
+		runtime.Gosched()
+	}
+	// There is room for another connection as soon as that one is gone.
+	other := packet.Append(nil, v5, &packet.Connect{Version: v5, ClientID: "other", CleanStart: true})
+	for first := []byte{0}; first[0] != 0x20; {
+		nc, err := net.Dial("tcp", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.Write(other)
+		nc.Read(first)
+	}
+	c.expectNothing()
+}
+
+// TestReadyTogether has one client subscribe and then another publish, both
+// before the broker gets to read, as it is on a busy machine. The runtime hands
+// out last what came first; the message reaches the subscriber all the same.
+func TestReadyTogether(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // nobody reads while this writes
+	h := newTCPHouse(t)
+	sub, pub := h.connect(v311, "s", clean), h.connect(v311, "p", clean)
+	const rounds = 20
+	got := 0
+	for i := range rounds {
+		time.Sleep(5 * time.Millisecond) // nothing goes on for a while
+		topic := fmt.Sprint("t/", i)
+		subscribe := packet.Append(nil, v311, &packet.Subscribe{PacketID: 1, Filters: []packet.Subscription{{Filter: topic}}})
+		publish := packet.Append(nil, v311, &packet.Publish{Topic: []byte(topic)})
+		sub.nc.Write(subscribe)
+		pub.nc.Write(publish)
+		pub.nc.Write(packet.Append(nil, v311, &packet.Pingreq{}))
+		pub.expect(&packet.Pingresp{})
+		sub.nc.Write(packet.Append(nil, v311, &packet.Pingreq{}))
+		for {
+			p := sub.next()
+			if _, ok := p.(*packet.Publish); ok {
+				got++
+			}
+			if _, ok := p.(*packet.Pingresp); ok || p == nil {
+				break
+			}
+		}
+	}
+	if got < rounds*3/4 { // nothing is promised, so some may be missed
+		t.Errorf("of %d messages that were sent after the subscription %d came", rounds, got)
+	}
 }
 
 // TestGoneWithLastBytes has a client leave, without a word or by breaking off,

@@ -8,7 +8,7 @@ package packet
 // An error is an [*Error]. With a CONNECT that is in error comes what was read
 // of it, see [DecodeConnect]; with any other packet nothing.
 func Decode(v Version, first byte, body []byte) (Packet, error) {
-	if err := checkFirst(first); err != nil {
+	if err := checkFirst(v, first); err != nil {
 		return nil, err
 	}
 	switch t := Type(first >> 4); t {

@@ -34,7 +34,7 @@ func Size(buf []byte) (total int, ok bool, err error) {
 	case CONNECT: // whose flags mean nothing in 3.1, see CheckConnect
 	case CONNACK: // no client may send one, whatever its flags
 	default:
-		if err := checkFirst(buf[0]); err != nil {
+		if err := checkFirst(V31, buf[0]); err != nil { // which allows most
 			return 0, false, err
 		}
 	}
@@ -49,9 +49,13 @@ func Size(buf []byte) (total int, ok bool, err error) {
 }
 
 // checkFirst checks type and flags, section 2.1 [MQTT-2.1.3-1]. The flags of
-// PUBLISH have a meaning each and are left to its decoder.
-func checkFirst(first byte) error {
+// PUBLISH have a meaning each and are left to its decoder. In 3.1, DUP also
+// stands in whatever else is acknowledged and comes again.
+func checkFirst(v Version, first byte) error {
 	t := Type(first >> 4)
+	if v == V31 && t.flags() != 0 {
+		first &^= 0x08
+	}
 	switch {
 	case t == 0:
 		return &Error{Packet: t.String(), Field: "type", Reason: MalformedPacket}

