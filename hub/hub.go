@@ -102,6 +102,7 @@ type Hub struct {
 	rights    atomic.Pointer[access]
 	guard     *guard
 	logins    logins
+	rebuilt   chan *devices.House    // as it was before a rebuild; of capacity 1
 	localName atomic.Pointer[string] // ".local" name that is answered for
 
 	limitsMu    sync.Mutex  // guards the next two, and who sets the broker's limits
@@ -113,7 +114,7 @@ type Hub struct {
 // taken up and the ports are open, but nobody is served yet. Its errors are
 // sentences for people.
 func New(cfg Config) (_ *Hub, err error) {
-	h := &Hub{cfg: cfg, log: cfg.Log, started: time.Now()}
+	h := &Hub{cfg: cfg, log: cfg.Log, started: time.Now(), rebuilt: make(chan *devices.House, 1)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -249,6 +250,8 @@ func New(cfg Config) (_ *Hub, err error) {
 		Version:      cfg.Version,
 		Log:          h.log,
 		SetAside:     h.setAside,
+		Rebuild:      h.rebuild,
+		Settled:      h.store.Settle,
 	})
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
@@ -319,6 +322,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		h.log.Warn("clients may connect without a credential", "why", why)
 	}
 	beside.Go(func() { h.keep(ctx, "birth", h.announceBirth) })
+	beside.Go(func() { h.keep(ctx, "rebuilt", h.findMissing) })
 
 	<-ctx.Done()
 	h.log.Info("stopping")

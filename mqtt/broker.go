@@ -47,6 +47,13 @@ type Config struct {
 	// SetAside is handed a message at which a consumer panicked, and the words
 	// of the panic, on a worker of the broker's. Nil keeps neither.
 	SetAside func(m *Message, why string)
+	// Rebuild makes the consumers anew from the store, in a turn of its own, as
+	// one of them has panicked. It is called under the house's lock. Nil: they
+	// go on as they are.
+	Rebuild func(t *Turn) error
+	// Settled tells whether all that the store was given is on disk, lazy
+	// writes too, having waited for it within a time. Nil: it always is.
+	Settled func(within time.Duration) bool
 	// Version is what the broker says of itself in $SYS/broker/version.
 	Version string
 }
@@ -61,6 +68,8 @@ type Broker struct {
 	authorize    func(identity, clientID string, a Access, topic string) bool
 	consumers    []Consumer
 	setAside     func(m *Message, why string)
+	rebuild      func(t *Turn) error
+	settled      func(within time.Duration) bool
 	log          *slog.Logger
 	version      string
 	stats        counters
@@ -108,6 +117,7 @@ type Broker struct {
 	showing         bool
 	showAgain       bool
 	recalls         []recall // to be shown again by the next pass
+	broken          broken
 
 	routesMu sync.RWMutex // taken after the house's lock, or alone
 	routes   map[string]*route
@@ -142,6 +152,7 @@ type afterTurn struct {
 // counters are what the broker counts, since it started.
 type counters struct {
 	received, sent, dropped, refused, connects, panics atomic.Uint64 // messages, but for the last three
+	undecided                                          atomic.Uint64 // messages not brought to consumers that had panicked
 
 	packetsIn         atomic.Uint64
 	otherOut          atomic.Uint64 // packets sent that carry no message
@@ -175,6 +186,8 @@ func New(cfg Config) (*Broker, error) {
 		rights:       1,
 		consumers:    cfg.Consumers,
 		setAside:     cfg.SetAside,
+		rebuild:      cfg.Rebuild,
+		settled:      cfg.Settled,
 		log:          cfg.Log,
 		version:      cfg.Version,
 		sessions:     make(map[string]*session),
@@ -210,6 +223,7 @@ func New(cfg Config) (*Broker, error) {
 	b.lastNow = b.clock()
 	b.turn.ready = b.store.Ready
 	b.turn.panicked = b.consumerPanicked
+	b.turn.broken = b.consumerBroke
 	b.store.Durable(b.committed)
 	if err := b.takeUp(); err != nil {
 		return nil, err
@@ -272,6 +286,7 @@ func (b *Broker) try(t *Turn, fn func(t *Turn) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.panicked(r)
+			b.toRebuild()
 			err = errors.New("something went wrong inside; the log says what")
 		}
 	}()
@@ -319,7 +334,7 @@ func (b *Broker) turnNow(fn func(t *Turn)) (number uint64) {
 	whole := false
 	defer func() {
 		if !whole {
-			b.turn.drop()
+			b.dropPanicked()
 		}
 		b.mu.Unlock()
 		b.Flush(batch)
@@ -360,7 +375,7 @@ func (b *Broker) turnHere(batch *Batch, fn func(t *Turn)) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.panicked(r)
-			b.turn.drop()
+			b.dropPanicked()
 		}
 	}()
 	t := b.begin(batch)
@@ -376,9 +391,13 @@ func (b *Broker) begin(batch *Batch) *Turn {
 
 // beginHere starts a turn at the instant of the one before.
 func (b *Broker) beginHere(batch *Batch) *Turn {
+	if b.broken.is {
+		b.mend(batch)
+	}
 	t := &b.turn
 	t.Number = b.number
 	t.batch = batch
+	t.consumed = false
 	b.bodiesOfTurn = 0
 	return t
 }

@@ -43,8 +43,10 @@ type Turn struct {
 	soon      bool // somebody waits for the disk
 	hop       int  // of the message being decided
 	batch     *Batch
+	consumed  bool // consumers were asked
 	ready     func() error
 	panicked  func(r any, m *Message)
+	broken    func(r any, m *Message)
 }
 
 type wake struct {
@@ -112,6 +114,36 @@ func (t *Turn) Panicked(r any, m *Message) {
 		panic(r)
 	}
 	t.panicked(r, m)
+}
+
+// A Mark is how much a turn had gathered at some moment.
+type Mark struct{ writes, bytes, lazies, published, later, after, recalls int }
+
+// Mark returns how much the turn has gathered until now.
+func (t *Turn) Mark() Mark {
+	return Mark{len(t.writes), t.bytes, len(t.lazies), len(t.published), len(t.later), len(t.after), len(t.recalls)}
+}
+
+// Broken reports what was recovered in a consumer, which may have left what it
+// has in memory half-changed, and the message that it was about, if there is
+// one. It is as [Turn.Panicked] says; what the consumer has gathered since a
+// mark is dropped, and all consumers are rebuilt before the next turn.
+func (t *Turn) Broken(r any, m *Message, since Mark) {
+	t.back(since)
+	if t.broken == nil {
+		panic(r)
+	}
+	t.broken(r, m)
+}
+
+// back drops what was gathered since a mark.
+func (t *Turn) back(to Mark) {
+	t.writes, t.bytes = t.writes[:min(to.writes, len(t.writes))], to.bytes
+	t.lazies = t.lazies[:min(to.lazies, len(t.lazies))]
+	t.published = t.published[:min(to.published, len(t.published))]
+	t.later = t.later[:min(to.later, len(t.later))]
+	t.after = t.after[:min(to.after, len(t.after))]
+	t.recalls = t.recalls[:min(to.recalls, len(t.recalls))]
 }
 
 // Rewire says that Wants of a consumer has changed. Soon after the turn, in
