@@ -35,7 +35,12 @@ func (e *Engine) Rebuild(t *mqtt.Turn) error {
 	for _, c := range e.unconfirmed {
 		c.again = c.Held || !e.rebuilt // others have left: devices were here
 	}
-	e.keepRuns(t, &was)
+	e.keepUnwritten(&was)
+	dropped := ""
+	if culprit != nil {
+		dropped = runID(was.now.number, 0)
+	}
+	e.keepRuns(t, &was, dropped)
 	if culprit == nil {
 		return nil
 	}
@@ -61,9 +66,8 @@ func (d *decided) openStarts() map[startOf]time.Duration {
 }
 
 // keepRuns takes over the traces that were to be written in the next seconds,
-// but for those of the turn in which it went wrong: of that nothing was done.
-func (e *Engine) keepRuns(t *mqtt.Turn, was *decided) {
-	dropped := runID(was.now.number, 0)
+// but for those of the turn in which it went wrong: of these nothing was done.
+func (e *Engine) keepRuns(t *mqtt.Turn, was *decided, dropped string) {
 	for _, old := range was.traced {
 		r := e.rules[old.id]
 		if r == nil {
@@ -78,5 +82,22 @@ func (e *Engine) keepRuns(t *mqtt.Turn, was *decided) {
 			e.showRun(r, run)
 			e.keepLater(t, r)
 		}
+	}
+}
+
+// keepUnwritten takes over what triggers remember and the disk has not taken.
+func (e *Engine) keepUnwritten(was *decided) {
+	for _, of := range was.unwritten {
+		r, i := e.rules[of.rule.id], of.trigger
+		if r == nil || r.def.Version != of.rule.def.Version || i >= min(len(r.memory), len(of.rule.memory)) {
+			continue
+		}
+		m, stored := of.rule.memory[i], r.memory[i]
+		e.cancel(stored.deadline)
+		if m.topics = stored.topics; m.deadline != nil {
+			m.deadline = e.restored(m.deadline.record(), &deadline{rule: r, trigger: i})
+		}
+		r.memory[i] = m
+		e.unwritten = append(e.unwritten, memoryOf{r, i})
 	}
 }
