@@ -53,6 +53,14 @@ func (c *teller) Accept(t *mqtt.Turn, m *mqtt.Message, _ any) {
 	}
 }
 
+// panicAtWakes has the next wakes panic.
+func (c *teller) panicAtWakes(n int) {
+	c.h.Do(c.h.t.Context(), func(*mqtt.Turn) error {
+		c.wakeBad, c.wakes = n, 0
+		return nil
+	})
+}
+
 func (c *teller) stored() map[string]int {
 	counts := map[string]int{}
 	c.h.store.Scan([]byte("tally "), nil, func(key, value []byte) bool {
@@ -142,7 +150,7 @@ func TestRebuild(t *testing.T) {
 
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		c.wakeBad, c.wakes = 1, 0
+		c.panicAtWakes(1)
 		time.Sleep(time.Minute)
 		sub.receive("count/t/kept", "3")
 		expect("rebuilt", "t/kept x retained")
@@ -196,7 +204,7 @@ func TestPanicsDoNotLoop(t *testing.T) {
 		synctest.Wait()
 
 		begun, before := time.Now(), c.rebuilt
-		c.wakeBad = 30
+		c.panicAtWakes(30)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if n := c.rebuilt - before; n != 20 {
