@@ -506,6 +506,7 @@ func (h *Hub) disk() ui.Disk {
 		Turns:    st.Turns,
 		Since:    h.started,
 		Messages: unseenMessages(h.cfg.Dir),
+		Resting:  h.broker.Resting(),
 	}
 	for _, r := range store.Reports(h.cfg.Dir) {
 		if !r.Seen {

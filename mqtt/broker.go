@@ -78,6 +78,7 @@ type Broker struct {
 	durable    atomic.Uint64 // number of the last turn on disk
 	memory     atomic.Int64  // bytes of messages that wait in it, see memory.go
 	generation atomic.Uint64 // of the routes
+	resting    atomic.Pointer[string]
 
 	mu              sync.Mutex // the house's lock: it guards what follows, down to the blank line
 	turn            Turn
@@ -310,11 +311,11 @@ func (b *Broker) panicked(r any, args ...any) {
 }
 
 // consumerPanicked reports a panic of a consumer, whose message is set aside. It
-// is not brought to it again; to its publisher it counts as received.
+// is not brought to it again; to its publisher it counts as received. Without a
+// message (a deadline) what is set aside has no topic.
 func (b *Broker) consumerPanicked(r any, m *Message) {
 	if m == nil {
-		b.panicked(r)
-		return
+		m = &Message{}
 	}
 	b.panicked(r, "topic", m.Topic)
 	if b.setAside == nil {

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -117,24 +118,39 @@ func (b *Broker) mend(batch *Batch) {
 		}
 		if x.resting = len(x.times) >= maxRebuilds; x.resting {
 			b.mendAt(x.times[0] + rebuildsWithin)
-			b.log.Error("consumers rest: they panicked too often", "until", b.clock().Wall.Add(x.after-now).Round(time.Second))
+			b.rest(fmt.Sprintf("something went wrong in them %d times within %v; they begin anew in %v", maxRebuilds, rebuildsWithin, (x.after - now).Round(time.Second)))
 			return
 		}
 		if b.settled != nil && !b.settled(settleWithin) {
-			b.log.Error("consumers rest until the disk answers")
+			b.rest("the disk does not answer, from which they are to begin anew")
 			b.mendOnceSettled()
 			return
 		}
 		x.times = append(x.times, now)
 		x.is = false // what follows is decided by them
 		if err := b.readAgain(batch); err != nil {
-			b.log.Error("consumers could not be read again", "err", err)
+			b.rest("they could not begin anew: " + err.Error())
 			x.is = true
 			b.mendAt(b.clock().Run + rebuildAgain)
 			return
 		}
 	}
-	b.log.Warn("consumers were read again", "took", b.clock().Run-begun, "undecided", b.stats.undecided.Load())
+	b.resting.Store(nil)
+	b.log.Warn("consumers were rebuilt", "took", b.clock().Run-begun, "undecided", b.stats.undecided.Load())
+}
+
+// rest says that the consumers are not asked for a while.
+func (b *Broker) rest(why string) {
+	b.resting.Store(&why)
+	b.log.Error("consumers rest", "err", why)
+}
+
+// Resting says why consumers are not asked for anything now, or nothing.
+func (b *Broker) Resting() string {
+	if why := b.resting.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 func (b *Broker) mendAt(at time.Duration) {

@@ -53,6 +53,15 @@ func (c *teller) Accept(t *mqtt.Turn, m *mqtt.Message, _ any) {
 	}
 }
 
+// take returns what it has seen since the last time.
+func (c *teller) take() (seen string) {
+	c.h.Do(c.h.t.Context(), func(*mqtt.Turn) error {
+		seen, c.seen = strings.Join(c.seen, ", "), nil
+		return nil
+	})
+	return seen
+}
+
 // panicAtWakes has the next wakes panic.
 func (c *teller) panicAtWakes(n int) {
 	c.h.Do(c.h.t.Context(), func(*mqtt.Turn) error {
@@ -91,10 +100,9 @@ func tell(t *testing.T, test func(t *testing.T, h *house, c *teller, expect func
 		test(t, h, c, func(want ...string) {
 			t.Helper()
 			synctest.Wait()
-			if got, want := strings.Join(c.seen, ", "), strings.Join(want, ", "); got != want {
+			if got, want := c.take(), strings.Join(want, ", "); got != want {
 				t.Errorf("it has seen %s\nwant %s", got, want)
 			}
-			c.seen = nil
 			if got, want := fmt.Sprint(c.counts), fmt.Sprint(c.stored()); got != want {
 				t.Errorf("it has %s in memory, the store %s", got, want)
 			}
@@ -210,24 +218,27 @@ func TestPanicsDoNotLoop(t *testing.T) {
 		if n := c.rebuilt - before; n != 20 {
 			t.Errorf("rebuilt %d times, want 20", n)
 		}
-		if log.count("consumers rest") != 1 {
-			t.Error("the log does not say that they rest")
+		if log.count("consumers rest") != 1 || !strings.Contains(h.Resting(), "20 times") {
+			t.Errorf("neither the log nor %q says that they rest", h.Resting())
 		}
-		c.seen = nil
+		c.take()
 		pub.publish(packet.AtLeastOnce, "t/b", "meanwhile") // it is taken, for the others
 		sub.receive("t/b", "meanwhile")
-		if c.seen != nil {
-			t.Errorf("while it rests it has seen %v", c.seen)
+		if got := c.take(); got != "" {
+			t.Errorf("while it rests it has seen %s", got)
 		}
 		time.Sleep(20*time.Minute - time.Since(begun))
 		synctest.Wait()
 		if c.wakeBad != 0 {
 			t.Errorf("%d of the bad deadlines are left", c.wakeBad)
 		}
-		c.seen = nil
+		c.take()
 		pub.publish(packet.AtLeastOnce, "t/b", "after")
 		sub.receive("t/b", "after")
 		expect("t/b after")
+		if why := h.Resting(); why != "" {
+			t.Errorf("they still rest: %s", why)
+		}
 	}, log)
 }
 
@@ -258,10 +269,9 @@ func TestRebuildWithoutDisk(t *testing.T) {
 			sub.receive("t/a", "live")
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if got := strings.Join(c.seen, ", "); got != "t/a bad" {
+			if got := c.take(); got != "t/a bad" {
 				t.Errorf("it has seen %s", got)
 			}
-			c.seen = nil
 			c.settled.Store(true)
 			c.unreadable.Store(false)
 			time.Sleep(2 * time.Second)
