@@ -10,7 +10,7 @@ import (
 
 // missingAfter is how long after a rebuild all is back that the broker has
 // retained.
-const missingAfter = 5 * time.Second
+const missingAfter = 3 * time.Second
 
 // rebuild makes the model and the rules anew from the store, as one of them has
 // panicked: in place, so that whoever has them goes on with what they are now.
@@ -42,16 +42,23 @@ func (h *Hub) findMissing(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		now := h.model.House()
-		for _, d := range before.Devices {
-			if now.Device(d.ID) != nil {
-				continue
-			}
-			h.log.Info("a device is missing after an error inside: all are asked to announce themselves", "device", d.Name)
-			if err := h.Do(ctx, func(t *mqtt.Turn) error { h.model.Birth(t); return nil }); err != nil && ctx.Err() == nil {
-				h.log.Error("birth message not sent", "err", err)
-			}
-			break
+		d := missing(before, h.model.House())
+		if d == nil {
+			continue
+		}
+		h.log.Info("a device is missing after an error inside: all are asked to announce themselves", "device", d.Name)
+		if err := h.Do(ctx, func(t *mqtt.Turn) error { h.model.Birth(t); return nil }); err != nil && ctx.Err() == nil {
+			h.log.Error("birth message not sent", "err", err)
 		}
 	}
+}
+
+// missing returns a device that was there before and is not now, or nil.
+func missing(before, now *devices.House) *devices.Device {
+	for _, d := range before.Devices {
+		if now.Device(d.ID) == nil {
+			return d
+		}
+	}
+	return nil
 }
