@@ -42,7 +42,7 @@ func (h *Hub) findMissing(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		d := missing(before, h.model.House())
+		d := notBack(before, h.model.House())
 		if d == nil {
 			continue
 		}
@@ -53,8 +53,8 @@ func (h *Hub) findMissing(ctx context.Context) {
 	}
 }
 
-// missing returns a device that was there before and is not now, or nil.
-func missing(before, now *devices.House) *devices.Device {
+// notBack returns a device that was there before and is not now, or nil.
+func notBack(before, now *devices.House) *devices.Device {
 	for _, d := range before.Devices {
 		if now.Device(d.ID) == nil {
 			return d

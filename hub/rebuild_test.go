@@ -253,7 +253,7 @@ func TestMissingAfterRebuild(t *testing.T) {
 	before := h.model.House()
 	panicForm(t, h, device)
 	entity(t, h, "Hall lamp")
-	if h.model.House() == before || missing(before, h.model.House()) != nil {
+	if h.model.House() == before || notBack(before, h.model.House()) != nil {
 		t.Error("the lamp is the one of before, or is said to be missing")
 	}
 	time.Sleep(time.Until(h.started.Add(birthAgain + time.Second))) // those of the start are over
