@@ -81,8 +81,9 @@ type Engine struct {
 
 	decided // under the house's lock
 
-	at    *rule          // that something is being done for; what panics there is told of it
-	wrong map[string]int // how often that was, by the rule's ID
+	at     *rule          // that something is being done for; what panics there is told of it
+	failed *rule          // at an action of which it panicked
+	wrong  map[string]int // how often that was, by the rule's ID
 
 	// For everyone.
 	programsMu  sync.RWMutex

@@ -206,6 +206,9 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 		k.flush()
 	}
 	k.report(b)
+	if t.Rebuilds() {
+		defer k.mend()
+	}
 	for _, m := range t.Published() {
 		line := (&PublishAction{QoS: m.QoS, Retain: m.Retain}).text(m.Topic, string(m.Payload))
 		k.sent = append(k.sent, line)

@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -22,12 +23,12 @@ type startOf struct {
 // triggered by that, and what was sent is not sent again. A rule at which it
 // went wrong for the second time is paused. After an error it is as it was.
 func (e *Engine) Rebuild(t *mqtt.Turn) error {
-	was, culprit := e.decided, e.at
+	was, culprit, failed := e.decided, e.at, e.failed
 	if err := e.read(); err != nil {
 		e.decided = was
 		return err
 	}
-	e.at, e.handed = nil, was.handed
+	e.at, e.failed, e.handed = nil, nil, was.handed
 	e.rebuilt, e.starts = was.rebuilt || was.followed, was.starts
 	if was.followed {
 		e.starts = was.openStarts()
@@ -41,7 +42,7 @@ func (e *Engine) Rebuild(t *mqtt.Turn) error {
 		dropped = runID(was.now.number, 0)
 	}
 	e.keepRuns(t, &was, dropped)
-	if culprit == nil {
+	if culprit = cmp.Or(culprit, failed); culprit == nil {
 		return nil
 	}
 	e.wrong[culprit.id]++

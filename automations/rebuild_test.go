@@ -133,3 +133,29 @@ func TestRebuildKeepsTraces(t *testing.T) {
 		t.Errorf("%d runs are shown after a restart, want 1", n)
 	}
 }
+
+// TestPanicInAction has an action panic: the run fails, and says so, what went
+// before it is sent, and the engine begins anew; at the second time the rule is
+// paused.
+func TestPanicInAction(t *testing.T) {
+	k := newKit(t)
+	k.engine.model = trap{}
+	text := `{"triggers": [{"message": {"filter": "a"}}], "actions": [{"publish": {"topic": "bad"}}, {"command": {"entity": "x.y", "command": "z"}}]}`
+	if err := k.save("bad", text, Finish); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		before := k.engine.decided.rules["bad"]
+		k.publish(mqtt.Message{Topic: "a", QoS: mqtt.AtLeastOnce})
+		runs, r := k.engine.Runs("bad"), k.engine.Rule("bad")
+		if len(runs) != min(n+1, 2) || runs[0].Outcome != Failed || (r.Status.Paused != "") != (n > 0) {
+			t.Errorf("after %d messages there are %d runs, the last %s, and it is paused %q", n+1, len(runs), runs[0].Outcome, r.Status.Paused)
+		}
+		if (k.engine.decided.rules["bad"] == before) != (n == 2) {
+			t.Errorf("after %d messages the engine is what it was: %v", n+1, n != 2)
+		}
+	}
+	if want := []string{"publish bad", "publish bad"}; !slices.Equal(k.sent, want) {
+		t.Errorf("sent %q, want %q", k.sent, want)
+	}
+}

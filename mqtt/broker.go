@@ -398,7 +398,7 @@ func (b *Broker) beginHere(batch *Batch) *Turn {
 	t := &b.turn
 	t.Number = b.number
 	t.batch = batch
-	t.consumed = false
+	t.consumed, t.rebuild = false, false
 	b.bodiesOfTurn = 0
 	return t
 }
@@ -436,6 +436,9 @@ func (b *Broker) finish(t *Turn) uint64 {
 	number := uint64(0)
 	if t.rewired {
 		b.rewire(t)
+	}
+	if t.rebuild {
+		b.toRebuild()
 	}
 	used := len(t.writes) > 0 || len(t.lazies) > 0 || len(t.published) > 0
 	if len(t.writes) > 0 {

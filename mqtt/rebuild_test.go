@@ -48,6 +48,9 @@ func (c *teller) Accept(t *mqtt.Turn, m *mqtt.Message, _ any) {
 	c.counts[m.Topic]++
 	t.Write([]byte("tally "+m.Topic), []byte{byte(c.counts[m.Topic])})
 	t.Publish(&mqtt.Message{Topic: "count/" + m.Topic, Payload: fmt.Append(nil, c.counts[m.Topic])})
+	if string(m.Payload) == "half" {
+		t.Rebuild()
+	}
 	if strings.HasPrefix(string(m.Payload), "bad") {
 		panic("bad message")
 	}
@@ -155,12 +158,17 @@ func TestRebuild(t *testing.T) {
 		expect("t/a bad", "rebuilt", "t/kept x retained")
 		say("t/a", "2", false, "2")
 		expect("t/a 2")
+		pub.publish(packet.AtLeastOnce, "t/a", "half") // what it did stands
+		sub.receive("t/a", "half")
+		sub.receive("count/t/a", "3")
+		sub.receive("count/t/kept", "3")
+		expect("t/a half", "rebuilt", "t/kept x retained")
 
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		c.panicAtWakes(1)
 		time.Sleep(time.Minute)
-		sub.receive("count/t/kept", "3")
+		sub.receive("count/t/kept", "4")
 		expect("rebuilt", "t/kept x retained")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -175,19 +183,19 @@ func TestRebuild(t *testing.T) {
 		}); err == nil {
 			t.Error("the form went well")
 		}
-		sub.receive("count/t/kept", "4")
+		sub.receive("count/t/kept", "5")
 		expect("rebuilt", "t/kept x retained")
 
 		// A retained message at which it panics is not brought again, but after
 		// a restart.
 		pub.retain(packet.AtLeastOnce, "t/r", "bad")
 		sub.receive("t/r", "bad")
-		sub.receive("count/t/kept", "5")
+		sub.receive("count/t/kept", "6")
 		sub.expectNothing()
 		expect("t/r bad", "rebuilt", "t/kept x retained")
 		h.restart()
 		expect("t/kept x retained", "t/r bad retained", "rebuilt", "t/kept x retained")
-		if c.rebuilt != 5 {
+		if c.rebuilt != 6 {
 			t.Errorf("it was rebuilt %d times", c.rebuilt)
 		}
 	}, &logbook{})

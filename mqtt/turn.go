@@ -44,6 +44,7 @@ type Turn struct {
 	hop       int  // of the message being decided
 	batch     *Batch
 	consumed  bool // consumers were asked
+	rebuild   bool // they are to be rebuilt
 	ready     func() error
 	panicked  func(r any, m *Message)
 	broken    func(r any, m *Message)
@@ -136,6 +137,11 @@ func (t *Turn) Broken(r any, m *Message, since Mark) {
 	t.broken(r, m)
 }
 
+// Rebuild asks that all consumers be rebuilt before the next turn: one of them
+// has recovered from a panic by itself, and what it has in memory may be
+// half-changed. What the turn has gathered stands.
+func (t *Turn) Rebuild() { t.rebuild = true }
+
 // back drops what was gathered since a mark.
 func (t *Turn) back(to Mark) {
 	t.writes, t.bytes = t.writes[:min(to.writes, len(t.writes))], to.bytes
@@ -180,6 +186,10 @@ func (t *Turn) Published() []*Message { return t.published }
 
 // Rewired tells whether Rewire was called, for tests.
 func (t *Turn) Rewired() bool { return t.rewired }
+
+// Rebuilds tells whether Rebuild was called, for who plays a house without a
+// broker.
+func (t *Turn) Rebuilds() bool { return t.rebuild }
 
 // Recalled tells whether a retained message was asked for with Recall, for who
 // plays a house without a broker.
