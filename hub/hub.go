@@ -277,7 +277,7 @@ func (h *Hub) Run(ctx context.Context) error {
 
 	var beside sync.WaitGroup
 	for part, run := range map[string]func(ctx context.Context){
-		"clock":    func(ctx context.Context) { h.clock.watch(ctx, h.Do) },
+		"clock":    func(ctx context.Context) { h.clock.watch(ctx, h.broker.Do) },
 		"name":     h.watchLocalName,
 		"keepsake": h.keepsake.watch,
 		"outbox":   func(ctx context.Context) { h.outbox.Run(ctx) },
@@ -424,10 +424,12 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 		failed("close the store", h.store.Close(ctx))
 		return errors.Join(errs...)
 	}
-	failed("store the time", h.Do(ctx, h.clock.store))
-	failed("store the last values", h.Do(ctx, func(t *mqtt.Turn) error {
-		h.model.Flush(t)
-		h.rules.Flush(t)
+	failed("store the time", h.broker.Do(ctx, h.clock.store))
+	failed("store the last values", h.broker.Do(ctx, func(t *mqtt.Turn) error {
+		if t.Whole() == nil {
+			h.model.Flush(t)
+			h.rules.Flush(t)
+		}
 		h.history.Flush(t)
 		return nil
 	}))
@@ -461,19 +463,25 @@ func (h *Hub) abandon() {
 	}
 }
 
-// Do runs fn as one turn and returns when what it wrote is on disk. The parts
-// that are made before the broker reach it by this.
+// Do runs fn, which may call devices and automations, as one turn and returns
+// when what it wrote is on disk.
 func (h *Hub) Do(ctx context.Context, fn func(t *mqtt.Turn) error) error {
-	return h.broker.Do(ctx, fn)
+	return h.broker.Do(ctx, func(t *mqtt.Turn) error {
+		if err := t.Whole(); err != nil {
+			return err
+		}
+		return fn(t)
+	})
 }
 
-// doDurable is Do for turns that always write: they are refused while the disk
-// is full or stuck, before anything is decided.
+// doDurable runs a turn that always writes: it is refused while the disk is full
+// or stuck, before anything is decided. The parts that are made before the
+// broker reach it by this.
 func (h *Hub) doDurable(ctx context.Context, fn func(t *mqtt.Turn) error) error {
 	if err := h.store.Ready(); err != nil {
 		return err
 	}
-	return h.Do(ctx, fn)
+	return h.broker.Do(ctx, fn)
 }
 
 // Open tells whether clients without a credential may connect now, and why.

@@ -225,6 +225,7 @@ func New(cfg Config) (*Broker, error) {
 	b.turn.ready = b.store.Ready
 	b.turn.panicked = b.consumerPanicked
 	b.turn.broken = b.consumerBroke
+	b.turn.whole = b.broken.whole
 	b.store.Durable(b.committed)
 	if err := b.takeUp(); err != nil {
 		return nil, err

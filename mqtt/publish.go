@@ -343,7 +343,7 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 			err = b.store.Ready()
 		}
 		if err == nil && r.wants != 0 {
-			err = b.broken.why() // it would be acknowledged, and never decided on
+			err = b.broken.refuses() // it would be acknowledged, and never decided on
 		}
 		if err != nil {
 			b.refuse("publish refused", err, "client", c.sess.clientID)

@@ -44,15 +44,24 @@ type broken struct {
 	at      map[string]int  // panics by topic
 }
 
-var errRebuild = errors.New("what decides on it is to be read again after an error inside")
+var errRebuild = errors.New("after an error inside, what decides on this has yet to begin anew")
 
-// why says why a message that is to be decided on for certain cannot be taken,
-// or nil. While the consumers rest all others are served without them.
-func (b *broken) why() error {
-	if b.is && !b.resting {
+// whole says why consumers decide on nothing, or nil.
+func (b *broken) whole() error {
+	if b.is {
 		return errRebuild
 	}
 	return nil
+}
+
+// refuses says why a message that is to be decided on for certain cannot be
+// taken, or nil. While the consumers rest for long all others are served without
+// them.
+func (b *broken) refuses() error {
+	if b.resting {
+		return nil
+	}
+	return b.whole()
 }
 
 // off tells whether a message is not brought to consumers.

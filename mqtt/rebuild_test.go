@@ -120,6 +120,9 @@ func tell(t *testing.T, test func(t *testing.T, h *house, c *teller, expect func
 				time.Sleep(within)
 			}
 			asked = true
+			if c.settled.Load() {
+				c.h.store.Flush()
+			}
 			return c.settled.Load()
 		}
 		cfg.Log = slog.New(slog.NewTextHandler(log, nil))
@@ -271,6 +274,9 @@ func TestRebuildWithoutDisk(t *testing.T) {
 				}
 			}
 			send("t/a", packet.QuotaExceeded)
+			if err := h.Do(t.Context(), func(t *mqtt.Turn) error { return t.Whole() }); err == nil {
+				t.Error("a form is told that all is well")
+			}
 			send("other", packet.Success)
 			sub.receive("other", "1")
 			pub.publish(packet.AtMostOnce, "t/a", "live")
@@ -287,6 +293,9 @@ func TestRebuildWithoutDisk(t *testing.T) {
 			sub.receive("t/a", "1")
 			sub.receive("count/t/a", "1")
 			expect("rebuilt", "t/a 1")
+			if err := h.Do(t.Context(), func(t *mqtt.Turn) error { return t.Whole() }); err != nil {
+				t.Error(err)
+			}
 		}, &logbook{})
 	}
 }

@@ -48,6 +48,7 @@ type Turn struct {
 	ready     func() error
 	panicked  func(r any, m *Message)
 	broken    func(r any, m *Message)
+	whole     func() error
 }
 
 type wake struct {
@@ -105,6 +106,15 @@ func (t *Turn) Ready() error {
 		return nil
 	}
 	return t.ready()
+}
+
+// Whole says why consumers decide on nothing now: one of them panicked, and they
+// could not begin anew yet; or nil. Whoever is about to call one asks first.
+func (t *Turn) Whole() error {
+	if t.whole == nil {
+		return nil
+	}
+	return t.whole()
 }
 
 // Panicked reports what was recovered in a part of a consumer that must not take
