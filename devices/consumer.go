@@ -581,6 +581,11 @@ type rebuilder interface {
 // changed tells one watcher. One that panics keeps neither the model nor the
 // others from theirs.
 func changed(t *mqtt.Turn, w Watcher, changes []Change, structure bool) {
+	if t.Whole() != nil {
+		if _, both := w.(rebuilder); both {
+			return // it panicked earlier in this turn
+		}
+	}
 	mark := t.Mark()
 	defer func() {
 		if r := recover(); r != nil {
