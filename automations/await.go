@@ -97,12 +97,12 @@ func (e *Engine) look(t *mqtt.Turn) {
 		return
 	}
 	for _, w := range slices.Clone(e.awaiting) {
-		until, _ := w.awaited()
-		if w.deadline == nil || until == nil || e.ready() != nil || !e.holds(t, w, until, "") {
-			continue
+		e.at = w.rule
+		if until, _ := w.awaited(); w.deadline != nil && until != nil && e.ready() == nil && e.holds(t, w, until, "") {
+			e.wake(t, w)
+			e.came(t, w, nil)
 		}
-		e.wake(t, w)
-		e.came(t, w, nil)
+		e.at = nil
 	}
 }
 

@@ -79,7 +79,25 @@ type Engine struct {
 
 	settleTime time.Duration
 
-	// Under the house's lock.
+	decided // under the house's lock
+
+	at     *rule          // that something is being done for; what panics there is told of it
+	failed *rule          // at an action of which it panicked
+	wrong  map[string]int // how often that was, by the rule's ID
+
+	// For everyone.
+	programsMu  sync.RWMutex
+	programs    map[string]*vm.Program // compiled expressions
+	index       atomic.Pointer[index]
+	view        atomic.Pointer[view]
+	revision    atomic.Uint64
+	outgoing    atomic.Pointer[[]*Outgoing]
+	scenesShown atomic.Pointer[[]*SceneKept]
+}
+
+// decided is what the engine has in memory of what it decides on, under the
+// house's lock: all of it follows from the store.
+type decided struct {
 	rules     map[string]*rule
 	order     []*rule         // by ID: the order in which they see what happens
 	damaged   map[string]bool // IDs in the store that could not be read
@@ -114,15 +132,11 @@ type Engine struct {
 	againAt     time.Duration   // when those from before the start are given again; -1 never
 	starting    bool            // what is done follows from a deadline, not from what is heard
 	againLater  bool            // some wait for a clock that can be trusted
-
-	// For everyone.
-	programsMu  sync.RWMutex
-	programs    map[string]*vm.Program // compiled expressions
-	index       *index
-	view        atomic.Pointer[view]
-	revision    atomic.Uint64
-	outgoing    atomic.Pointer[[]*Outgoing]
-	scenesShown atomic.Pointer[[]*SceneKept]
+	handed      bool            // Send was given what was left by the boot before
+	rebuilt     bool            // it was read again, in the midst of a boot
+	// starts are the Run times at which rules are to be triggered by the start
+	// of the hub, of those that were still to come as it was read again.
+	starts map[startOf]time.Duration
 }
 
 // turnState is what the engine counts within one turn.
@@ -203,12 +217,7 @@ func New(c Config) (*Engine, error) {
 		send:     c.Send,
 		channel:  c.Channel,
 		log:      c.Log,
-		rules:    map[string]*rule{},
-		damaged:  map[string]bool{},
-		asked:    -1,
-		keepAt:   -1,
-		lookAt:   -1,
-		againAt:  -1,
+		wrong:    map[string]int{},
 
 		settleTime: c.Settle,
 	}
@@ -221,17 +230,31 @@ func New(c Config) (*Engine, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+	if err := e.read(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// read begins with what the store holds.
+func (e *Engine) read() error {
+	e.decided = decided{rules: map[string]*rule{}, damaged: map[string]bool{}, asked: -1, keepAt: -1, lookAt: -1, againAt: -1}
 	if e.scan != nil {
 		if err := e.load(); err != nil {
-			return nil, fmt.Errorf("load automations: %w", err)
+			return fmt.Errorf("load automations: %w", err)
 		}
 	}
 	for _, r := range e.order {
 		e.show(r)
 	}
 	e.showAll()
-	e.index = newIndex(e.order)
-	return e, nil
+	x := newIndex(e.order)
+	if old := e.index.Load(); old != nil {
+		x.version += old.version + 1 // what was prepared by the old one is prepared again
+		x.nothing = &prepared{version: x.version}
+	}
+	e.index.Store(x)
+	return nil
 }
 
 // add takes a rule in, and remove takes it out.
@@ -262,18 +285,18 @@ func (e *Engine) house() House {
 }
 
 // Wants implements mqtt.Consumer.
-func (e *Engine) Wants(topic string) bool { return e.index.wants(topic) }
+func (e *Engine) Wants(topic string) bool { return e.index.Load().wants(topic) }
 
 // Prepare implements mqtt.Consumer.
 func (e *Engine) Prepare(topic string, payload []byte) any {
-	return e.index.prepare(topic, payload)
+	return e.index.Load().prepare(topic, payload)
 }
 
 // Accept implements mqtt.Consumer. A retained message is the past, not news.
 func (e *Engine) Accept(t *mqtt.Turn, m *mqtt.Message, given any) {
 	p, _ := given.(*prepared)
-	if p == nil || p.version != e.index.version {
-		p = e.index.prepare(m.Topic, m.Payload)
+	if x := e.index.Load(); p == nil || p.version != x.version {
+		p = x.prepare(m.Topic, m.Payload)
 	}
 	if len(p.refs) == 0 || m.Retained && !p.retained {
 		return
@@ -288,12 +311,15 @@ func (e *Engine) Accept(t *mqtt.Turn, m *mqtt.Message, given any) {
 	}
 	for _, f := range p.refs {
 		if f.wait == nil {
+			e.at = f.rule
 			e.message(t, f, m, p.parts)
 		}
 	}
 	for _, l := range hear {
+		e.at = l.thread.rule
 		e.hears(t, l, m, p.parts)
 	}
+	e.at = nil
 }
 
 // message triggers a rule by a message, if its payload is as asked for.
@@ -367,7 +393,7 @@ type change struct {
 
 // Changed implements devices.Watcher.
 func (e *Engine) Changed(t *mqtt.Turn, changes []devices.Change, structure bool) {
-	x := e.index
+	x := e.index.Load()
 	entered := false
 	if len(e.awaiting) > 0 && len(changes) > 0 {
 		entered = true
@@ -429,9 +455,12 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 		e.now.again = true // what follows the clock, and what runs wait for, is looked at after the retained messages
 		e.placeLimits(t)
 		e.placeAgain(t)
-		for _, o := range e.out { // once more: nobody knows what became of it
-			e.dispatch(t, o)
+		for _, o := range e.out {
+			if !e.handed { // once more: nobody knows what became of it
+				e.dispatch(t, o)
+			}
 		}
+		e.handed = true
 		return
 	}
 	if e.ready() != nil {
@@ -458,10 +487,13 @@ func (e *Engine) Wake(t *mqtt.Turn) {
 		}
 		e.deadlines.remove(d)
 		if d.waiting != nil {
+			e.at = d.waiting.rule
 			e.resume(t, d.waiting)
 		} else {
+			e.at = d.rule
 			e.due(t, d.rule, d.trigger)
 		}
+		e.at = nil
 	}
 	if e.againLater && t.Now.Trusted {
 		e.placeAgain(t)
@@ -489,18 +521,22 @@ func (e *Engine) enter(t *mqtt.Turn) {
 }
 
 func (e *Engine) leave(t *mqtt.Turn) {
-	if e.now.depth == 1 {
+	if e.now.depth == 1 && e.at == nil { // otherwise it is a panic that leaves
 		for i, j := 0, 0; ; { // the lists may grow meanwhile
 			switch {
 			case i < len(e.now.changes):
 				c := e.now.changes[i]
 				i++
+				e.at = c.ref.rule
 				e.state(t, &c)
+				e.at = nil
 				continue
 			case j < len(e.now.later):
 				l := e.now.later[j]
 				j++
+				e.at = l.ref.rule
 				e.doLater(t, &l)
+				e.at = nil
 				continue
 			case e.now.stirred:
 				e.look(t)

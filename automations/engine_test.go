@@ -507,14 +507,14 @@ func TestIndexFollows(t *testing.T) {
 			k.save(name, fmt.Sprintf(`{"enabled": %v, "triggers": [%s], "actions": [{"wait": {"message": {"filter": "a/%d"}, "within": "1h"}}]}`,
 				random.IntN(4) > 0, strings.Join(some, ","), random.IntN(2)), Finish)
 		}
-		if got, want := said(k.engine.index), said(newIndex(k.engine.order)); got != want {
+		if got, want := said(k.engine.index.Load()), said(newIndex(k.engine.order)); got != want {
 			t.Fatalf("after step %d the index says\n%s\nwant\n%s", step, got, want)
 		}
 	}
 	for _, r := range k.engine.Rules() {
 		k.do(func(t *mqtt.Turn) error { return k.engine.Delete(t, r.ID, "Anna") })
 	}
-	if x := k.engine.index; x.topics.Len() != 0 || len(x.of)+len(x.aspects)+len(x.entities)+len(x.hooks)+len(x.ends)+len(x.scenes) != 0 {
+	if x := k.engine.index.Load(); x.topics.Len() != 0 || len(x.of)+len(x.aspects)+len(x.entities)+len(x.hooks)+len(x.ends)+len(x.scenes) != 0 {
 		t.Errorf("without rules there is left in the index: %+v", x.of)
 	}
 }

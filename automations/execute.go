@@ -250,6 +250,8 @@ func (e *Engine) act(t *mqtt.Turn, w *thread, a Action, step *Step) (err error) 
 		if p := recover(); p != nil {
 			e.log.Error("action panicked", "rule", w.rule.id, "err", p, "stack", string(debug.Stack()))
 			err = errors.New("of an error in Lar, which was logged")
+			e.failed = w.rule
+			t.Rebuild() // what it did before that may be done by half
 		}
 	}()
 	if a.mentionsPayload() && e.given(w, t.Now).tooBig {

@@ -45,6 +45,12 @@ type kit struct {
 	early bool
 	eager bool // lazy writes reach the disk after each turn
 	lost  bool // the turn just decided never was
+	// mendAt is the turn after which devices and engine are rebuilt, as after a
+	// panic; 0 none.
+	mendAt int
+	// fault, if not nil, is called as the engine asks whether the disk takes
+	// anything: it may panic. Such a turn is dropped.
+	fault func()
 }
 
 func newKit(t testing.TB) *kit {
@@ -78,7 +84,7 @@ func (k *kit) start() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	engine, err := New(Config{Scan: k.scan, Ready: func() error { return k.full }, Model: model, Location: time.UTC, Log: log})
+	engine, err := New(Config{Scan: k.scan, Ready: k.ready, Model: model, Location: time.UTC, Log: log})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -126,6 +132,27 @@ func (k *kit) kill() {
 	k.off = true
 }
 
+// mend is what the broker does after a panic: all that was given is on disk
+// first.
+func (k *kit) mend() {
+	k.flush()
+	k.turn(func(t *mqtt.Turn) {
+		for _, err := range []error{k.model.Rebuild(t), k.engine.Rebuild(t)} {
+			if err != nil {
+				k.t.Fatal(err)
+			}
+		}
+	})
+	k.shown = map[*mqtt.Message]bool{}
+	k.turn(func(t *mqtt.Turn) {
+		for _, c := range k.consumers() {
+			c.Wake(t)
+		}
+	})
+	k.show()
+	k.until(k.wall)
+}
+
 // flush is what the store does every few seconds.
 func (k *kit) flush() {
 	k.apply(k.lazies)
@@ -148,9 +175,10 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 	k.turns++
 	t := &mqtt.Turn{Number: k.number, Now: mqtt.Now{Wall: k.wall.Add(k.step), Trusted: k.trusted, Run: k.wall.Sub(k.boot)}}
 	b := k.states()
-	fn(t)
-	for i := 0; i < len(t.Published()) && i < 256; i++ {
-		k.deliver(t, t.Published()[i])
+	if k.panics(t, fn) {
+		k.mend()
+		k.report(b)
+		return
 	}
 	for _, c := range k.consumers() {
 		if at, ok := t.NextWake(c); ok {
@@ -178,6 +206,9 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 		k.flush()
 	}
 	k.report(b)
+	if t.Rebuilds() {
+		defer k.mend()
+	}
 	for _, m := range t.Published() {
 		line := (&PublishAction{QoS: m.QoS, Retain: m.Retain}).text(m.Topic, string(m.Payload))
 		k.sent = append(k.sent, line)
@@ -186,6 +217,25 @@ func (k *kit) turn(fn func(*mqtt.Turn)) {
 		}
 		k.log = append(k.log, line)
 	}
+}
+
+// panics decides a turn and tells whether that panicked.
+func (k *kit) panics(t *mqtt.Turn, fn func(*mqtt.Turn)) (did bool) {
+	defer func() {
+		did = k.fault != nil && recover() != nil
+	}()
+	fn(t)
+	for i := 0; i < len(t.Published()) && i < 256; i++ {
+		k.deliver(t, t.Published()[i])
+	}
+	return false
+}
+
+func (k *kit) ready() error {
+	if k.fault != nil {
+		k.fault()
+	}
+	return k.full
 }
 
 // deliver brings a message to the house.
@@ -268,6 +318,10 @@ func (k *kit) until(at time.Time) {
 
 // cutNow is the power cut of a sweep, if it is due.
 func (k *kit) cutNow() (lost bool) {
+	if k.mendAt != 0 && k.turns >= k.mendAt {
+		k.mendAt = 0
+		k.mend()
+	}
 	if k.cut == 0 || k.turns != k.cut {
 		return false
 	}

@@ -43,8 +43,16 @@ func (e *Engine) follow(t *mqtt.Turn) {
 			case trigger.Silent != nil && first:
 				e.listen(t, r, i)
 			case trigger.Start != nil && first:
+				after := time.Duration(trigger.Start.After)
+				if e.rebuilt {
+					due, open := e.starts[startOf{r.id, r.def.Version, i}]
+					if !open {
+						continue
+					}
+					after = max(due-t.Now.Run, 0)
+				}
 				m := &r.memory[i]
-				m.deadline = e.deadlineIn(t, time.Duration(trigger.Start.After), &deadline{rule: r, trigger: i})
+				m.deadline = e.deadlineIn(t, after, &deadline{rule: r, trigger: i})
 			}
 		}
 	}

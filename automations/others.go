@@ -80,7 +80,7 @@ func (e *Engine) doLater(t *mqtt.Turn, l *laterEvent) {
 
 // runEnded tells the rules that wait for it that a run has ended.
 func (e *Engine) runEnded(w *waiting) {
-	for _, f := range e.index.ends[w.rule.id] {
+	for _, f := range e.index.Load().ends[w.rule.id] {
 		outcomes := f.def.Triggers[f.trigger].Rule.Outcome
 		if len(outcomes) == 0 && w.run.Outcome != Done || len(outcomes) > 0 && !slices.Contains(outcomes, w.run.Outcome) {
 			continue

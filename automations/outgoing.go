@@ -282,7 +282,7 @@ var (
 )
 
 // Hooks lists the IDs of the webhooks that automations which are on wait for.
-func (e *Engine) Hooks() []string { return e.index.listHooks() }
+func (e *Engine) Hooks() []string { return e.index.Load().listHooks() }
 
 // Hook triggers the rules that wait for a webhook.
 func (e *Engine) Hook(t *mqtt.Turn, id, method string, body []byte) error {
@@ -294,7 +294,7 @@ func (e *Engine) Hook(t *mqtt.Turn, id, method string, body []byte) error {
 	if len(body) > MaxSent {
 		return fmt.Errorf("a body has at most %d bytes", MaxSent)
 	}
-	refs := e.index.hooks[id]
+	refs := e.index.Load().hooks[id]
 	if len(refs) == 0 {
 		return ErrNoHook
 	}

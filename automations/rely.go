@@ -97,7 +97,7 @@ func (e *Engine) relied(t *mqtt.Turn, c *devices.Change) {
 	on := func(list []reliance) bool {
 		return slices.ContainsFunc(list, func(r reliance) bool { return r.on(c) })
 	}
-	keep := on(e.index.relied[c.Entity.ID]) || c.Entity.Kind == devices.Tracker && on(e.index.relied[anyTracker])
+	keep := on(e.index.Load().relied[c.Entity.ID]) || c.Entity.Kind == devices.Tracker && on(e.index.Load().relied[anyTracker])
 	for i := 0; i < len(e.awaiting) && !keep; i++ {
 		if w := e.awaiting[i]; w.def != w.rule.def { // an older version, which the index does not know
 			until, _ := w.awaited()

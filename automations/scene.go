@@ -143,7 +143,7 @@ func (e *Engine) applyScene(t *mqtt.Turn, w *thread, id string) error {
 	if w != nil {
 		by = w.link
 	}
-	for _, f := range e.index.scenes[id] {
+	for _, f := range e.index.Load().scenes[id] {
 		e.later(f, Cause{Kind: ByScene, Topic: id}, by)
 	}
 	return errors.Join(failed...)

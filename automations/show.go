@@ -225,6 +225,6 @@ func newestFirst(a, b *Run) int { return cmp.Compare(b.Seq, a.Seq) }
 
 // rewire makes the index follow a rule.
 func (e *Engine) rewire(t *mqtt.Turn, r *rule) {
-	e.index.set(r)
+	e.index.Load().set(r)
 	t.Rewire()
 }

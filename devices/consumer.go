@@ -93,6 +93,7 @@ type Model struct {
 	bases     []string
 	watchers  []Watcher
 	log       *slog.Logger
+	scan      func(prefix, from []byte, fn func(key, value []byte) bool) error
 	identity  func(clientID string) string
 	forgotten func(t *mqtt.Turn, f Forgotten, done func(t *mqtt.Turn))
 	templates *templates
@@ -102,7 +103,14 @@ type Model struct {
 	wiring        atomic.Pointer[wiring]
 	shownGateways atomic.Pointer[[]*Gateway]
 
-	// Under the lock:
+	share int // MaxClientDevices; less in a test
+
+	decided // under the lock
+}
+
+// decided is what the model has in memory of what it decides on, under the lock:
+// all of it follows from the store and from what the broker has retained.
+type decided struct {
 	nodes    map[string]*node         // entities by ID
 	slots    map[string]*node         // entities by discovery key
 	owned    map[string]*announcement // by discovery topic
@@ -116,7 +124,6 @@ type Model struct {
 	asked    time.Duration // the deadline last asked for; negative for none
 	birth    time.Duration // Run time of our birth message
 	births   int           // how many there were
-	share    int           // MaxClientDevices; less in a test
 	speaker  string        // client whose announcement is being taken in; "" if unknown
 	stale    []string      // devices to be described again, some at a time
 	dirty    unkept        // readings changed since they were last kept
@@ -199,21 +206,6 @@ func New(o Options) (*Model, error) {
 		identity:  o.Identity,
 		forgotten: o.Forgotten,
 		templates: &templates{clock: o.Clock},
-		nodes:     map[string]*node{},
-		slots:     map[string]*node{},
-		owned:     map[string]*announcement{},
-		devices:   map[string]*device{},
-		groups:    map[string]*availability{},
-		last:      map[string]*lastPayload{},
-		filtered:  map[string]bool{},
-		tasmotas:  map[string]*tasmotaDevice{},
-		wills:     map[string]string{},
-		homies:    homieHouse{devices: map[string]*homieDevice{}, clients: map[string]int{}, count: map[string]int{}},
-		shellies:  shellyHouse{devices: map[string]*shellyDevice{}, clients: map[string]int{}},
-		gateways:  map[string]*Gateway{},
-		requests:  map[string]*request{},
-		shadows:   map[string][]string{},
-		asked:     -1,
 		share:     MaxClientDevices,
 	}
 	if o.Clock == nil {
@@ -228,10 +220,36 @@ func New(o Options) (*Model, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
+	m.scan = o.Scan
+	if err := m.begin(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// begin begins with an empty house and what is remembered of it.
+func (m *Model) begin() error {
+	m.decided = decided{
+		nodes:    map[string]*node{},
+		slots:    map[string]*node{},
+		owned:    map[string]*announcement{},
+		devices:  map[string]*device{},
+		groups:   map[string]*availability{},
+		last:     map[string]*lastPayload{},
+		filtered: map[string]bool{},
+		tasmotas: map[string]*tasmotaDevice{},
+		wills:    map[string]string{},
+		homies:   homieHouse{devices: map[string]*homieDevice{}, clients: map[string]int{}, count: map[string]int{}},
+		shellies: shellyHouse{devices: map[string]*shellyDevice{}, clients: map[string]int{}},
+		gateways: map[string]*Gateway{},
+		requests: map[string]*request{},
+		shadows:  map[string][]string{},
+		asked:    -1,
+	}
 	m.memory.init()
-	if o.Scan != nil {
-		if err := m.memory.load(o.Scan); err != nil {
-			return nil, fmt.Errorf("read what is known of devices: %w", err)
+	if m.scan != nil {
+		if err := m.memory.load(m.scan); err != nil {
+			return fmt.Errorf("read what is known of devices: %w", err)
 		}
 	}
 	m.memory.forgot = m.forgot
@@ -246,7 +264,8 @@ func New(o Options) (*Model, error) {
 	m.c.layout = false
 	m.house.Store(&House{layout: m.layout})
 	m.wiring.Store(&wiring{})
-	return m, nil
+	m.shownGateways.Store(nil)
+	return nil
 }
 
 // Watch adds a watcher. It is called before the hub starts.
@@ -553,16 +572,32 @@ func (m *Model) tell(t *mqtt.Turn, changes []Change, structure bool) {
 	}
 }
 
+// A rebuilder is a watcher that the model is rebuilt together with: after a panic
+// of it neither can be told more.
+type rebuilder interface {
+	Rebuild(t *mqtt.Turn) error
+}
+
 // changed tells one watcher. One that panics keeps neither the model nor the
 // others from theirs.
 func changed(t *mqtt.Turn, w Watcher, changes []Change, structure bool) {
+	if t.Whole() != nil {
+		if _, both := w.(rebuilder); both {
+			return // it panicked earlier in this turn
+		}
+	}
+	mark := t.Mark()
 	defer func() {
 		if r := recover(); r != nil {
 			var about *mqtt.Message
 			if len(changes) > 0 {
 				about = changes[0].Message
 			}
-			t.Panicked(r, about)
+			if _, both := w.(rebuilder); both {
+				t.Broken(r, about, mark)
+			} else {
+				t.Panicked(r, about)
+			}
 		}
 	}()
 	w.Changed(t, changes, structure)

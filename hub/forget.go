@@ -76,7 +76,13 @@ func (h *Hub) forgotten(t *mqtt.Turn, f devices.Forgotten, done func(*mqtt.Turn)
 				}
 			}
 		}
-		err := h.doDurable(ctx, func(t *mqtt.Turn) error { done(t); return nil })
+		err := h.doDurable(ctx, func(t *mqtt.Turn) error {
+			if err := t.Whole(); err != nil {
+				return err
+			}
+			done(t)
+			return nil
+		})
 		if err != nil {
 			h.log.Warn("forgotten device not done with, it is tried again", "err", err)
 		}

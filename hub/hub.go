@@ -102,6 +102,7 @@ type Hub struct {
 	rights    atomic.Pointer[access]
 	guard     *guard
 	logins    logins
+	rebuilt   chan *devices.House    // as it was before a rebuild; of capacity 1
 	localName atomic.Pointer[string] // ".local" name that is answered for
 
 	limitsMu    sync.Mutex  // guards the next two, and who sets the broker's limits
@@ -113,7 +114,7 @@ type Hub struct {
 // taken up and the ports are open, but nobody is served yet. Its errors are
 // sentences for people.
 func New(cfg Config) (_ *Hub, err error) {
-	h := &Hub{cfg: cfg, log: cfg.Log, started: time.Now()}
+	h := &Hub{cfg: cfg, log: cfg.Log, started: time.Now(), rebuilt: make(chan *devices.House, 1)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -249,6 +250,8 @@ func New(cfg Config) (_ *Hub, err error) {
 		Version:      cfg.Version,
 		Log:          h.log,
 		SetAside:     h.setAside,
+		Rebuild:      h.rebuild,
+		Settled:      h.store.Settle,
 	})
 	if err != nil {
 		return nil, explain(cfg.Dir, err)
@@ -274,7 +277,7 @@ func (h *Hub) Run(ctx context.Context) error {
 
 	var beside sync.WaitGroup
 	for part, run := range map[string]func(ctx context.Context){
-		"clock":    func(ctx context.Context) { h.clock.watch(ctx, h.Do) },
+		"clock":    func(ctx context.Context) { h.clock.watch(ctx, h.broker.Do) },
 		"name":     h.watchLocalName,
 		"keepsake": h.keepsake.watch,
 		"outbox":   func(ctx context.Context) { h.outbox.Run(ctx) },
@@ -319,6 +322,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		h.log.Warn("clients may connect without a credential", "why", why)
 	}
 	beside.Go(func() { h.keep(ctx, "birth", h.announceBirth) })
+	beside.Go(func() { h.keep(ctx, "rebuilt", h.findMissing) })
 
 	<-ctx.Done()
 	h.log.Info("stopping")
@@ -420,10 +424,12 @@ func (h *Hub) stop(web *http.Server, announcer *mdns.Announcer) error {
 		failed("close the store", h.store.Close(ctx))
 		return errors.Join(errs...)
 	}
-	failed("store the time", h.Do(ctx, h.clock.store))
-	failed("store the last values", h.Do(ctx, func(t *mqtt.Turn) error {
-		h.model.Flush(t)
-		h.rules.Flush(t)
+	failed("store the time", h.broker.Do(ctx, h.clock.store))
+	failed("store the last values", h.broker.Do(ctx, func(t *mqtt.Turn) error {
+		if t.Whole() == nil {
+			h.model.Flush(t)
+			h.rules.Flush(t)
+		}
 		h.history.Flush(t)
 		return nil
 	}))
@@ -457,19 +463,25 @@ func (h *Hub) abandon() {
 	}
 }
 
-// Do runs fn as one turn and returns when what it wrote is on disk. The parts
-// that are made before the broker reach it by this.
+// Do runs fn, which may call devices and automations, as one turn and returns
+// when what it wrote is on disk.
 func (h *Hub) Do(ctx context.Context, fn func(t *mqtt.Turn) error) error {
-	return h.broker.Do(ctx, fn)
+	return h.broker.Do(ctx, func(t *mqtt.Turn) error {
+		if err := t.Whole(); err != nil {
+			return err
+		}
+		return fn(t)
+	})
 }
 
-// doDurable is Do for turns that always write: they are refused while the disk
-// is full or stuck, before anything is decided.
+// doDurable runs a turn that always writes: it is refused while the disk is full
+// or stuck, before anything is decided. The parts that are made before the
+// broker reach it by this.
 func (h *Hub) doDurable(ctx context.Context, fn func(t *mqtt.Turn) error) error {
 	if err := h.store.Ready(); err != nil {
 		return err
 	}
-	return h.Do(ctx, fn)
+	return h.broker.Do(ctx, fn)
 }
 
 // Open tells whether clients without a credential may connect now, and why.
@@ -502,6 +514,7 @@ func (h *Hub) disk() ui.Disk {
 		Turns:    st.Turns,
 		Since:    h.started,
 		Messages: unseenMessages(h.cfg.Dir),
+		Resting:  h.broker.Resting(),
 	}
 	for _, r := range store.Reports(h.cfg.Dir) {
 		if !r.Seen {

@@ -43,6 +43,9 @@ func (h *Hub) moved(t *mqtt.Turn, p ui.Place, zone *time.Location) {
 // delivered tells the automations what became of what was sent.
 func (h *Hub) delivered(ctx context.Context, key string, failed error) error {
 	return h.doDurable(ctx, func(t *mqtt.Turn) error {
+		if err := t.Whole(); err != nil {
+			return err
+		}
 		h.rules.Delivered(t, key, failed)
 		return nil
 	})

@@ -47,6 +47,13 @@ type Config struct {
 	// SetAside is handed a message at which a consumer panicked, and the words
 	// of the panic, on a worker of the broker's. Nil keeps neither.
 	SetAside func(m *Message, why string)
+	// Rebuild makes the consumers anew from the store, in a turn of its own, as
+	// one of them has panicked. It is called under the house's lock. Nil: they
+	// go on as they are.
+	Rebuild func(t *Turn) error
+	// Settled tells whether all that the store was given is on disk, lazy
+	// writes too, having waited for it within a time. Nil: it always is.
+	Settled func(within time.Duration) bool
 	// Version is what the broker says of itself in $SYS/broker/version.
 	Version string
 }
@@ -61,6 +68,8 @@ type Broker struct {
 	authorize    func(identity, clientID string, a Access, topic string) bool
 	consumers    []Consumer
 	setAside     func(m *Message, why string)
+	rebuild      func(t *Turn) error
+	settled      func(within time.Duration) bool
 	log          *slog.Logger
 	version      string
 	stats        counters
@@ -72,6 +81,7 @@ type Broker struct {
 	memory     atomic.Int64  // bytes of messages that wait in it, see memory.go
 	generation atomic.Uint64 // of the routes
 	walkPace   pace
+	resting    atomic.Pointer[string]
 
 	mu              sync.Mutex // the house's lock: it guards what follows, down to the blank line
 	turn            Turn
@@ -111,6 +121,7 @@ type Broker struct {
 	showing         bool
 	showAgain       bool
 	recalls         []recall // to be shown again by the next pass
+	broken          broken
 
 	routesMu sync.RWMutex // taken after the house's lock, or alone
 	routes   map[string]*route
@@ -145,6 +156,7 @@ type afterTurn struct {
 // counters are what the broker counts, since it started.
 type counters struct {
 	received, sent, dropped, refused, connects, panics atomic.Uint64 // messages, but for the last three
+	undecided                                          atomic.Uint64 // messages not brought to consumers that had panicked
 
 	packetsIn         atomic.Uint64
 	otherOut          atomic.Uint64 // packets sent that carry no message
@@ -178,6 +190,8 @@ func New(cfg Config) (*Broker, error) {
 		rights:       1,
 		consumers:    cfg.Consumers,
 		setAside:     cfg.SetAside,
+		rebuild:      cfg.Rebuild,
+		settled:      cfg.Settled,
 		log:          cfg.Log,
 		version:      cfg.Version,
 		sessions:     make(map[string]*session),
@@ -213,6 +227,8 @@ func New(cfg Config) (*Broker, error) {
 	b.lastNow = b.clock()
 	b.turn.ready = b.store.Ready
 	b.turn.panicked = b.consumerPanicked
+	b.turn.broken = b.consumerBroke
+	b.turn.whole = b.broken.whole
 	b.store.Durable(b.committed)
 	if err := b.takeUp(); err != nil {
 		return nil, err
@@ -276,6 +292,7 @@ func (b *Broker) try(t *Turn, fn func(t *Turn) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.panicked(r)
+			b.toRebuild()
 			err = errors.New("something went wrong inside; the log says what")
 		}
 	}()
@@ -299,11 +316,11 @@ func (b *Broker) panicked(r any, args ...any) {
 }
 
 // consumerPanicked reports a panic of a consumer, whose message is set aside. It
-// is not brought to it again; to its publisher it counts as received.
+// is not brought to it again; to its publisher it counts as received. Without a
+// message (a deadline) what is set aside has no topic.
 func (b *Broker) consumerPanicked(r any, m *Message) {
 	if m == nil {
-		b.panicked(r)
-		return
+		m = &Message{}
 	}
 	b.panicked(r, "topic", m.Topic)
 	if b.setAside == nil {
@@ -323,7 +340,7 @@ func (b *Broker) turnNow(fn func(t *Turn)) (number uint64) {
 	whole := false
 	defer func() {
 		if !whole {
-			b.turn.drop()
+			b.dropPanicked()
 		}
 		b.mu.Unlock()
 		b.Flush(batch)
@@ -364,7 +381,7 @@ func (b *Broker) turnHere(batch *Batch, fn func(t *Turn)) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.panicked(r)
-			b.turn.drop()
+			b.dropPanicked()
 		}
 	}()
 	t := b.begin(batch)
@@ -380,9 +397,13 @@ func (b *Broker) begin(batch *Batch) *Turn {
 
 // beginHere starts a turn at the instant of the one before.
 func (b *Broker) beginHere(batch *Batch) *Turn {
+	if b.broken.is {
+		b.mend(batch)
+	}
 	t := &b.turn
 	t.Number = b.number
 	t.batch = batch
+	t.consumed, t.rebuild = false, false
 	b.bodiesOfTurn = 0
 	return t
 }
@@ -420,6 +441,9 @@ func (b *Broker) finish(t *Turn) uint64 {
 	number := uint64(0)
 	if t.rewired {
 		b.rewire(t)
+	}
+	if t.rebuild {
+		b.toRebuild()
 	}
 	used := len(t.writes) > 0 || len(t.lazies) > 0 || len(t.published) > 0
 	if len(t.writes) > 0 {

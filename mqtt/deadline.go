@@ -168,11 +168,16 @@ func (b *Broker) noticeClock(batch *Batch) {
 
 // wake calls a consumer's Wake; a panic loses this wake only.
 func (b *Broker) wake(t *Turn, c Consumer) {
+	if b.broken.is {
+		return // it asks again as it is rebuilt
+	}
+	mark := t.Mark()
 	defer func() {
 		if r := recover(); r != nil {
-			b.panicked(r)
+			t.Broken(r, nil, mark)
 		}
 	}()
+	t.consumed = true
 	c.Wake(t)
 }
 

@@ -42,6 +42,16 @@ func (b *Broker) PanicAt(at time.Duration) {
 	b.exactly(at, panicking)
 }
 
+// PanicAfter has the broker's own part panic when the consumers have had m.
+func (b *Broker) PanicAfter(m *Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.exactly(0, func(t *Turn) {
+		b.publishMade(t, m)
+		panic("by the test")
+	})
+}
+
 // PanicJob has a worker panic in the midst of a turn.
 func (b *Broker) PanicJob() { b.jobs.add(func() { b.turnNow(panicking) }) }
 

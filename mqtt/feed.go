@@ -361,7 +361,7 @@ func (b *Broker) run() time.Duration { return b.clock().Run }
 func (b *Broker) rescue(c *Conn, err *error) {
 	if r := recover(); r != nil {
 		b.panicked(r, "remote", c.remote)
-		b.turn.drop()
+		b.dropPanicked()
 		*err = errors.New("a packet could not be decided")
 	}
 }

@@ -162,11 +162,17 @@ func (p *publication) flags() (QoS, bool) {
 
 // accept brings m to a consumer. A consumer that panics loses this message.
 func (b *Broker) accept(t *Turn, c Consumer, m *Message, prepared any) {
+	if b.broken.off(m) {
+		b.stats.undecided.Add(1)
+		return
+	}
+	mark := t.Mark()
 	defer func() {
 		if r := recover(); r != nil {
-			b.consumerPanicked(r, m)
+			t.Broken(r, m, mark)
 		}
 	}()
+	t.consumed = true
 	if prepared == nil {
 		prepared = c.Prepare(m.Topic, m.Payload)
 	}
@@ -331,8 +337,15 @@ func (b *Broker) received(t *Turn, c *Conn, in *inbound) error {
 	if r == nil || r.generation != b.generation.Load() {
 		r = b.route(topic)
 	}
-	if p.QoS > AtMostOnce && (r.kept > 0 || p.Retain || p.QoS == ExactlyOnce && s.kept()) {
-		if err := b.store.Ready(); err != nil {
+	if p.QoS > AtMostOnce {
+		var err error
+		if r.kept > 0 || p.Retain || p.QoS == ExactlyOnce && s.kept() {
+			err = b.store.Ready()
+		}
+		if err == nil && r.wants != 0 {
+			err = b.broken.refuses() // it would be acknowledged, and never decided on
+		}
+		if err != nil {
 			b.refuse("publish refused", err, "client", c.sess.clientID)
 			if c.version < packet.V5 {
 				return &packet.Error{Packet: "PUBLISH", Reason: packet.QuotaExceeded}

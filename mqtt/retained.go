@@ -25,6 +25,8 @@ type retainedMessage struct {
 	fetched  *Message   // m with its payload, while waiters are served
 	waiters  []*session // whose cursors have come to it
 	unusable bool       // its record cannot be read
+
+	aside bool // a consumer panicked at it: it is brought to none
 }
 
 // retainRoom names the limit for which one more retained message has no room,
@@ -431,6 +433,9 @@ func (b *Broker) show(w *showing) (more bool) {
 func (b *Broker) showConsumers(t *Turn, kept *retainedMessage, msg *Message) {
 	wants := b.wanted(msg.Topic)
 	news := wants &^ kept.shown
+	if kept.aside || b.broken.is {
+		return
+	}
 	kept.shown = wants // who has come not to want it is shown it again
 	if news == 0 {
 		return

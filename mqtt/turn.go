@@ -43,8 +43,12 @@ type Turn struct {
 	soon      bool // somebody waits for the disk
 	hop       int  // of the message being decided
 	batch     *Batch
+	consumed  bool // consumers were asked
+	rebuild   bool // they are to be rebuilt
 	ready     func() error
 	panicked  func(r any, m *Message)
+	broken    func(r any, m *Message)
+	whole     func() error
 }
 
 type wake struct {
@@ -104,6 +108,15 @@ func (t *Turn) Ready() error {
 	return t.ready()
 }
 
+// Whole says why consumers decide on nothing now: one of them panicked, and they
+// could not begin anew yet; or nil. Whoever is about to call one asks first.
+func (t *Turn) Whole() error {
+	if t.whole == nil {
+		return nil
+	}
+	return t.whole()
+}
+
 // Panicked reports what was recovered in a part of a consumer that must not take
 // the others with it, and the message that it was about, if there is one: it is
 // logged, counted and set aside. A turn without a broker panics with it.
@@ -112,6 +125,41 @@ func (t *Turn) Panicked(r any, m *Message) {
 		panic(r)
 	}
 	t.panicked(r, m)
+}
+
+// A Mark is how much a turn had gathered at some moment.
+type Mark struct{ writes, bytes, lazies, published, later, after, recalls int }
+
+// Mark returns how much the turn has gathered until now.
+func (t *Turn) Mark() Mark {
+	return Mark{len(t.writes), t.bytes, len(t.lazies), len(t.published), len(t.later), len(t.after), len(t.recalls)}
+}
+
+// Broken reports what was recovered in a consumer, which may have left what it
+// has in memory half-changed, and the message that it was about, if there is
+// one. It is as [Turn.Panicked] says; what the consumer has gathered since a
+// mark is dropped, and all consumers are rebuilt before the next turn.
+func (t *Turn) Broken(r any, m *Message, since Mark) {
+	t.back(since)
+	if t.broken == nil {
+		panic(r)
+	}
+	t.broken(r, m)
+}
+
+// Rebuild asks that all consumers be rebuilt before the next turn: one of them
+// has recovered from a panic by itself, and what it has in memory may be
+// half-changed. What the turn has gathered stands.
+func (t *Turn) Rebuild() { t.rebuild = true }
+
+// back drops what was gathered since a mark.
+func (t *Turn) back(to Mark) {
+	t.writes, t.bytes = t.writes[:min(to.writes, len(t.writes))], to.bytes
+	t.lazies = t.lazies[:min(to.lazies, len(t.lazies))]
+	t.published = t.published[:min(to.published, len(t.published))]
+	t.later = t.later[:min(to.later, len(t.later))]
+	t.after = t.after[:min(to.after, len(t.after))]
+	t.recalls = t.recalls[:min(to.recalls, len(t.recalls))]
 }
 
 // Rewire says that Wants of a consumer has changed. Soon after the turn, in
@@ -148,6 +196,10 @@ func (t *Turn) Published() []*Message { return t.published }
 
 // Rewired tells whether Rewire was called, for tests.
 func (t *Turn) Rewired() bool { return t.rewired }
+
+// Rebuilds tells whether Rebuild was called, for who plays a house without a
+// broker.
+func (t *Turn) Rebuilds() bool { return t.rebuild }
 
 // Recalled tells whether a retained message was asked for with Recall, for who
 // plays a house without a broker.

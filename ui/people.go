@@ -313,9 +313,13 @@ func (s *Server) damageSeen(w http.ResponseWriter, r *http.Request) error {
 
 // troubles says what is wrong with the data folder.
 func troubles(d Disk) (list []view.Trouble) {
+	if d.Resting != "" {
+		list = append(list, view.Trouble{Title: "Devices and automations rest.",
+			Text: "What comes from devices is not taken in, and no automation runs: " + d.Resting + ". Clients go on being served. Please report it, with the log; a restart of the hub ends the rest at once."})
+	}
 	if len(d.Messages) > 0 {
 		list = append(list, view.Trouble{Title: "Something went wrong inside Lar.", Dismiss: "/settings/damage",
-			Text: "Whoever published it was told that it has arrived, but devices, automations or pages may not have made of it what they should. The rest goes on; a restart of the hub puts right what may be out of order. " +
+			Text: "Whoever published it was told that it has arrived, but devices, automations or pages may not have made of it what they should. The rest goes on: devices and automations have begun anew from what is on disk, without it. " +
 				"What it was about is kept in " + strings.Join(d.Messages, ", ") + ": please report it, with the log."})
 	}
 	if len(d.SetAside) > 0 {

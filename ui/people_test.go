@@ -178,6 +178,7 @@ func TestTroubles(t *testing.T) {
 	}{
 		{Disk{Free: 1 << 40, Turns: 5, Written: 1}, nil},
 		{Disk{Messages: []string{"/data/aside/message-1.json"}}, []string{"went wrong inside Lar", "/data/aside/message-1.json"}},
+		{Disk{Resting: "the disk does not answer"}, []string{"automations rest", "the disk does not answer"}},
 		{Disk{SetAside: []string{"/data/db.broken-1"}}, []string{"was damaged", "Nothing seems to be missing", "/data/db.broken-1"}},
 		{Disk{SetAside: []string{"/data/db.broken-1"}, Lost: 2, Restored: 3}, []string{"could not be read", "came back"}},
 		{Disk{Damaged: 12}, []string{"is damaged", "12"}},

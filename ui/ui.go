@@ -94,6 +94,7 @@ type Disk struct {
 	Rescued, Lost int      // records that could be read of it; places that could not
 	Restored      int      // records that came back from the copies beside the store
 	Messages      []string // files of messages that were set aside and not seen yet
+	Resting       string   // why devices and automations decide on nothing now, or empty
 	Damaged       uint64   // records found damaged since, and left out
 	Unwritable    bool     // nothing can be written, as Refusing says
 	Low           bool     // little space is left

@@ -94,6 +94,8 @@ type committer struct {
 	said      string // the failure last logged
 	saidAt    time.Time
 	lazy      lazies
+	flying    bool // a batch is at the backend
+	hurry     bool // somebody waits in settle
 	closing   bool
 	durableFn func(uint64)
 	stats     Stats
@@ -203,6 +205,27 @@ func (c *committer) giveLazy(writes []mqtt.Write) {
 		c.nudge()
 	}
 }
+
+// settle has all that was given committed now, lazy writes too, and tells
+// whether it was within a time. It is for who gives nothing more meanwhile.
+func (c *committer) settle(within time.Duration) bool {
+	hurry := func(on bool) (settled bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.hurry = on
+		return len(c.turns) == 0 && len(c.lazy.fresh) == 0 && len(c.lazy.ready) == 0 && !c.flying
+	}
+	for begun := time.Now(); !hurry(true); time.Sleep(settleLook) {
+		if time.Since(begun) >= within {
+			return hurry(false)
+		}
+		c.nudge()
+	}
+	return hurry(false)
+}
+
+// settleLook is how often settle looks.
+const settleLook = time.Millisecond
 
 // ready says why no new durable work can be taken, or nil.
 func (c *committer) ready() error {
@@ -337,8 +360,8 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	lazyDue := c.lazy.due(now, c.submitted, c.closing)
-	due := c.soon > 0 || c.closing || c.size >= groupBytes || len(c.turns) >= groupWrites || lazyDue
+	lazyDue := c.lazy.due(now, c.submitted, c.closing || c.hurry)
+	due := c.soon > 0 || c.closing || c.hurry && len(c.turns) > 0 || c.size >= groupBytes || len(c.turns) >= groupWrites || lazyDue
 	if !due && len(c.turns) > 0 {
 		wait = rideAlong - now.Sub(c.turns[0].at)
 		due = wait <= 0
@@ -355,6 +378,7 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 	if len(b.turns) == 0 && b.lazies == 0 {
 		return nil, 0, c.closing
 	}
+	c.flying = true
 	return b, 0, false
 }
 
@@ -433,6 +457,7 @@ func (c *committer) landed(b *batch) {
 	took := time.Since(b.started)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.flying = false
 	size, big := 0, 0
 	for _, t := range b.turns {
 		size += t.size

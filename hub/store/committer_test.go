@@ -239,6 +239,45 @@ func TestLazy(t *testing.T) {
 	})
 }
 
+// TestSettle has all that was given committed at once, lazy writes and turns that
+// would ride along too, and says when the disk does not take it in time. What
+// comes later waits as ever.
+func TestSettle(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		for round := range 2 {
+			begun, n := time.Now(), fmt.Sprint(round)
+			c.giveLazy([]mqtt.Write{set("lazy", n)})
+			c.give(uint64(10*round+1), false, set("turn", n))
+			if !c.settle(time.Second) || time.Since(begun) > 100*time.Millisecond {
+				t.Errorf("not settled after %v", time.Since(begun))
+			}
+			if want := map[string]string{"lazy": n, "turn": n}; !maps.Equal(d.state, want) {
+				t.Errorf("disk shows %v, want %v", d.state, want)
+			}
+		}
+		c.giveLazy([]mqtt.Write{set("lazy", "later")})
+		pass(4 * time.Second)
+		if d.shows("lazy") != "1" {
+			t.Error("a lazy write that came after it did not wait")
+		}
+		pass(10 * time.Second)
+
+		d.mu.Lock()
+		d.hang = make(chan struct{})
+		d.mu.Unlock()
+		c.giveLazy([]mqtt.Write{set("lazy", "last")})
+		for range 2 { // before and while it is at the disk
+			if begun := time.Now(); c.settle(time.Second) || time.Since(begun) < time.Second {
+				t.Errorf("settled after %v by a disk that hangs", time.Since(begun))
+			}
+		}
+		close(d.hang)
+		if !c.settle(time.Second) || d.shows("lazy") != "last" {
+			t.Error("not settled once the disk answers")
+		}
+	})
+}
+
 // TestLazyNeverBeforeItsTurn fills the line, so that lazies fall due while the
 // turn that gave them still waits.
 func TestLazyNeverBeforeItsTurn(t *testing.T) {

@@ -277,6 +277,11 @@ func (s *Store) Ready() error {
 	return s.space.ready()
 }
 
+// Settle commits all that was given, lazy writes too, and tells whether that
+// was done within a time: Scan then shows the house as it is. It is for who
+// sees to it that nothing is given meanwhile.
+func (s *Store) Settle(within time.Duration) bool { return s.committer.settle(within) }
+
 // Durable names who is told of commits, instead of who was told before.
 func (s *Store) Durable(fn func(number uint64)) {
 	s.committer.mu.Lock()
