@@ -287,7 +287,6 @@ type prepared struct {
 	filtered bool // by a filter
 	route    *route
 	updates  []update // of all reads, one after the other
-	ends     []int    // where those of each read end
 	avail    []int
 
 	found   *discovery
@@ -333,14 +332,19 @@ func (m *Model) Prepare(topic string, payload []byte) any {
 }
 
 func (p *prepared) evaluate(r *route, payload []byte) {
-	p.route, p.updates, p.ends, p.avail = r, p.updates[:0], p.ends[:0], p.avail[:0]
-	in := input{payload: payload}
+	p.route, p.avail = r, p.avail[:0]
+	in := newInput(payload)
+	defer in.done()
 	for i := range r.reads {
-		p.updates = r.reads[i].read.extract(&in, p.updates)
-		p.ends = append(p.ends, len(p.updates))
+		n := len(in.out)
+		in.out = r.reads[i].read.extract(in, in.out)
+		for ; n < len(in.out); n++ {
+			in.out[n].by = uint16(i)
+		}
 	}
+	p.updates = append(p.updates[:0], in.out...)
 	for _, a := range r.avail {
-		p.avail = append(p.avail, a.group.spec.sources[a.source].extract(&in))
+		p.avail = append(p.avail, a.group.spec.sources[a.source].extract(in))
 	}
 }
 
@@ -424,10 +428,14 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 	}
 	m.keep(msg)
 	m.c.message = msg
-	start := 0
+	updates := p.updates
 	for i, b := range p.route.reads {
-		m.apply(t, b.node, p.updates[start:p.ends[i]], msg.Retained)
-		start = p.ends[i]
+		n := 0
+		for n < len(updates) && updates[n].by == uint16(i) {
+			n++
+		}
+		m.apply(t, b.node, updates[:n], msg.Retained)
+		updates = updates[n:]
 		if !msg.Retained {
 			b.node.device.health.heard(t)
 			if b.node.device.client == "" && msg.ClientID != "" {

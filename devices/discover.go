@@ -399,10 +399,11 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 	m.c.old = true
 	for _, a := range dr.groups {
 		if last := m.last[a.group.spec.sources[a.source].topic]; last != nil && !last.long {
-			in := input{payload: last.payload}
-			if h := a.group.spec.sources[a.source].extract(&in); h != availSilent {
+			in := newInput(last.payload)
+			if h := a.group.spec.sources[a.source].extract(in); h != availSilent {
 				m.heard(a.group, a.source, h == availYes)
 			}
+			in.done()
 		}
 	}
 	for _, b := range dr.fresh {
@@ -422,8 +423,9 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 // recall gives a new reader of a topic what that brought last.
 func (m *Model) recall(t *mqtt.Turn, b bound, topic string) {
 	if last := m.last[topic]; last != nil && !last.long {
-		in := input{payload: last.payload}
-		m.apply(t, b.node, b.read.extract(&in, nil), true)
+		in := newInput(last.payload)
+		m.apply(t, b.node, b.read.extract(in, nil), true)
+		in.done()
 	}
 }
 

@@ -2,6 +2,7 @@ package devices
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -89,7 +90,7 @@ func (m *Model) apply(t *mqtt.Turn, n *node, updates []update, past bool) {
 // set swaps in a state with new values and notes what has changed.
 func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 	before := n.live.Load()
-	after := &State{Available: before.Available, Readings: slices.Clone(before.Readings)}
+	after := before.clone()
 	for _, u := range updates {
 		r := &after.Readings[u.aspect]
 		old := r.Value
@@ -101,6 +102,7 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 		r.Restored = past
 		r.At, r.Heard = t.Now.Wall, t.Now.Run
 		if old != u.value {
+			u.value.Str = strings.Clone(u.value.Str) // it must not hold the whole message
 			r.Value, r.Changed, r.Since, r.Placed = u.value, t.Now.Wall, t.Now.Run, true
 		} else if !u.event && !first && (!n.spec.forced || past || u.aspect != 0) {
 			continue
@@ -121,6 +123,21 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 	}
 	n.live.Store(after)
 	m.remember(t, n)
+}
+
+// clone returns a copy to change. Most entities have one aspect: theirs is one
+// piece of memory.
+func (s *State) clone() *State {
+	if len(s.Readings) == 1 {
+		one := &struct {
+			State
+			reading [1]Reading
+		}{}
+		one.State, one.reading[0] = *s, s.Readings[0]
+		one.Readings = one.reading[:]
+		return &one.State
+	}
+	return &State{Available: s.Available, Readings: slices.Clone(s.Readings)}
 }
 
 // derive sets aspects that follow from others.

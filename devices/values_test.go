@@ -1,9 +1,13 @@
 package devices
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
+
+	"lar.home/mqtt"
 )
 
 // TestKeepValues: what changes now and then is kept within keepEvery, what
@@ -40,5 +44,53 @@ func TestKeepValues(t *testing.T) {
 	b.turn(b.model.Flush)
 	if got := kept("power"); got != "77" {
 		t.Errorf("after a clean stop %q is kept, want 77", got)
+	}
+}
+
+// TestNumber: what a device writes as a number, and what it does not.
+func TestNumber(t *testing.T) {
+	for text, want := range map[string]string{
+		"21.5": "21.5", " 7\n": "7", "-0": "-0", "1e3": "1000", "+5": "5", ".5": "0.5",
+		"": "silent", " ": "silent", "unknown": "unknown", "nan": "unknown", "inf": "unknown", "1e999": "unknown",
+		"0x10": "unknown", "0X1P4": "unknown", "-0x1p-2": "unknown", "1_000": "unknown", "0x_1p4": "unknown", "1,5": "unknown",
+	} {
+		v, ok := number(text)
+		got := show(v)
+		if !ok {
+			got = "silent"
+		}
+		if got != want {
+			t.Errorf("number(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestPrepareMemory: a message with many values is prepared with hardly any
+// new memory, however often its readers look into it.
+func TestPrepareMemory(t *testing.T) {
+	b := newBench(t)
+	b.quiet = true
+	payload := "{"
+	for i := range 20 {
+		b.feed(fmt.Sprintf("homeassistant/sensor/s%d/config", i), fmt.Sprintf(`{"uniq_id":"s%d","stat_t":"dev","unit_of_meas":"W","val_tpl":"{{ value_json.a.s%d }}"}`, i, i))
+		payload += fmt.Sprintf(`"s%d":%d.5,`, i, 1000+i)
+	}
+	message := []byte(`{"a":` + payload + `"list":[1,2,{"x":null}]}}`)
+	if n := testing.AllocsPerRun(200, func() { b.model.Prepare("dev", message) }); n > 8 {
+		t.Errorf("preparing 20 values takes %v allocations", n)
+	}
+}
+
+// TestHeldMemory: a text that is kept does not hold the message it came in.
+func TestHeldMemory(t *testing.T) {
+	b := newBench(t)
+	b.quiet = true
+	b.feed("homeassistant/sensor/s/config", `{"name":"s","uniq_id":"s","stat_t":"dev","val_tpl":"{{ value_json.a }}"}`)
+	b.feed("dev", `{"a":"one","b":"`+strings.Repeat("x", 1000)+`"}`)
+	p := b.model.Prepare("dev", []byte(`{"a":"two"}`)).(*prepared)
+	b.turn(func(t *mqtt.Turn) { b.model.Accept(t, &mqtt.Message{Topic: "dev", Payload: []byte(`{"a":"two"}`)}, p) })
+	kept := b.model.House().Entity("sensor.s").State().Readings[0].Value.Str
+	if kept != "two" || unsafe.StringData(kept) == unsafe.StringData(p.updates[0].value.Str) {
+		t.Errorf("%q is a part of the message", kept)
 	}
 }

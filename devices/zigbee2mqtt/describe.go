@@ -697,10 +697,6 @@ func (s *describer) common(e *Expose) map[string]any {
 func (s *describer) update(ieee string) {
 	s.add("update", "update", map[string]any{
 		"name": nil, "device_class": "firmware", "entity_category": "config", "state_topic": s.state(),
-		"value_template": `{% if value_json["update"] is defined %}{"latest_version":"{{ value_json["update"]["latest_version"] }}",` +
-			`"installed_version":"{{ value_json["update"]["installed_version"] }}",` +
-			`"update_percentage":{{ value_json["update"].get("progress", "null") }},` +
-			`"in_progress":{{ (value_json["update"]["state"] == "updating")|lower }}}{% endif %}`,
 		"command_topic":   s.base + "/bridge/request/device/ota_update/update",
 		"payload_install": message("id", ieee),
 	})
