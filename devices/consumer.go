@@ -186,6 +186,10 @@ type announcement struct {
 	owner  string
 
 	base, address string // of a Zigbee device or a Tasmota
+
+	rest   []*spec // that are still to be placed, in further slices
+	before []*node // what it announced before, until all is placed
+	client string  // that says it now; "" if unknown
 }
 
 // New returns a model of an empty house that remembers what Options.Scan has:
@@ -306,6 +310,7 @@ type discovery struct {
 	base, address string // of a Zigbee device or a Tasmota
 	live          bool   // the device itself speaks, now
 	client        string // that said it
+	sliced        bool   // a large device may be placed bit by bit
 }
 
 // Prepare decodes a message, evaluates the templates of all entities that

@@ -43,59 +43,114 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 		return
 	}
 	dr := m.draft()
-	var nodes []*node
 	if old != nil {
 		m.unshadow(topic, old)
+		old.nodes, old.before, old.rest = append(old.nodes, old.before...), nil, nil
 	}
 	if msg.Remove || msg.Migrate {
 		delete(m.owned, topic)
 		if old != nil {
 			m.release(t, dr, old)
+			m.dropAll(t, dr, topic, old.nodes, nil)
 		}
-	} else if holder := m.heldBack(d.specs); holder != "" {
-		a := &announcement{hash: msg.Hash, base: d.base, address: d.address}
-		m.owned[topic] = a
+		m.commit(t, dr)
+		return
+	}
+	a := &announcement{hash: msg.Hash, base: d.base, address: d.address}
+	m.owned[topic] = a
+	if holder := m.heldBack(d.specs); holder != "" {
 		m.shadow(t, dr, topic, a, holder, d.specs)
-	} else {
+		if old != nil {
+			m.dropAll(t, dr, topic, old.nodes, nil)
+		}
+		m.commit(t, dr)
+		return
+	}
+	if a.rest = d.specs; d.live {
+		a.client = d.client
+	}
+	if old != nil {
 		// What the new version has not any more goes first, so that what it
 		// has instead finds the place free.
 		keep := make(map[string]bool, len(d.specs))
 		for _, s := range d.specs {
 			keep[s.identity] = true
 		}
-		if old != nil {
-			old.nodes = slices.DeleteFunc(old.nodes, func(n *node) bool {
-				if keep[n.spec.identity] {
-					return false
-				}
-				m.drop(t, dr, topic, n)
-				return true
-			})
-		}
-		for _, s := range d.specs {
-			if n := m.place(t, dr, topic, s); n != nil {
-				nodes = append(nodes, n)
+		a.before = slices.DeleteFunc(old.nodes, func(n *node) bool {
+			if keep[n.spec.identity] {
+				return false
 			}
+			m.drop(t, dr, topic, n)
+			return true
+		})
+	}
+	most := len(d.specs)
+	if d.sliced {
+		most = sliceEntities
+	}
+	m.placeSome(t, dr, topic, a, most)
+	m.commit(t, dr)
+}
+
+// placeSome places the next entities of an announcement, and puts it in line
+// for the others. It tells how many it has placed.
+func (m *Model) placeSome(t *mqtt.Turn, dr *draft, topic string, a *announcement, most int) int {
+	some := a.rest[:min(most, len(a.rest))]
+	a.rest = a.rest[len(some):]
+	for _, s := range some {
+		n := m.place(t, dr, topic, s)
+		if n == nil {
+			continue
 		}
-		if d.live && d.client != "" {
-			for _, n := range nodes {
-				m.spokenBy(t, n.device, d.client)
-			}
-		}
-		a := &announcement{hash: msg.Hash, nodes: nodes, base: d.base, address: d.address}
-		m.owned[topic] = a
-		if d.base != "" {
-			m.claim(t, dr, a)
+		a.nodes = append(a.nodes, n)
+		if a.client != "" {
+			m.spokenBy(t, n.device, a.client)
 		}
 	}
-	if old != nil {
-		for _, n := range old.nodes {
-			if !slices.Contains(nodes, n) {
-				m.drop(t, dr, topic, n)
-			}
-		}
+	if a.base != "" {
+		m.claim(t, dr, a)
+	}
+	if len(a.rest) > 0 {
+		m.jobs = slices.Insert(m.jobs, 0, &job{key: topic, rest: a})
+		return len(some)
+	}
+	m.dropAll(t, dr, topic, a.before, a.nodes)
+	a.rest, a.before, a.client = nil, nil, ""
+	return len(some)
+}
+
+// placeRest goes on with an announcement, if it is still in force. The device
+// may have been forgotten meanwhile.
+func (m *Model) placeRest(t *mqtt.Turn, j *job) (placed int) {
+	a := j.rest
+	if len(a.rest) == 0 {
+		return 0
+	}
+	m.speaker = a.client
+	defer func() { m.speaker = "" }()
+	dr := m.draft()
+	if holder := m.heldBack(a.rest); holder != "" {
+		m.shadow(t, dr, j.key, a, holder, a.rest)
+		m.dropAll(t, dr, j.key, a.before, a.nodes)
+		a.rest, a.before, a.client = nil, nil, ""
+	} else {
+		placed = m.placeSome(t, dr, j.key, a, sliceEntities)
 	}
 	m.commit(t, dr)
+	return placed
+}
+
+// dropAll removes entities that a topic announced and that are not among some.
+func (m *Model) dropAll(t *mqtt.Turn, dr *draft, topic string, nodes, but []*node) {
+	kept := make(map[*node]bool, len(but))
+	for _, n := range but {
+		kept[n] = true
+	}
+	for _, n := range nodes {
+		if !kept[n] {
+			m.drop(t, dr, topic, n)
+		}
+	}
 }
 
 // place finds or makes the entity of a spec. It returns nil if the house has

@@ -1,8 +1,11 @@
 package template
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,6 +39,68 @@ func Decode(text string) (Value, error) {
 		return Value{}, err
 	}
 	return d.Root().Value(), nil
+}
+
+// Of makes a Value of what encoding/json makes JSON of, as if it had been
+// written and read again. Maps have the order of their keys.
+func Of(v any) (Value, error) {
+	switch x := v.(type) {
+	case nil:
+		return none(), nil
+	case bool:
+		return FromBool(x), nil
+	case int:
+		return FromInt(int64(x)), nil
+	case float64:
+		if x == math.Trunc(x) && math.Abs(x) < 1<<53 {
+			return FromInt(int64(x)), nil
+		}
+	case string:
+		if utf8.ValidString(x) {
+			return FromString(x), nil
+		}
+	case []string:
+		return listOf(x)
+	case []any:
+		return listOf(x)
+	case map[string]any:
+		if x == nil {
+			return none(), nil
+		}
+		b := &box{keys: make([]Value, 0, len(x)), items: make([]Value, 0, len(x))}
+		for _, key := range slices.Sorted(maps.Keys(x)) {
+			k, err := Of(key)
+			if err != nil {
+				return Value{}, err
+			}
+			item, err := Of(x[key])
+			if err != nil {
+				return Value{}, err
+			}
+			b.set(k, item)
+		}
+		return dict(b), nil
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return Value{}, err
+	}
+	return Decode(string(text))
+}
+
+func listOf[T any](from []T) (Value, error) {
+	if from == nil {
+		return none(), nil
+	}
+	items := make([]Value, len(from))
+	for i, x := range from {
+		v, err := Of(x)
+		if err != nil {
+			return Value{}, err
+		}
+		items[i] = v
+	}
+	return list(items), nil
 }
 
 // documents are those of Decode.

@@ -481,3 +481,25 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// TestOf: what is made of Go's values is what their JSON decodes as.
+func TestOf(t *testing.T) {
+	for _, v := range []any{nil, true, 7, -3.0, 1.5, 1e21, 1e16, math.Copysign(0, -1), "é", "\xff\xfe", []string{"a", "b"}, []any{1, nil, []any{}},
+		map[string]any{"b": 1, "a": map[string]any{"x": []string(nil)}, "\xff": 2}, map[string]int{"k": 1}, struct{ A, B int }{1, 2}} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Decode(string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Of(v)
+		if err != nil || got.Text() != want.Text() || got.Kind() != want.Kind() {
+			t.Errorf("Of(%v) is %s, %v; want %s", v, got.Text(), err, want.Text())
+		}
+	}
+	if v, err := Of(map[string]any{"a": math.NaN()}); err == nil {
+		t.Errorf("NaN is %s", v.Text())
+	}
+}

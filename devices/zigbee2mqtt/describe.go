@@ -190,9 +190,8 @@ func (s *describer) add(component, object string, options map[string]any) *Entit
 			delete(options, k)
 		}
 	}
-	text, err := json.Marshal(options)
-	value, err2 := template.Decode(string(text))
-	if err != nil || err2 != nil {
+	value, err := template.Of(options)
+	if err != nil {
 		return &Entity{} // texts, numbers and lists of them: it cannot happen
 	}
 	s.out = append(s.out, Entity{Config: homeassistant.Config{
