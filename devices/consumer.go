@@ -107,6 +107,7 @@ type Model struct {
 	slots    map[string]*node         // entities by discovery key
 	owned    map[string]*announcement // by discovery topic
 	devices  map[string]*device       // by ID
+	spoken   map[string]int           // how many of them a client speaks for
 	groups   map[string]*availability // by declaration
 	last     map[string]*lastPayload  // by topic
 	filtered map[string]bool          // topics of last that a filter has found
@@ -207,6 +208,7 @@ func New(o Options) (*Model, error) {
 		slots:     map[string]*node{},
 		owned:     map[string]*announcement{},
 		devices:   map[string]*device{},
+		spoken:    map[string]int{},
 		groups:    map[string]*availability{},
 		last:      map[string]*lastPayload{},
 		filtered:  map[string]bool{},

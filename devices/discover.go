@@ -277,6 +277,7 @@ func (m *Model) leave(d *device) {
 	m.c.touch(d)
 	if len(d.nodes) == 0 && m.devices[d.id] == d {
 		delete(m.devices, d.id)
+		m.speaks(d, "")
 		if d.health.run != 0 {
 			m.memory.healths[d.id] = d.health.encode()
 		}
@@ -302,18 +303,19 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 		m.memory.identify(t, id, identifiers)
 		return d
 	}
-	if len(m.devices) >= MaxDevices || m.speaker != "" && m.spokenFor(m.speaker) >= m.share {
+	if len(m.devices) >= MaxDevices || m.speaker != "" && m.spoken[cut(m.speaker, maxName)] >= m.share {
 		return nil
 	}
 	if id == "" {
 		id = deviceID(identifiers[0])
 	}
 	m.memory.identify(t, id, identifiers)
-	d := &device{id: id, health: m.memory.health(t, id), client: m.memory.devices[id].Client}
+	d := &device{id: id, health: m.memory.health(t, id)}
+	m.devices[id] = d
+	m.speaks(d, m.memory.devices[id].Client)
 	if m.speaker != "" {
 		m.spokenBy(t, d, m.speaker)
 	}
-	m.devices[id] = d
 	for _, ident := range identifiers { // those that hang on it know it now
 		m.stale = append(m.stale, m.memory.takeWaiting(ident)...)
 	}
