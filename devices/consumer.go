@@ -114,14 +114,15 @@ type Model struct {
 	retired  []string                 // topics that nobody reads any more, oldest first
 	memory   memory
 	agenda   agenda
-	asked    time.Duration // the deadline last asked for; negative for none
-	birth    time.Duration // Run time of our birth message
-	births   int           // how many there were
-	share    int           // MaxClientDevices; less in a test
-	speaker  string        // client whose announcement is being taken in; "" if unknown
-	stale    []string      // devices to be described again, some at a time
-	dirty    unkept        // readings changed since they were last kept
-	often    unkept        // and were kept only a while ago
+	unplaced map[string]*node // by ID, whose expire_after waits for a clock that can be trusted
+	asked    time.Duration    // the deadline last asked for; negative for none
+	birth    time.Duration    // Run time of our birth message
+	births   int              // how many there were
+	share    int              // MaxClientDevices; less in a test
+	speaker  string           // client whose announcement is being taken in; "" if unknown
+	stale    []string         // devices to be described again, some at a time
+	dirty    unkept           // readings changed since they were last kept
+	often    unkept           // and were kept only a while ago
 	reporter reporter
 
 	tasmotas map[string]*tasmotaDevice // by address in capitals
@@ -205,6 +206,7 @@ func New(o Options) (*Model, error) {
 		forgotten: o.Forgotten,
 		templates: &templates{clock: o.Clock},
 		nodes:     map[string]*node{},
+		unplaced:  map[string]*node{},
 		slots:     map[string]*node{},
 		owned:     map[string]*announcement{},
 		devices:   map[string]*device{},
@@ -493,6 +495,7 @@ func (m *Model) answers(t *mqtt.Turn, births int) bool {
 // Wake does what is due.
 func (m *Model) Wake(t *mqtt.Turn) {
 	m.asked = -2 // nothing stands any more
+	m.followClock(t)
 	for {
 		n, ok := m.agenda.due(t.Now.Run)
 		if !ok {

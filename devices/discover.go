@@ -191,7 +191,9 @@ func (m *Model) place(t *mqtt.Turn, dr *draft, topic string, s *spec) *node {
 	n.id = m.memory.assign(t, s, name, m.taken)
 	m.nodes[n.id] = n
 	m.slots[s.key] = n
-	n.live.Store(&State{Available: true, Readings: m.memory.restore(n.id, s.aspects)})
+	state := &State{Available: true}
+	state.Readings, n.loose = m.memory.restore(n.id, s.aspects)
+	n.live.Store(state)
 	d.insert(n)
 	m.attach(dr, n)
 	m.resume(t, n)
@@ -231,6 +233,7 @@ func (m *Model) redescribe(t *mqtt.Turn, dr *draft, n *node, s *spec) {
 	if !slices.EqualFunc(s.aspects, old.aspects, func(a, b Aspect) bool { return a.Name == b.Name && a.Type == b.Type }) {
 		// Who still holds the Entity as it was goes on with states that fit it.
 		n.live = &atomic.Pointer[State]{}
+		n.lapsed = nil
 	}
 	n.live.Store(after)
 	m.attach(dr, n)
@@ -241,9 +244,10 @@ func (m *Model) redescribe(t *mqtt.Turn, dr *draft, n *node, s *spec) {
 // resume starts the delays of an entity that has values from before.
 func (m *Model) resume(t *mqtt.Turn, n *node) {
 	n.offAt, n.expireAt = 0, 0
+	delete(m.unplaced, n.id)
 	readings := n.live.Load().Readings
 	if n.spec.expireAfter > 0 && slices.ContainsFunc(readings, func(r Reading) bool { return r.Value.Known() }) {
-		n.expireAt = t.Now.Run + n.spec.expireAfter
+		m.resumeExpiry(t, n)
 	}
 	if n.spec.offDelay > 0 && len(readings) > 0 && readings[0].Value.Bool {
 		n.offAt = t.Now.Run + n.spec.offDelay
@@ -267,6 +271,7 @@ func (m *Model) remove(t *mqtt.Turn, dr *draft, n *node) {
 		delete(m.slots, n.spec.key)
 	}
 	n.offAt, n.expireAt = 0, 0
+	delete(m.unplaced, n.id)
 	m.memory.gone(t, n)
 	n.device.nodes = slices.DeleteFunc(n.device.nodes, func(x *node) bool { return x == n })
 	m.leave(n.device)

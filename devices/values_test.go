@@ -94,3 +94,73 @@ func TestHeldMemory(t *testing.T) {
 		t.Errorf("%q is a part of the message", kept)
 	}
 }
+
+// TestExpireOverRestart: expire_after is counted from when the value came, also
+// over a restart, by a clock that can be trusted.
+func TestExpireOverRestart(t *testing.T) {
+	const after = 10 * time.Minute
+	minutes := func(n int) time.Duration { return time.Duration(n) * time.Minute }
+	for _, tt := range []struct {
+		name            string
+		retain          bool          // its message is retained
+		before, off     time.Duration // since the value came, and for how long we are off
+		loose, distrust bool          // the clock is not trusted before, and after, the restart
+		back            time.Duration // by which it is set back meanwhile
+		want            time.Duration // that it is known from then on; 0: not at all; -1: for ever
+	}{
+		{name: "in time", before: minutes(4), off: minutes(3), want: minutes(3)},
+		{name: "retained", retain: true, before: minutes(4), off: minutes(3), want: minutes(3)},
+		{name: "over", before: minutes(4), off: minutes(6)},
+		{name: "over, retained", retain: true, before: minutes(4), off: minutes(16)},
+		{name: "set back", before: minutes(1), off: minutes(1), back: time.Hour, want: after},
+		{name: "not trusted then", before: minutes(4), off: minutes(3), loose: true, want: after},
+		{name: "not trusted now", before: minutes(4), off: minutes(30), distrust: true, want: -1},
+	} {
+		b := newBench(t)
+		b.quiet = true
+		b.now.Trusted = !tt.loose
+		b.publish("homeassistant/sensor/s/config", `{"uniq_id":"s","name":"s","stat_t":"s","unit_of_meas":"W","exp_aft":600}`, true)
+		b.publish("s", "7", tt.retain)
+		b.pass(tt.before)
+		b.turn(b.model.Flush)
+		b.now = mqtt.Now{Wall: b.now.Wall.Add(tt.off - tt.back), Trusted: !tt.distrust, Run: time.Second}
+		b.start()
+		known := func() bool { return b.model.House().Entity("sensor.s").State().Readings[0].Value.Known() }
+		if known() != (tt.want != 0) {
+			t.Errorf("%s: known at the start: %v", tt.name, known())
+		}
+		if tt.want < 0 {
+			b.pass(time.Hour)
+			if !known() {
+				t.Errorf("%s: it is not known any more, and nobody knows the time", tt.name)
+			}
+			b.now.Trusted = true
+			b.turn(b.model.Wake)
+			if b.pass(time.Second); known() {
+				t.Errorf("%s: it is known still, as the clock is", tt.name)
+			}
+		} else if tt.want > 0 {
+			b.pass(tt.want - 2*time.Second)
+			if !known() {
+				t.Errorf("%s: it ends too soon", tt.name)
+			}
+			if b.pass(3 * time.Second); known() {
+				t.Errorf("%s: it does not end", tt.name)
+			}
+		}
+		// Described again, it stays unknown, whatever is retained, until it is heard.
+		b.publish("homeassistant/sensor/s/config", `{"uniq_id":"s","name":"S","stat_t":"s","unit_of_meas":"W","exp_aft":600}`, true)
+		if known() {
+			t.Errorf("%s: a new description brings it back", tt.name)
+		}
+		b.publish("s", "7", tt.retain)
+		b.pass(minutes(9))
+		b.publish("homeassistant/sensor/s/config", `{"uniq_id":"s","name":"s","stat_t":"s","unit_of_meas":"W","exp_aft":600}`, true)
+		if !known() {
+			t.Errorf("%s: it does not come back", tt.name)
+		}
+		if b.pass(minutes(2)); known() {
+			t.Errorf("%s: a new description gives it more time", tt.name)
+		}
+	}
+}
