@@ -401,7 +401,7 @@ func number(text string) (Value, bool) {
 		return Value{}, false
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || strings.ContainsAny(text, "xX_") {
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || strings.IndexByte(text, '_') >= 0 || strings.IndexByte(text, 'x') >= 0 || strings.IndexByte(text, 'X') >= 0 {
 		return Value{}, true // "1_000" and "0x1F" are Go's, not a device's
 	}
 	return NumberValue(f), true

@@ -297,7 +297,7 @@ func (l *light) readJSON(in *input, out []update) []update {
 			out = append(out, update{aspect: l.on, value: BoolValue(false)})
 		}
 	}
-	number := func(v template.Value, key string) float64 {
+	number := func(v template.Node, key string) float64 {
 		f, ok := v.Key(key).Number()
 		if !ok {
 			return math.NaN()

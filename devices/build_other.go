@@ -12,55 +12,77 @@ import (
 // buildUpdate: the state is JSON, or the installed version alone with the
 // latest on a topic of its own.
 func buildUpdate(b *builder) {
-	installed := b.aspect(Aspect{Name: "installed", Type: Text})
-	latest := b.aspect(Aspect{Name: "latest", Type: Text})
-	progress := b.aspect(Aspect{Name: "in_progress", Type: Bool})
-	percentage := b.aspect(Aspect{Name: "percentage", Type: Number, Min: 0, Max: 100, Unit: "%"})
-	title := b.aspect(Aspect{Name: "title", Type: Text})
-	notes := b.aspect(Aspect{Name: "release_url", Type: Text})
+	u := b.update()
 	t, ok := b.template("value_template")
 	reports := ok && b.read("state_topic", func(in *input, out []update) []update {
 		text, ok := in.render(t)
 		if !ok || text == "" {
 			return out
 		}
-		js, err := template.Decode(text)
-		if err != nil || js.Kind() != template.Dict {
+		var doc template.Document
+		doc.Read(text)
+		js := doc.Root()
+		if js.Kind() != template.Dict {
 			if text == payloadNone {
-				return append(out, update{aspect: installed})
+				return append(out, update{aspect: u.installed})
 			}
-			return append(out, update{aspect: installed, value: TextValue(cut(text, maxName))})
+			return append(out, update{aspect: u.installed, value: TextValue(cut(text, maxName))})
 		}
-		for _, f := range []struct {
-			key    string
-			aspect int
-		}{{"installed_version", installed}, {"latest_version", latest}, {"title", title}, {"release_url", notes}} {
-			if v := js.Key(f.key); v.Scalar() && v.Text() != "" {
-				out = append(out, update{aspect: f.aspect, value: TextValue(cut(v.Text(), 2048))})
-			}
-		}
+		out = u.versions(js, out)
 		switch v := js.Key("in_progress"); v.Kind() {
 		case template.Bool:
 			on, _ := v.Bool()
-			out = append(out, update{aspect: progress, value: BoolValue(on)})
+			out = append(out, update{aspect: u.progress, value: BoolValue(on)})
 		case template.Int, template.Float: // older ones send the percentage here
 			f, _ := v.Number()
-			out = append(out, update{aspect: progress, value: BoolValue(f > 0)}, update{aspect: percentage, value: NumberValue(f)})
+			out = append(out, update{aspect: u.progress, value: BoolValue(f > 0)}, update{aspect: u.percentage, value: NumberValue(f)})
 		}
 		switch v := js.Key("update_percentage"); v.Kind() {
 		case template.None:
-			out = append(out, update{aspect: percentage})
+			out = append(out, update{aspect: u.percentage})
 		case template.Int, template.Float:
 			f, _ := v.Number()
-			out = append(out, update{aspect: percentage, value: NumberValue(f)})
+			out = append(out, update{aspect: u.percentage, value: NumberValue(f)})
 		}
 		return out
 	})
 	if b.cfg.Has("latest_version_topic") {
-		b.value(latest, "latest_version_topic", "latest_version_template", anyText)
+		b.value(u.latest, "latest_version_topic", "latest_version_template", anyText)
 	} else if !reports {
 		b.missing("state_topic", "")
 	}
+	b.install()
+}
+
+// An updateAspects has the places of an update's aspects.
+type updateAspects struct{ installed, latest, progress, percentage, title, notes int }
+
+func (b *builder) update() updateAspects {
+	return updateAspects{
+		installed:  b.aspect(Aspect{Name: "installed", Type: Text}),
+		latest:     b.aspect(Aspect{Name: "latest", Type: Text}),
+		progress:   b.aspect(Aspect{Name: "in_progress", Type: Bool}),
+		percentage: b.aspect(Aspect{Name: "percentage", Type: Number, Min: 0, Max: 100, Unit: "%"}),
+		title:      b.aspect(Aspect{Name: "title", Type: Text}),
+		notes:      b.aspect(Aspect{Name: "release_url", Type: Text}),
+	}
+}
+
+// versions reads the texts of an object that describes an update.
+func (u *updateAspects) versions(js template.Node, out []update) []update {
+	for _, f := range []struct {
+		key    string
+		aspect int
+	}{{"installed_version", u.installed}, {"latest_version", u.latest}, {"title", u.title}, {"release_url", u.notes}} {
+		if v := js.Key(f.key); v.Scalar() && v.Text() != "" {
+			out = append(out, update{aspect: f.aspect, value: TextValue(cut(v.Text(), 2048))})
+		}
+	}
+	return out
+}
+
+// install adds the command of an update.
+func (b *builder) install() {
 	if b.cfg.Has("payload_install") {
 		b.send("install", "command_topic", "", b.cfg.Text("payload_install", ""))
 	}

@@ -61,7 +61,7 @@ func (b *builder) shellyStatus(e *shelly.Entity, take taker) {
 		return
 	}
 	key := e.Component.Key() // one that people made: it is in a list
-	b.places([]tasmota.Source{{Topic: shelly.Source(e.Prefix) + "/rpc", Path: []string{"result", "components"}}}, func(v template.Value, out []update) []update {
+	b.places([]tasmota.Source{{Topic: shelly.Source(e.Prefix) + "/rpc", Path: []string{"result", "components"}}}, func(v template.Node, out []update) []update {
 		for _, item := range v.Items() {
 			if name, _ := item.Key("key").Str(); name == key {
 				out = take(item.Key("status"), out)
@@ -74,7 +74,7 @@ func (b *builder) shellyStatus(e *shelly.Entity, take taker) {
 // numberAt, flagAt and textAt take a field of an object; null is unknown.
 
 func numberAt(aspect int, scale float64, path ...string) taker {
-	return func(v template.Value, out []update) []update {
+	return func(v template.Node, out []update) []update {
 		for _, key := range path {
 			v = v.Key(key)
 		}
@@ -89,7 +89,7 @@ func numberAt(aspect int, scale float64, path ...string) taker {
 }
 
 func flagAt(aspect int, path ...string) taker {
-	return func(v template.Value, out []update) []update {
+	return func(v template.Node, out []update) []update {
 		for _, key := range path {
 			v = v.Key(key)
 		}
@@ -101,7 +101,7 @@ func flagAt(aspect int, path ...string) taker {
 }
 
 func textAt(aspect int, path ...string) taker {
-	return func(v template.Value, out []update) []update {
+	return func(v template.Node, out []update) []update {
 		for _, key := range path {
 			v = v.Key(key)
 		}
@@ -112,7 +112,7 @@ func textAt(aspect int, path ...string) taker {
 	}
 }
 
-func unknownAt(aspect int, v template.Value, out []update) []update {
+func unknownAt(aspect int, v template.Node, out []update) []update {
 	if v.Kind() == template.None {
 		out = append(out, update{aspect: aspect})
 	}
@@ -121,7 +121,7 @@ func unknownAt(aspect int, v template.Value, out []update) []update {
 
 // all is several takers, one after the other.
 func all(takers ...taker) taker {
-	return func(v template.Value, out []update) []update {
+	return func(v template.Node, out []update) []update {
 		for _, take := range takers {
 			out = take(v, out)
 		}
@@ -163,7 +163,7 @@ func (b *builder) shellyField(e *shelly.Entity) {
 	switch {
 	case e.Topic.Component == "binary_sensor":
 		on := b.aspect(Aspect{Name: "on", Type: Bool})
-		b.shellyStatus(e, all(flagAt(on, e.Field...), func(v template.Value, out []update) []update {
+		b.shellyStatus(e, all(flagAt(on, e.Field...), func(v template.Node, out []update) []update {
 			for _, key := range e.Field {
 				v = v.Key(key)
 			}
@@ -200,7 +200,7 @@ func (b *builder) shellyLight(e *shelly.Entity) {
 	if c.Has("mode") && l.color >= 0 && l.temp >= 0 {
 		l.mode = b.aspect(Aspect{Name: "color_mode", Type: Enum, Options: []string{"rgb", "cct"}})
 	}
-	b.shellyStatus(e, func(v template.Value, out []update) []update {
+	b.shellyStatus(e, func(v template.Node, out []update) []update {
 		out = flagAt(l.on, "output")(v, out)
 		if f, ok := v.Key("brightness").Number(); ok && l.brightness >= 0 {
 			out = append(out, update{aspect: l.brightness, value: percent(f, 100)})
@@ -267,7 +267,7 @@ func (b *builder) shellyTell(e *shelly.Entity, cmd Command, what func(c *call) (
 }
 
 // colorOf reads [red, green, blue].
-func colorOf(items []template.Value) (c rgb, ok bool) {
+func colorOf(items []template.Node) (c rgb, ok bool) {
 	if len(items) != 3 {
 		return c, false
 	}
@@ -295,7 +295,7 @@ func (b *builder) shellyCover(e *shelly.Entity) {
 	if e.Component.Type == "slat" {
 		tilt = b.aspect(tiltArg)
 	}
-	b.shellyStatus(e, func(v template.Value, out []update) []update {
+	b.shellyStatus(e, func(v template.Node, out []update) []update {
 		if s, ok := v.Key("state").Str(); ok && slices.Contains(states, s) {
 			out = append(out, update{aspect: state, value: TextValue(s)})
 		}
@@ -344,7 +344,7 @@ func (b *builder) shellyClimate(e *shelly.Entity) {
 	}
 	current := b.aspect(Aspect{Name: "current_temp", Type: Number, Unit: "°C", Precision: -1})
 	target := b.aspect(arg)
-	b.shellyStatus(e, func(v template.Value, out []update) []update {
+	b.shellyStatus(e, func(v template.Node, out []update) []update {
 		either := func(aspect int, key, on, off string) {
 			if flag, ok := v.Key(key).Bool(); ok && aspect >= 0 {
 				text := off
@@ -383,7 +383,7 @@ func (b *builder) shellyEvent(e *shelly.Entity) {
 	types := b.cfg.Texts("event_types", maxOptions)
 	i := b.aspect(Aspect{Name: "event", Type: Enum, Options: types})
 	key := e.Component.Key()
-	b.places([]tasmota.Source{{Topic: e.Events, Path: []string{"params", "events"}}}, func(v template.Value, out []update) []update {
+	b.places([]tasmota.Source{{Topic: e.Events, Path: []string{"params", "events"}}}, func(v template.Node, out []update) []update {
 		for _, item := range v.Items() {
 			component, _ := item.Key("component").Str()
 			event, _ := item.Key("event").Str()
@@ -446,7 +446,7 @@ func (b *builder) shellyUpdate(e *shelly.Entity) {
 	installed := b.aspect(Aspect{Name: "installed", Type: Text})
 	latest := b.aspect(Aspect{Name: "latest", Type: Text})
 	version := e.Device.SWVersion
-	b.shellyStatus(e, func(v template.Value, out []update) []update {
+	b.shellyStatus(e, func(v template.Node, out []update) []update {
 		if v.Kind() != template.Dict {
 			return out
 		}
@@ -469,11 +469,11 @@ func (b *builder) shellyUpdate(e *shelly.Entity) {
 // refused.
 func (b *builder) shellyRefusal(e *shelly.Entity) {
 	i := b.aspect(Aspect{Name: "value", Type: Text, Precision: -1})
-	b.places([]tasmota.Source{{Topic: shelly.Source(e.Prefix) + "/rpc"}}, func(v template.Value, out []update) []update {
+	b.places([]tasmota.Source{{Topic: shelly.Source(e.Prefix) + "/rpc"}}, func(v template.Node, out []update) []update {
 		if id, _ := v.Key("id").Number(); id != float64(shelly.Command) || v.Key("error").Kind() != template.Dict {
 			return out
 		}
-		return append(out, update{aspect: i, value: TextValue(shelly.Refusal(v.Key("error")))})
+		return append(out, update{aspect: i, value: TextValue(shelly.Refusal(v.Key("error").Value()))})
 	})
 }
 
@@ -557,7 +557,7 @@ func (b *builder) oldShellyField(e *shelly.Entity) {
 func (b *builder) oldShellyEvent(e *shelly.Entity) {
 	i := b.aspect(Aspect{Name: "event", Type: Enum, Options: b.cfg.Texts("event_types", maxOptions)})
 	counter := b.aspect(Aspect{Name: "count", Type: Number, Detail: true})
-	b.places([]tasmota.Source{{Topic: e.Topic1}}, func(v template.Value, out []update) []update {
+	b.places([]tasmota.Source{{Topic: e.Topic1}}, func(v template.Node, out []update) []update {
 		n, ok := v.Key("event_cnt").Number()
 		if !ok {
 			return out
@@ -609,7 +609,7 @@ func (b *builder) oldShellyLight(e *shelly.Entity) {
 		}
 		return "brightness"
 	}
-	b.places([]tasmota.Source{{Topic: e.Topic1}}, func(v template.Value, out []update) []update {
+	b.places([]tasmota.Source{{Topic: e.Topic1}}, func(v template.Node, out []update) []update {
 		out = flagAt(l.on, "ison")(v, out)
 		mode, _ := v.Key("mode").Str()
 		if l.mode >= 0 && (mode == "color" || mode == "white") {
@@ -621,7 +621,7 @@ func (b *builder) oldShellyLight(e *shelly.Entity) {
 		if f, ok := v.Key("temp").Number(); ok && l.temp >= 0 {
 			out = append(out, update{aspect: l.temp, value: l.readTemp(f)})
 		}
-		if c, ok := colorOf([]template.Value{v.Key("red"), v.Key("green"), v.Key("blue")}); ok && l.color >= 0 {
+		if c, ok := colorOf([]template.Node{v.Key("red"), v.Key("green"), v.Key("blue")}); ok && l.color >= 0 {
 			out = append(out, update{aspect: l.color, value: TextValue(c.String())})
 		}
 		if f, ok := v.Key("white").Number(); ok && l.white >= 0 {

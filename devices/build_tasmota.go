@@ -41,7 +41,7 @@ func buildTasmota(e *tasmota.Entity, prefix string, ts *templates) *spec {
 }
 
 // A taker takes updates out of what stands at a place in a message.
-type taker func(v template.Value, out []update) []update
+type taker func(v template.Node, out []update) []update
 
 // places reads each of some places in messages. A message in which there is
 // nothing at the place says nothing.
@@ -66,13 +66,13 @@ func (b *builder) places(sources []tasmota.Source, take taker) {
 
 // within returns what stands under a key of an object or at a place of a list.
 // A device with one phase may say the number alone and no list of one.
-func within(v template.Value, key string) template.Value {
+func within(v template.Node, key string) template.Node {
 	if v.Kind() == template.Dict {
 		return v.Key(key)
 	}
 	i, err := strconv.Atoi(key)
 	if err != nil || i < 0 {
-		return template.Value{}
+		return template.Node{}
 	}
 	if items := v.Items(); i < len(items) {
 		return items[i]
@@ -80,12 +80,12 @@ func within(v template.Value, key string) template.Value {
 	if i == 0 && v.Scalar() {
 		return v
 	}
-	return template.Value{}
+	return template.Node{}
 }
 
 // textOf takes a scalar as text; null is unknown.
 func textOf(aspect int, parse parser) taker {
-	return func(v template.Value, out []update) []update {
+	return func(v template.Node, out []update) []update {
 		if v.Kind() == template.None {
 			return append(out, update{aspect: aspect})
 		}
@@ -104,7 +104,7 @@ func textOf(aspect int, parse parser) taker {
 // names, and from the topics of those names, which have the word alone.
 func (b *builder) tasmotaPower(e *tasmota.Entity, on int) {
 	parse := onOff(e.On, e.Off)
-	b.places(e.Sources, func(v template.Value, out []update) []update {
+	b.places(e.Sources, func(v template.Node, out []update) []update {
 		return powerOf(v, e.PowerKeys, on, parse, out)
 	})
 	for _, topic := range e.Plain {
@@ -117,7 +117,7 @@ func (b *builder) tasmotaPower(e *tasmota.Entity, on int) {
 	}
 }
 
-func powerOf(v template.Value, keys []string, on int, parse parser, out []update) []update {
+func powerOf(v template.Node, keys []string, on int, parse parser, out []update) []update {
 	for _, key := range keys {
 		if word := v.Key(key); word.Scalar() {
 			if value, ok := parse(word.Text()); ok {
@@ -136,7 +136,7 @@ func (b *builder) tasmotaEvent(e *tasmota.Entity) {
 	for _, t := range types {
 		known[t] = true
 	}
-	b.places(e.Sources, func(v template.Value, out []update) []update {
+	b.places(e.Sources, func(v template.Node, out []update) []update {
 		if s, ok := v.Str(); ok && known[s] {
 			out = append(out, update{aspect: i, value: TextValue(s), event: true})
 		}
@@ -174,7 +174,7 @@ func (b *builder) tasmotaLight(e *tasmota.Entity) {
 		l.mode = b.aspect(Aspect{Name: "color_mode", Type: Enum, Options: []string{"hs", whiteMode}})
 	}
 	b.tasmotaPower(e, l.on)
-	b.places(e.Sources, func(v template.Value, out []update) []update {
+	b.places(e.Sources, func(v template.Node, out []update) []update {
 		return l.tasmotaState(v, x.Dimmer, whiteMode, out)
 	})
 	b.tasmotaLightCommands(l, e)
@@ -182,7 +182,7 @@ func (b *builder) tasmotaLight(e *tasmota.Entity) {
 }
 
 // tasmotaState reads what a light says of itself besides that it is on.
-func (l *light) tasmotaState(v template.Value, dimmer, whiteMode string, out []update) []update {
+func (l *light) tasmotaState(v template.Node, dimmer, whiteMode string, out []update) []update {
 	if f, ok := v.Key(dimmer).Number(); ok && l.brightness >= 0 {
 		out = append(out, update{aspect: l.brightness, value: percent(f, l.scale)})
 	}
@@ -363,7 +363,7 @@ func (b *builder) tasmotaShutter(e *tasmota.Entity) {
 		}
 		return append(out, update{aspect: position, value: v}, update{aspect: state, value: TextValue(word)})
 	}
-	b.places(e.Sources, func(v template.Value, out []update) []update {
+	b.places(e.Sources, func(v template.Node, out []update) []update {
 		v = v.Key(x.Key)
 		direction, _ := v.Key("Direction").Number()
 		if x.Inverted {
@@ -419,7 +419,7 @@ func (b *builder) tasmotaFan(e *tasmota.Entity) {
 	on := b.aspect(Aspect{Name: "on", Type: Bool})
 	arg := Aspect{Name: "speed", Type: Number, Min: 0, Max: 100, Step: round(100.0/fanSpeeds, 2), Unit: "%"}
 	speed := b.aspect(arg)
-	b.places(e.Sources, func(v template.Value, out []update) []update {
+	b.places(e.Sources, func(v template.Node, out []update) []update {
 		f, ok := v.Key(tasmota.FanKey).Number()
 		if !ok || f < 0 || f > fanSpeeds {
 			return out

@@ -16,6 +16,10 @@ func buildZigbee(e *zigbee2mqtt.Entity, prefix string, ts *templates) *spec {
 	return buildWith(&e.Config, prefix, ts, func(b *builder) {
 		b.spec.source = zigbeeSource
 		b.suffix = e.Suffix
+		if e.Topic.Component == "update" {
+			b.zigbeeUpdate()
+			return
+		}
 		if e.Expose == nil {
 			builders[e.Topic.Component](b)
 			if r := e.Options.Key("range").Items(); len(r) == 3 && len(b.spec.aspects) > 0 {
@@ -38,7 +42,7 @@ func buildZigbee(e *zigbee2mqtt.Entity, prefix string, ts *templates) *spec {
 }
 
 // zigbeeRead reads a property of the state. A state without it says nothing.
-func (b *builder) zigbeeRead(e *zigbee2mqtt.Expose, parse func(v template.Value, out []update) []update) bool {
+func (b *builder) zigbeeRead(e *zigbee2mqtt.Expose, parse func(v template.Node, out []update) []update) bool {
 	if !e.Published() {
 		return false
 	}
@@ -52,6 +56,27 @@ func (b *builder) zigbeeRead(e *zigbee2mqtt.Expose, parse func(v template.Value,
 	})
 }
 
+// zigbeeUpdate is the device's own program: an object of the state, which has a
+// percentage while a new one is being brought over.
+func (b *builder) zigbeeUpdate() {
+	u := b.update()
+	b.read("state_topic", func(in *input, out []update) []update {
+		js := in.json().Key("update")
+		if js.Kind() != template.Dict {
+			return out
+		}
+		out = u.versions(js, out)
+		state, _ := js.Key("state").Str()
+		out = append(out, update{aspect: u.progress, value: BoolValue(state == "updating")})
+		percentage := update{aspect: u.percentage}
+		if f, ok := js.Key("progress").Number(); ok {
+			percentage.value = NumberValue(f)
+		}
+		return append(out, percentage)
+	})
+	b.install()
+}
+
 // zigbeeAction: each state that has an action is a press.
 func (b *builder) zigbeeAction(e *zigbee2mqtt.Expose) {
 	a := Aspect{Name: "event", Type: Enum}
@@ -61,7 +86,7 @@ func (b *builder) zigbeeAction(e *zigbee2mqtt.Expose) {
 		}
 	}
 	i := b.aspect(a)
-	b.zigbeeRead(e, func(v template.Value, out []update) []update {
+	b.zigbeeRead(e, func(v template.Node, out []update) []update {
 		if s, ok := v.Str(); ok && s != "" {
 			out = append(out, update{aspect: i, value: TextValue(cut(s, maxName)), event: true})
 		}
@@ -79,7 +104,7 @@ func (b *builder) zigbeeText(e *zigbee2mqtt.Expose) {
 		}
 	}
 	i := b.aspect(a)
-	reports := b.zigbeeRead(e, func(v template.Value, out []update) []update {
+	reports := b.zigbeeRead(e, func(v template.Node, out []update) []update {
 		if v.Kind() == template.None {
 			return append(out, update{aspect: i})
 		}
@@ -149,7 +174,7 @@ func (b *builder) zigbeeObject(e *zigbee2mqtt.Expose) {
 		}
 		fields = append(fields, x)
 	}
-	reports := b.zigbeeRead(e, func(v template.Value, out []update) []update {
+	reports := b.zigbeeRead(e, func(v template.Node, out []update) []update {
 		if v.Kind() == template.None {
 			return append(out, update{aspect: whole})
 		}
@@ -284,7 +309,7 @@ func constant(v any, usual string) template.Value {
 }
 
 // fieldValue reads a field of an object.
-func fieldValue(t Type, v, on template.Value) Value {
+func fieldValue(t Type, v template.Node, on template.Value) Value {
 	switch {
 	case v.Kind() == template.None:
 		return Value{}

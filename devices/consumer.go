@@ -115,19 +115,21 @@ type decided struct {
 	slots    map[string]*node         // entities by discovery key
 	owned    map[string]*announcement // by discovery topic
 	devices  map[string]*device       // by ID
+	spoken   map[string]int           // how many of them a client speaks for
 	groups   map[string]*availability // by declaration
 	last     map[string]*lastPayload  // by topic
 	filtered map[string]bool          // topics of last that a filter has found
 	retired  []string                 // topics that nobody reads any more, oldest first
 	memory   memory
 	agenda   agenda
-	asked    time.Duration // the deadline last asked for; negative for none
-	birth    time.Duration // Run time of our birth message
-	births   int           // how many there were
-	speaker  string        // client whose announcement is being taken in; "" if unknown
-	stale    []string      // devices to be described again, some at a time
-	dirty    unkept        // readings changed since they were last kept
-	often    unkept        // and were kept only a while ago
+	unplaced map[string]*node // by ID, whose expire_after waits for a clock that can be trusted
+	asked    time.Duration    // the deadline last asked for; negative for none
+	birth    time.Duration    // Run time of our birth message
+	births   int              // how many there were
+	speaker  string           // client whose announcement is being taken in; "" if unknown
+	stale    []string         // devices to be described again, some at a time
+	dirty    unkept           // readings changed since they were last kept
+	often    unkept           // and were kept only a while ago
 	reporter reporter
 
 	tasmotas map[string]*tasmotaDevice // by address in capitals
@@ -193,6 +195,10 @@ type announcement struct {
 	owner  string
 
 	base, address string // of a Zigbee device or a Tasmota
+
+	rest   []*spec // that are still to be placed, in further slices
+	before []*node // what it announced before, until all is placed
+	client string  // that says it now; "" if unknown
 }
 
 // New returns a model of an empty house that remembers what Options.Scan has:
@@ -231,9 +237,11 @@ func New(o Options) (*Model, error) {
 func (m *Model) begin() error {
 	m.decided = decided{
 		nodes:    map[string]*node{},
+		unplaced: map[string]*node{},
 		slots:    map[string]*node{},
 		owned:    map[string]*announcement{},
 		devices:  map[string]*device{},
+		spoken:   map[string]int{},
 		groups:   map[string]*availability{},
 		last:     map[string]*lastPayload{},
 		filtered: map[string]bool{},
@@ -306,7 +314,6 @@ type prepared struct {
 	filtered bool // by a filter
 	route    *route
 	updates  []update // of all reads, one after the other
-	ends     []int    // where those of each read end
 	avail    []int
 
 	found   *discovery
@@ -326,6 +333,7 @@ type discovery struct {
 	base, address string // of a Zigbee device or a Tasmota
 	live          bool   // the device itself speaks, now
 	client        string // that said it
+	sliced        bool   // a large device may be placed bit by bit
 }
 
 // Prepare decodes a message, evaluates the templates of all entities that
@@ -352,14 +360,19 @@ func (m *Model) Prepare(topic string, payload []byte) any {
 }
 
 func (p *prepared) evaluate(r *route, payload []byte) {
-	p.route, p.updates, p.ends, p.avail = r, p.updates[:0], p.ends[:0], p.avail[:0]
-	in := input{payload: payload}
+	p.route, p.avail = r, p.avail[:0]
+	in := newInput(payload)
+	defer in.done()
 	for i := range r.reads {
-		p.updates = r.reads[i].read.extract(&in, p.updates)
-		p.ends = append(p.ends, len(p.updates))
+		n := len(in.out)
+		in.out = r.reads[i].read.extract(in, in.out)
+		for ; n < len(in.out); n++ {
+			in.out[n].by = uint16(i)
+		}
 	}
+	p.updates = append(p.updates[:0], in.out...)
 	for _, a := range r.avail {
-		p.avail = append(p.avail, a.group.spec.sources[a.source].extract(&in))
+		p.avail = append(p.avail, a.group.spec.sources[a.source].extract(in))
 	}
 }
 
@@ -443,10 +456,14 @@ func (m *Model) read(t *mqtt.Turn, msg *mqtt.Message, p *prepared) {
 	}
 	m.keep(msg)
 	m.c.message = msg
-	start := 0
+	updates := p.updates
 	for i, b := range p.route.reads {
-		m.apply(t, b.node, p.updates[start:p.ends[i]], msg.Retained)
-		start = p.ends[i]
+		n := 0
+		for n < len(updates) && updates[n].by == uint16(i) {
+			n++
+		}
+		m.apply(t, b.node, updates[:n], msg.Retained)
+		updates = updates[n:]
 		if !msg.Retained {
 			b.node.device.health.heard(t)
 			if b.node.device.client == "" && msg.ClientID != "" {
@@ -497,6 +514,7 @@ func (m *Model) answers(t *mqtt.Turn, births int) bool {
 // Wake does what is due.
 func (m *Model) Wake(t *mqtt.Turn) {
 	m.asked = -2 // nothing stands any more
+	m.followClock(t)
 	for {
 		n, ok := m.agenda.due(t.Now.Run)
 		if !ok {

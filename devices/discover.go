@@ -43,59 +43,114 @@ func (m *Model) announce(t *mqtt.Turn, topic string, d *discovery) {
 		return
 	}
 	dr := m.draft()
-	var nodes []*node
 	if old != nil {
 		m.unshadow(topic, old)
+		old.nodes, old.before, old.rest = append(old.nodes, old.before...), nil, nil
 	}
 	if msg.Remove || msg.Migrate {
 		delete(m.owned, topic)
 		if old != nil {
 			m.release(t, dr, old)
+			m.dropAll(t, dr, topic, old.nodes, nil)
 		}
-	} else if holder := m.heldBack(d.specs); holder != "" {
-		a := &announcement{hash: msg.Hash, base: d.base, address: d.address}
-		m.owned[topic] = a
+		m.commit(t, dr)
+		return
+	}
+	a := &announcement{hash: msg.Hash, base: d.base, address: d.address}
+	m.owned[topic] = a
+	if holder := m.heldBack(d.specs); holder != "" {
 		m.shadow(t, dr, topic, a, holder, d.specs)
-	} else {
+		if old != nil {
+			m.dropAll(t, dr, topic, old.nodes, nil)
+		}
+		m.commit(t, dr)
+		return
+	}
+	if a.rest = d.specs; d.live {
+		a.client = d.client
+	}
+	if old != nil {
 		// What the new version has not any more goes first, so that what it
 		// has instead finds the place free.
 		keep := make(map[string]bool, len(d.specs))
 		for _, s := range d.specs {
 			keep[s.identity] = true
 		}
-		if old != nil {
-			old.nodes = slices.DeleteFunc(old.nodes, func(n *node) bool {
-				if keep[n.spec.identity] {
-					return false
-				}
-				m.drop(t, dr, topic, n)
-				return true
-			})
-		}
-		for _, s := range d.specs {
-			if n := m.place(t, dr, topic, s); n != nil {
-				nodes = append(nodes, n)
+		a.before = slices.DeleteFunc(old.nodes, func(n *node) bool {
+			if keep[n.spec.identity] {
+				return false
 			}
+			m.drop(t, dr, topic, n)
+			return true
+		})
+	}
+	most := len(d.specs)
+	if d.sliced {
+		most = sliceEntities
+	}
+	m.placeSome(t, dr, topic, a, most)
+	m.commit(t, dr)
+}
+
+// placeSome places the next entities of an announcement, and puts it in line
+// for the others. It tells how many it has placed.
+func (m *Model) placeSome(t *mqtt.Turn, dr *draft, topic string, a *announcement, most int) int {
+	some := a.rest[:min(most, len(a.rest))]
+	a.rest = a.rest[len(some):]
+	for _, s := range some {
+		n := m.place(t, dr, topic, s)
+		if n == nil {
+			continue
 		}
-		if d.live && d.client != "" {
-			for _, n := range nodes {
-				m.spokenBy(t, n.device, d.client)
-			}
-		}
-		a := &announcement{hash: msg.Hash, nodes: nodes, base: d.base, address: d.address}
-		m.owned[topic] = a
-		if d.base != "" {
-			m.claim(t, dr, a)
+		a.nodes = append(a.nodes, n)
+		if a.client != "" {
+			m.spokenBy(t, n.device, a.client)
 		}
 	}
-	if old != nil {
-		for _, n := range old.nodes {
-			if !slices.Contains(nodes, n) {
-				m.drop(t, dr, topic, n)
-			}
-		}
+	if a.base != "" {
+		m.claim(t, dr, a)
+	}
+	if len(a.rest) > 0 {
+		m.jobs = slices.Insert(m.jobs, 0, &job{key: topic, rest: a})
+		return len(some)
+	}
+	m.dropAll(t, dr, topic, a.before, a.nodes)
+	a.rest, a.before, a.client = nil, nil, ""
+	return len(some)
+}
+
+// placeRest goes on with an announcement, if it is still in force. The device
+// may have been forgotten meanwhile.
+func (m *Model) placeRest(t *mqtt.Turn, j *job) (placed int) {
+	a := j.rest
+	if len(a.rest) == 0 {
+		return 0
+	}
+	m.speaker = a.client
+	defer func() { m.speaker = "" }()
+	dr := m.draft()
+	if holder := m.heldBack(a.rest); holder != "" {
+		m.shadow(t, dr, j.key, a, holder, a.rest)
+		m.dropAll(t, dr, j.key, a.before, a.nodes)
+		a.rest, a.before, a.client = nil, nil, ""
+	} else {
+		placed = m.placeSome(t, dr, j.key, a, sliceEntities)
 	}
 	m.commit(t, dr)
+	return placed
+}
+
+// dropAll removes entities that a topic announced and that are not among some.
+func (m *Model) dropAll(t *mqtt.Turn, dr *draft, topic string, nodes, but []*node) {
+	kept := make(map[*node]bool, len(but))
+	for _, n := range but {
+		kept[n] = true
+	}
+	for _, n := range nodes {
+		if !kept[n] {
+			m.drop(t, dr, topic, n)
+		}
+	}
 }
 
 // place finds or makes the entity of a spec. It returns nil if the house has
@@ -136,7 +191,9 @@ func (m *Model) place(t *mqtt.Turn, dr *draft, topic string, s *spec) *node {
 	n.id = m.memory.assign(t, s, name, m.taken)
 	m.nodes[n.id] = n
 	m.slots[s.key] = n
-	n.live.Store(&State{Available: true, Readings: m.memory.restore(n.id, s.aspects)})
+	state := &State{Available: true}
+	state.Readings, n.lapsed, n.loose = m.memory.restore(n.id, s.aspects)
+	n.live.Store(state)
 	d.insert(n)
 	m.attach(dr, n)
 	m.resume(t, n)
@@ -176,6 +233,7 @@ func (m *Model) redescribe(t *mqtt.Turn, dr *draft, n *node, s *spec) {
 	if !slices.EqualFunc(s.aspects, old.aspects, func(a, b Aspect) bool { return a.Name == b.Name && a.Type == b.Type }) {
 		// Who still holds the Entity as it was goes on with states that fit it.
 		n.live = &atomic.Pointer[State]{}
+		n.lapsed = nil
 	}
 	n.live.Store(after)
 	m.attach(dr, n)
@@ -186,9 +244,10 @@ func (m *Model) redescribe(t *mqtt.Turn, dr *draft, n *node, s *spec) {
 // resume starts the delays of an entity that has values from before.
 func (m *Model) resume(t *mqtt.Turn, n *node) {
 	n.offAt, n.expireAt = 0, 0
+	delete(m.unplaced, n.id)
 	readings := n.live.Load().Readings
 	if n.spec.expireAfter > 0 && slices.ContainsFunc(readings, func(r Reading) bool { return r.Value.Known() }) {
-		n.expireAt = t.Now.Run + n.spec.expireAfter
+		m.resumeExpiry(t, n)
 	}
 	if n.spec.offDelay > 0 && len(readings) > 0 && readings[0].Value.Bool {
 		n.offAt = t.Now.Run + n.spec.offDelay
@@ -212,6 +271,7 @@ func (m *Model) remove(t *mqtt.Turn, dr *draft, n *node) {
 		delete(m.slots, n.spec.key)
 	}
 	n.offAt, n.expireAt = 0, 0
+	delete(m.unplaced, n.id)
 	m.memory.gone(t, n)
 	n.device.nodes = slices.DeleteFunc(n.device.nodes, func(x *node) bool { return x == n })
 	m.leave(n.device)
@@ -222,6 +282,7 @@ func (m *Model) leave(d *device) {
 	m.c.touch(d)
 	if len(d.nodes) == 0 && m.devices[d.id] == d {
 		delete(m.devices, d.id)
+		m.speaks(d, "")
 		if d.health.run != 0 {
 			m.memory.healths[d.id] = d.health.encode()
 		}
@@ -247,18 +308,19 @@ func (m *Model) deviceOf(t *mqtt.Turn, s *spec) *device {
 		m.memory.identify(t, id, identifiers)
 		return d
 	}
-	if len(m.devices) >= MaxDevices || m.speaker != "" && m.spokenFor(m.speaker) >= m.share {
+	if len(m.devices) >= MaxDevices || m.speaker != "" && m.spoken[cut(m.speaker, maxName)] >= m.share {
 		return nil
 	}
 	if id == "" {
 		id = deviceID(identifiers[0])
 	}
 	m.memory.identify(t, id, identifiers)
-	d := &device{id: id, health: m.memory.health(t, id), client: m.memory.devices[id].Client}
+	d := &device{id: id, health: m.memory.health(t, id)}
+	m.devices[id] = d
+	m.speaks(d, m.memory.devices[id].Client)
 	if m.speaker != "" {
 		m.spokenBy(t, d, m.speaker)
 	}
-	m.devices[id] = d
 	for _, ident := range identifiers { // those that hang on it know it now
 		m.stale = append(m.stale, m.memory.takeWaiting(ident)...)
 	}
@@ -399,10 +461,11 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 	m.c.old = true
 	for _, a := range dr.groups {
 		if last := m.last[a.group.spec.sources[a.source].topic]; last != nil && !last.long {
-			in := input{payload: last.payload}
-			if h := a.group.spec.sources[a.source].extract(&in); h != availSilent {
+			in := newInput(last.payload)
+			if h := a.group.spec.sources[a.source].extract(in); h != availSilent {
 				m.heard(a.group, a.source, h == availYes)
 			}
+			in.done()
 		}
 	}
 	for _, b := range dr.fresh {
@@ -422,8 +485,9 @@ func (m *Model) commit(t *mqtt.Turn, dr *draft) {
 // recall gives a new reader of a topic what that brought last.
 func (m *Model) recall(t *mqtt.Turn, b bound, topic string) {
 	if last := m.last[topic]; last != nil && !last.long {
-		in := input{payload: last.payload}
-		m.apply(t, b.node, b.read.extract(&in, nil), true)
+		in := newInput(last.payload)
+		m.apply(t, b.node, b.read.extract(in, nil), true)
+		in.done()
 	}
 }
 

@@ -54,39 +54,36 @@ type Forgotten struct {
 
 // spokenBy notes which client speaks for a device.
 func (m *Model) spokenBy(t *mqtt.Turn, d *device, client string) {
-	r := m.memory.devices[d.id]
-	if r == nil || r.Client == client {
+	r, name := m.memory.devices[d.id], cut(client, maxName)
+	if r == nil || r.Client == name {
 		return
 	}
-	r.Client, r.Identity = cut(client, maxName), ""
+	r.Client, r.Identity = name, ""
 	if m.identity != nil {
 		r.Identity = m.identity(client)
 	}
-	d.client = r.Client
+	m.speaks(d, name)
 	if value, err := json.Marshal(r); err == nil {
 		t.Lazy(recordKey('d', d.id), value)
 	}
 }
 
-// spokenFor counts the devices that a client speaks for.
-func (m *Model) spokenFor(client string) int {
-	n := 0
-	for _, d := range m.devices {
-		if d.client == client {
-			n++
+// speaks sets which client speaks for a device in the house; "" for none, or
+// when it goes.
+func (m *Model) speaks(d *device, client string) {
+	if d.client != "" {
+		if m.spoken[d.client]--; m.spoken[d.client] == 0 {
+			delete(m.spoken, d.client)
 		}
 	}
-	return n
+	if d.client = client; client != "" {
+		m.spoken[client]++
+	}
 }
 
 // alone tells whether a device is the only one for which its client speaks.
 func (m *Model) alone(d *device) bool {
-	for _, other := range m.devices {
-		if other != d && other.client == d.client {
-			return false
-		}
-	}
-	return d.client != "" && !d.gatewayed()
+	return d.client != "" && m.spoken[d.client] == 1 && !d.gatewayed()
 }
 
 // ownRetained returns topics with retained messages that only this device's

@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
@@ -50,7 +51,18 @@ type homieDevice struct {
 	attributes   map[string]string // versions 3 and 4
 	device       *homie.Device     // version 5
 	specs        []*spec
+	making       *homieMaking // of specs; nil: not begun
 	live, dirty  bool
+}
+
+// A homieMaking makes specs of what a device of version 3 or 4 has said, some
+// at a time: it may have said much, and said it bit by bit.
+type homieMaking struct {
+	device    *homie.Device
+	hash      [sha256.Size]byte
+	described bool
+	entities  []homie.Entity // of which there is no spec yet
+	specs     []*spec
 }
 
 // A homieMessage is a message of a device, as Prepare has read it.
@@ -68,7 +80,7 @@ func (m *Model) prepareHomie(topic homie.Topic, payload []byte) *homieMessage {
 	case len(payload) == 0:
 	case topic.Attribute == homie.DescriptionAttribute:
 		if p.device, p.err = homie.Parse(topic.Base, payload); p.err == nil {
-			p.specs = m.homieSpecs(p.device)
+			p.specs = m.homieSpecs(homie.Describe(p.device))
 		}
 	case len(payload) > homie.MaxAttribute:
 		p.err = errors.New("an attribute is longer than 16 KiB")
@@ -76,8 +88,7 @@ func (m *Model) prepareHomie(topic homie.Topic, payload []byte) *homieMessage {
 	return p
 }
 
-func (m *Model) homieSpecs(d *homie.Device) []*spec {
-	entities := homie.Describe(d)
+func (m *Model) homieSpecs(entities []homie.Entity) []*spec {
 	specs := make([]*spec, len(entities))
 	for i := range entities {
 		specs[i] = buildHomie(&entities[i], m.prefix, m.templates)
@@ -205,7 +216,7 @@ func (m *Model) dirtyHomie(t *mqtt.Turn, x *homieDevice) {
 	if x == nil {
 		return
 	}
-	if !x.dirty {
+	if x.making = nil; !x.dirty {
 		x.dirty = true
 		h.dirty = append(h.dirty, x)
 	}
@@ -221,11 +232,13 @@ func (m *Model) describeHomies(t *mqtt.Turn) {
 	if len(h.dirty) == 0 || t.Now.Run < h.due {
 		return
 	}
-	for entities := 0; len(h.dirty) > 0 && entities < sliceEntities; {
+	for work := 0; len(h.dirty) > 0 && work < sliceEntities; {
 		x := h.dirty[0]
-		h.dirty = h.dirty[1:]
-		x.dirty = false
-		entities += 1 + m.describeHomie(t, x)
+		some, whole := m.describeHomie(t, x)
+		if work += 1 + some; whole {
+			h.dirty = h.dirty[1:]
+			x.dirty, x.making = false, nil
+		}
 	}
 	if len(h.dirty) == 0 {
 		h.dirty = nil
@@ -234,41 +247,62 @@ func (m *Model) describeHomies(t *mqtt.Turn) {
 	h.first, h.due = t.Now.Run, t.Now.Run+slicePause
 }
 
-// describeHomie describes a device, and tells how many entities it has.
-func (m *Model) describeHomie(t *mqtt.Turn, x *homieDevice) int {
+// readPerEntity is how many properties can be read in the time that it takes
+// to make and place one entity.
+const readPerEntity = 8
+
+// describeHomie goes on describing a device. It tells how much work it was, in
+// entities, and whether it is done.
+func (m *Model) describeHomie(t *mqtt.Turn, x *homieDevice) (work int, done bool) {
 	if m.homies.devices[x.base] != x || x.state == "" || x.state == "init" {
-		return 0
+		return 0, true
 	}
-	d, specs := x.device, x.specs
-	if d == nil {
+	if x.device != nil {
+		m.dirtyHomie(t, m.homies.devices[strings.Replace(x.base, "/5/", "/", 1)])
+		return m.announceHomie(t, x, x.device.Hash()), true
+	}
+	k := x.making
+	switch {
+	case k == nil:
 		five := strings.Replace(x.base, "/", "/5/", 1)
 		if m.owned[homie.State(five)] != nil { // what is left of an older version
 			m.announce(t, homie.State(x.base), &discovery{message: &homeassistant.Message{Remove: true}})
-			return 0
+			return 0, true
 		}
-		var err error
-		if d, err = homie.Assemble(x.base, x.attributes); err != nil {
+		d, err := homie.Assemble(x.base, x.attributes)
+		if err != nil {
 			if !errors.Is(err, homie.ErrIncomplete) {
 				m.reporter.report(t, m.log, "discovery message not used", "topic", cut(x.base, 200), "err", err)
 			}
-			return 0
+			return len(x.attributes) / readPerEntity / 4, true
 		}
-		hash := d.Hash()
-		if old := m.owned[homie.State(x.base)]; old == nil || old.hash != hash {
-			specs = m.homieSpecs(d)
-			x.specs = specs
-		} else {
-			specs = x.specs
+		k = &homieMaking{device: d, hash: d.Hash()}
+		if old := m.owned[homie.State(x.base)]; old != nil && old.hash == k.hash {
+			return m.announceHomie(t, x, k.hash), true
 		}
-	} else {
-		m.dirtyHomie(t, m.homies.devices[strings.Replace(x.base, "/5/", "/", 1)])
+		x.making = k
+		return len(x.attributes) / readPerEntity / 4, false
+	case !k.described:
+		k.entities, k.described = homie.Describe(k.device), true
+		return len(k.entities) / readPerEntity, false
+	case len(k.entities) > 0:
+		some := k.entities[:min(sliceEntities, len(k.entities))]
+		k.entities = k.entities[len(some):]
+		k.specs = append(k.specs, m.homieSpecs(some)...)
+		return len(some) / 2, false
 	}
-	m.inherit(t, specs)
+	x.specs = k.specs
+	return m.announceHomie(t, x, k.hash), true
+}
+
+// announceHomie has a device's entities placed. It tells how many are now.
+func (m *Model) announceHomie(t *mqtt.Turn, x *homieDevice, hash [sha256.Size]byte) int {
+	m.inherit(t, x.specs)
 	m.announce(t, homie.State(x.base), &discovery{
-		message: &homeassistant.Message{Hash: d.Hash()}, specs: specs, base: homieBase, address: x.base, live: x.live, client: x.client,
+		message: &homeassistant.Message{Hash: hash}, specs: x.specs, base: homieBase, address: x.base, live: x.live, client: x.client, sliced: true,
 	})
 	x.live = false
-	return len(specs)
+	return min(len(x.specs), sliceEntities)
 }
 
 // homieRetained returns the retained messages by which a device has described

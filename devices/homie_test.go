@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"lar.home/devices/homie"
 	"lar.home/mqtt"
 )
 
@@ -179,4 +180,101 @@ func FuzzHomie(f *testing.F) {
 		b.pass(time.Second)
 		b.homieGone()
 	})
+}
+
+// TestHomieLarge: a device that says much of itself is described bit by bit.
+func TestHomieLarge(t *testing.T) {
+	h := newBench(t)
+	h.quiet = true
+	h.largeHomie(homie.MaxProperties)
+}
+
+// TestHomieBetween: whatever happens while a large device is being described,
+// for the first time or again, in the end it is as if it had happened before
+// or after.
+func TestHomieBetween(t *testing.T) {
+	const all = 120
+	names := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprint("p", i))
+		}
+		return strings.Join(list, ",")
+	}
+	for what, want := range map[string]int{"nothing": all, "name": all, "fewer": 70, "gone": 0, "forgotten": 0, "undone": all} {
+		met := 0 // slices that leave something for later
+		for slice := 0; slice < 24; slice++ {
+			again := slice >= 12
+			b := newBench(t)
+			b.quiet = true
+			say := func(attribute, value string) { b.publish("homie/box/"+attribute, value, true) }
+			step := func() bool {
+				if b.now.Run += 100 * time.Millisecond; len(b.model.jobs)+len(b.model.homies.dirty) == 0 {
+					return false
+				}
+				b.turn(b.model.Wake)
+				return true
+			}
+			say("$homie", "4.0")
+			say("$nodes", "n")
+			for i := range all {
+				say(fmt.Sprintf("n/p%d/$datatype", i), "integer")
+			}
+			say("n/$properties", names(all))
+			say("$state", "ready")
+			if again {
+				for step() {
+				}
+				say("n/p0/$name", "First")
+			}
+			for i := 0; i < slice%12 && step(); i++ {
+			}
+			if a := b.model.owned["homie/box/$state"]; a != nil && len(a.rest) > 0 {
+				met++
+			}
+			switch what {
+			case "name":
+				say("n/p110/$name", "Other")
+			case "fewer":
+				say("n/$properties", names(want))
+			case "gone":
+				say("$state", "")
+			case "forgotten", "undone":
+				for id := range b.model.devices {
+					b.turn(func(turn *mqtt.Turn) {
+						if err := b.model.Forget(turn, id); err != nil {
+							t.Error(err)
+						}
+					})
+					step()
+					if n := len(b.model.nodes); n > 0 {
+						t.Errorf("%d entities of a forgotten device in slice %d", n, slice)
+					}
+					if what == "undone" {
+						b.turn(func(turn *mqtt.Turn) { _ = b.model.Undo(turn, id) })
+					}
+				}
+			}
+			for step() {
+			}
+			n := len(b.model.nodes)
+			if len(b.model.tombs) == 0 && what == "forgotten" { // it was not there yet
+				n -= all
+			}
+			if n != want || b.model.House().entities.len() != len(b.model.nodes) {
+				t.Errorf("%s in slice %d: %d entities, want %d", what, slice, n, want)
+			}
+			for _, e := range b.model.nodes {
+				if what == "name" && strings.HasSuffix(e.spec.key, "p110") && e.public.Label != "Other" {
+					t.Errorf("in slice %d the name was lost: %q", slice, e.public.Label)
+				}
+			}
+			if a := b.model.owned["homie/box/$state"]; a != nil && len(a.rest)+len(a.before) > 0 {
+				t.Errorf("%s in slice %d: %d entities were left out", what, slice, len(a.rest))
+			}
+		}
+		if met < 4 {
+			t.Errorf("%s: %d slices in between, want 4 or more", what, met)
+		}
+	}
 }

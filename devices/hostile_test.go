@@ -2,6 +2,7 @@ package devices
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -167,25 +168,69 @@ func BenchmarkBundle(b *testing.B) {
 }
 
 // TestOneClientsShare: a client that announces without end leaves room for
-// others, and for what it announced itself.
+// others, and for what it announced itself, however long its name is.
 func TestOneClientsShare(t *testing.T) {
+	for _, bad := range []string{"bad", strings.Repeat("bad", 100)} {
+		b := newBench(t)
+		b.quiet, b.model.share = true, 50
+		announce := func(client string, n int) {
+			name := fmt.Sprint(client[:3], n)
+			msg := &mqtt.Message{Topic: "homeassistant/switch/" + name + "/config", ClientID: client,
+				Payload: fmt.Appendf(nil, `{"uniq_id":%q,"cmd_t":"x/set","dev":{"ids":[%q]}}`, name, name)}
+			b.number++
+			b.model.Accept(&mqtt.Turn{Number: b.number, Now: b.now}, msg, b.model.Prepare(msg.Topic, msg.Payload))
+		}
+		for n := range 70 {
+			announce(bad, n)
+		}
+		if n := len(b.model.House().Devices); n != 50 {
+			t.Errorf("one client has %d devices, want 50", n)
+		}
+		announce("good", 1)
+		announce(bad, 0) // again
+		if n := len(b.model.House().Devices); n != 51 {
+			t.Errorf("there are %d devices: another client finds no room", n)
+		}
+	}
+}
+
+// TestSpoken: how many devices a client speaks for is counted as they come, are
+// taken over, go, are forgotten and taken back, and over a restart.
+func TestSpoken(t *testing.T) {
 	b := newBench(t)
-	b.quiet, b.model.share = true, 50
-	announce := func(client string, n int) {
-		msg := &mqtt.Message{Topic: fmt.Sprintf("homeassistant/switch/%s%d/config", client, n), ClientID: client,
-			Payload: fmt.Appendf(nil, `{"uniq_id":"%s%d","cmd_t":"x/set","dev":{"ids":["%s%d"]}}`, client, n, client, n)}
-		b.number++
-		b.model.Accept(&mqtt.Turn{Number: b.number, Now: b.now}, msg, b.model.Prepare(msg.Topic, msg.Payload))
+	b.quiet = true
+	check := func(what string, want map[string]int) {
+		got := map[string]int{}
+		for _, d := range b.model.devices {
+			if d.client != "" {
+				got[d.client]++
+			}
+		}
+		if !maps.Equal(got, want) || !maps.Equal(b.model.spoken, want) {
+			t.Errorf("%s: %v speak, and %v are counted, want %v", what, got, b.model.spoken, want)
+		}
 	}
-	for n := range 70 {
-		announce("bad", n)
+	announce := func(client, device, payload string) {
+		b.client = client
+		if payload == "" {
+			payload = fmt.Sprintf(`{"uniq_id":%q,"stat_t":"state/%s","dev":{"ids":[%q],"name":%q}}`, device, device, device, device)
+		}
+		b.publish("homeassistant/sensor/"+device+"/config", payload, true)
 	}
-	if n := len(b.model.House().Devices); n != 50 {
-		t.Errorf("one client has %d devices, want 50", n)
+	for _, device := range []string{"one", "two", "three"} {
+		announce("a", device, "")
 	}
-	announce("good", 1)
-	announce("bad", 0) // again
-	if n := len(b.model.House().Devices); n != 51 {
-		t.Errorf("there are %d devices: another client finds no room", n)
-	}
+	announce("b", "four", "")
+	check("announced", map[string]int{"a": 3, "b": 1})
+	b.client = "b"
+	b.publish("homeassistant/sensor/one/config", `{"uniq_id":"one","name":"x","stat_t":"state/one","dev":{"ids":["one"],"name":"one"}}`, true)
+	check("taken over", map[string]int{"a": 2, "b": 2})
+	b.publish("homeassistant/sensor/two/config", "", true)
+	check("removed", map[string]int{"a": 1, "b": 2})
+	b.run("forget three")
+	check("forgotten", map[string]int{"b": 2})
+	b.run("undo")
+	check("taken back", map[string]int{"a": 1, "b": 2})
+	b.run("restart")
+	check("restarted", map[string]int{"a": 1, "b": 2})
 }

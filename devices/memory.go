@@ -205,8 +205,8 @@ func (m *memory) gone(t *mqtt.Turn, n *node) {
 	}
 	r.Gone = t.Now.Wall.UnixMilli()
 	write(t, 'i', n.spec.identity, r)
-	if s := n.live.Load(); slices.ContainsFunc(s.Readings, func(r Reading) bool { return r.Value.Known() }) {
-		m.values[n.id] = encodeValues(n.spec.aspects, s)
+	if slices.ContainsFunc(n.live.Load().Readings, func(r Reading) bool { return r.Value.Known() }) {
+		m.values[n.id] = encodeValues(t.Now, n)
 	}
 }
 

@@ -1,7 +1,9 @@
 package devices
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +23,8 @@ type node struct {
 	offAt    time.Duration // off_delay ends; 0 if not running
 	expireAt time.Duration // expire_after ends
 	queued   time.Duration // place in the agenda; 0 if not there
+	loose    bool          // its restored readings have times of a clock that was not
+	lapsed   []Reading     // that expire_after has ended, until a live one comes; nil: none
 	dirty    bool
 	kept     time.Duration // when its readings were kept last; 0: not in this run
 }
@@ -72,9 +76,9 @@ func (m *Model) apply(t *mqtt.Turn, n *node, updates []update, past bool) {
 	if len(updates) == 0 {
 		return
 	}
-	m.set(t, n, updates, past)
-	if n.spec.expireAfter > 0 {
+	if m.set(t, n, updates, past) && n.spec.expireAfter > 0 {
 		n.expireAt = t.Now.Run + n.spec.expireAfter
+		delete(m.unplaced, n.id)
 		m.schedule(n)
 	}
 	if n.spec.offDelay > 0 {
@@ -86,13 +90,23 @@ func (m *Model) apply(t *mqtt.Turn, n *node, updates []update, past bool) {
 	}
 }
 
-// set swaps in a state with new values and notes what has changed.
-func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
+// set swaps in a state with new values and notes what has changed. It tells
+// whether any was heard: of an entity whose values expire, what is retained and
+// was known before was heard then.
+func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) (heard bool) {
+	if !past {
+		n.lapsed = nil
+	}
 	before := n.live.Load()
-	after := &State{Available: before.Available, Readings: slices.Clone(before.Readings)}
+	after := before.clone()
 	for _, u := range updates {
 		r := &after.Readings[u.aspect]
 		old := r.Value
+		if past && n.spec.expireAfter > 0 && (old == u.value || n.lapsed != nil && !old.Known() && n.lapsed[u.aspect].Value == u.value) {
+			continue
+		}
+		heard = true
+		n.loose = n.loose || past && !t.Now.Trusted
 		// A press known from before the start and said again is no press.
 		again := u.event && r.Restored && old == u.value && m.answers(t, 0)
 		// A value from before the start may be older than what others have on
@@ -101,6 +115,7 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 		r.Restored = past
 		r.At, r.Heard = t.Now.Wall, t.Now.Run
 		if old != u.value {
+			u.value.Str = strings.Clone(u.value.Str) // it must not hold the whole message
 			r.Value, r.Changed, r.Since, r.Placed = u.value, t.Now.Wall, t.Now.Run, true
 		} else if !u.event && !first && (!n.spec.forced || past || u.aspect != 0) {
 			continue
@@ -116,11 +131,30 @@ func (m *Model) set(t *mqtt.Turn, n *node, updates []update, past bool) {
 		m.c.add(n, Change{Aspect: n.spec.aspects[u.aspect].Name, Old: old, New: u.value,
 			Available: after.Available, News: !m.c.old && !again, Event: u.event})
 	}
+	if !heard {
+		return false
+	}
 	if n.spec.derive != nil {
 		m.derive(t, n, after, past)
 	}
 	n.live.Store(after)
 	m.remember(t, n)
+	return true
+}
+
+// clone returns a copy to change. Most entities have one aspect: theirs is one
+// piece of memory.
+func (s *State) clone() *State {
+	if len(s.Readings) == 1 {
+		one := &struct {
+			State
+			reading [1]Reading
+		}{}
+		one.State, one.reading[0] = *s, s.Readings[0]
+		one.Readings = one.reading[:]
+		return &one.State
+	}
+	return &State{Available: s.Available, Readings: slices.Clone(s.Readings)}
 }
 
 // derive sets aspects that follow from others.
@@ -149,13 +183,70 @@ func (m *Model) expire(t *mqtt.Turn, n *node) {
 	}
 	if n.expireAt != 0 && n.expireAt <= now {
 		n.expireAt = 0
-		updates := make([]update, len(n.spec.aspects))
-		for i := range updates {
-			updates[i].aspect = i
-		}
-		m.set(t, n, updates, false)
+		m.lapse(t, n)
 	}
 	m.schedule(n)
+}
+
+// lapse makes all values of an entity unknown.
+func (m *Model) lapse(t *mqtt.Turn, n *node) {
+	lapsed := n.live.Load().Readings
+	updates := make([]update, len(lapsed))
+	for i := range updates {
+		updates[i].aspect = i
+	}
+	m.set(t, n, updates, false)
+	n.lapsed = lapsed
+}
+
+// resumeExpiry places the end of expire_after of an entity that has values,
+// counted from when the last of them came. What came before the start is placed
+// by the time of day, once that can be trusted; if it could not be then, the
+// whole time begins anew.
+func (m *Model) resumeExpiry(t *mqtt.Turn, n *node) {
+	now, whole := t.Now, n.spec.expireAfter
+	state := n.live.Load()
+	var at time.Time
+	heard := time.Duration(0)
+	for _, r := range state.Readings {
+		switch {
+		case !r.Value.Known():
+		case r.Heard > 0:
+			heard = max(heard, r.Heard)
+		case r.At.After(at):
+			at = r.At
+		}
+	}
+	delete(m.unplaced, n.id)
+	switch {
+	case heard > 0:
+		n.expireAt = heard + whole
+	case n.loose:
+		n.expireAt = now.Run + whole
+	case !now.Trusted:
+		n.expireAt, m.unplaced[n.id] = 0, n
+	default:
+		// Never longer than the whole time: the clock may have been wrong.
+		left := min(max(whole-now.Wall.Sub(at), 0), whole)
+		if left == 0 && n.public == nil { // nobody has seen its values yet
+			n.lapsed = state.Readings
+			n.live.Store(&State{Available: state.Available, Readings: make([]Reading, len(state.Readings))})
+			m.remember(t, n)
+			return
+		}
+		n.expireAt = max(now.Run+left, 1)
+	}
+	m.schedule(n)
+}
+
+// followClock places what has waited for a clock that can be trusted.
+func (m *Model) followClock(t *mqtt.Turn) {
+	if !t.Now.Trusted {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.unplaced)) {
+		m.resumeExpiry(t, m.unplaced[id])
+	}
 }
 
 // schedule puts the entity's next deadline on the agenda. A deadline that

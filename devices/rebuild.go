@@ -23,7 +23,7 @@ func (m *Model) Rebuild(t *mqtt.Turn) error {
 		if s == nil || len(s.Readings) != len(n.spec.aspects) {
 			continue
 		}
-		m.memory.values[id] = encodeValues(n.spec.aspects, s)
+		m.memory.values[id] = encodeValues(t.Now, n)
 		if n.dirty {
 			t.Lazy(recordKey('v', id), m.memory.values[id])
 		}

@@ -165,6 +165,9 @@ func (b *bench) Changed(t *mqtt.Turn, changes []Change, structure bool) {
 			b.t.Errorf("change of %q without an entity", c.Aspect)
 			continue
 		}
+		if b.quiet {
+			continue // and make no texts, so that a benchmark is of the model
+		}
 		old := ""
 		if !c.News {
 			old = " (known before)"

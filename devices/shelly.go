@@ -416,11 +416,15 @@ func (m *Model) tellShelly(t *mqtt.Turn, x *shellyDevice, answers []template.Val
 	was := m.c.old
 	m.c.old = true
 	for _, answer := range answers {
-		in := input{decoded: true}
-		in.vars.JSON = answer
-		for _, b := range r.reads {
-			m.apply(t, b.node, b.read.extract(&in, nil), false)
+		text, err := answer.AppendJSON(nil, false)
+		if err != nil {
+			continue
 		}
+		in := newInput(text)
+		for _, b := range r.reads {
+			m.apply(t, b.node, b.read.extract(in, nil), false)
+		}
+		in.done()
 	}
 	m.c.old = was
 }

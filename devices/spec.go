@@ -3,6 +3,7 @@ package devices
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -55,14 +56,38 @@ type update struct {
 	// counter is, if not 0, the aspect that counts such events: one that was
 	// counted before is said again and no event.
 	counter int
+	by      uint16 // which read of the topic's it comes from
 }
 
-// An input is a message as reads see it. It decodes JSON once for all of them.
+// An input is a message as reads see it. JSON is read once for all of them.
+// What they take of it is texts and numbers, as the rest is only lent.
 type input struct {
 	payload []byte
 	decoded bool
 	named   bool
 	vars    template.Input
+	doc     template.Document
+	out     []update // of all reads of a topic, before their number is known
+}
+
+// inputs are used again, so that a message needs little new memory.
+var inputs = sync.Pool{New: func() any { return &input{} }}
+
+func newInput(payload []byte) *input {
+	in := inputs.Get().(*input)
+	in.payload = payload
+	return in
+}
+
+// done lets go of the message.
+func (in *input) done() {
+	in.payload, in.decoded, in.named, in.vars = nil, false, false, template.Input{}
+	in.doc.Reset()
+	if clear(in.out); cap(in.out) > MaxReads {
+		in.out = nil
+	}
+	in.out = in.out[:0]
+	inputs.Put(in)
 }
 
 func (in *input) text() string {
@@ -74,11 +99,12 @@ func (in *input) text() string {
 	return s
 }
 
-// json returns the payload decoded; Undefined if it is no JSON.
-func (in *input) json() template.Value {
+// json returns the payload as JSON; Undefined if it is none.
+func (in *input) json() template.Node {
 	if !in.decoded {
 		in.decoded = true
-		in.vars.JSON, _ = template.Decode(in.text())
+		in.doc.Read(in.text())
+		in.vars.JSON = in.doc.Root()
 	}
 	return in.vars.JSON
 }

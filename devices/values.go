@@ -25,6 +25,8 @@ type keptValue struct {
 	Str     *string  `json:"s,omitempty"`
 	At      int64    `json:"at,omitempty"` // unix milliseconds
 	Changed int64    `json:"ch,omitempty"`
+	Loose   bool     `json:"u,omitempty"` // At is of a clock that could not be trusted
+	Ended   bool     `json:"e,omitempty"` // by expire_after: nobody knows it any more
 }
 
 // remember notes that an entity's readings are to be kept.
@@ -70,7 +72,7 @@ func (m *Model) Flush(t *mqtt.Turn) {
 // them after a power cut. One that is not known has none.
 func (m *Model) Keep(t *mqtt.Turn, entityID string) {
 	if n := m.nodes[entityID]; n != nil {
-		t.Write(recordKey('v', n.id), encodeValues(n.spec.aspects, n.live.Load()))
+		t.Write(recordKey('v', n.id), encodeValues(t.Now, n))
 	}
 }
 
@@ -80,7 +82,7 @@ func (m *Model) flush(t *mqtt.Turn, u *unkept, most int) {
 		node.dirty = false
 		if m.nodes[node.id] == node {
 			node.kept = max(t.Now.Run, 1)
-			t.Lazy(recordKey('v', node.id), encodeValues(node.spec.aspects, node.live.Load()))
+			t.Lazy(recordKey('v', node.id), encodeValues(t.Now, node))
 			m.keepHealth(t, node.device, false)
 		}
 	}
@@ -92,11 +94,21 @@ func (m *Model) flush(t *mqtt.Turn, u *unkept, most int) {
 	u.nodes, u.at = nil, 0
 }
 
-func encodeValues(aspects []Aspect, s *State) []byte {
-	kept := make(map[string]keptValue, len(aspects))
-	for i, a := range aspects {
+func encodeValues(now mqtt.Now, n *node) []byte {
+	s := n.live.Load()
+	kept := make(map[string]keptValue, len(n.spec.aspects))
+	for i, a := range n.spec.aspects {
 		r := s.Readings[i]
-		k := keptValue{At: r.At.UnixMilli(), Changed: r.Changed.UnixMilli()}
+		ended := n.lapsed != nil && !r.Value.Known()
+		if ended {
+			r = n.lapsed[i]
+		}
+		k := keptValue{At: r.At.UnixMilli(), Changed: r.Changed.UnixMilli(), Loose: n.loose, Ended: ended}
+		if !r.Restored {
+			if k.Loose = !now.Trusted; now.Trusted { // the clock may have been set since
+				k.At = now.Wall.Add(r.Heard - now.Run).UnixMilli()
+			}
+		}
 		switch v := r.Value; v.Type {
 		case Bool:
 			k.Bool = &v.Bool
@@ -120,14 +132,16 @@ func encodeValues(aspects []Aspect, s *State) []byte {
 }
 
 // restore returns the readings of an entity that has just appeared: its last
-// values, marked as from before, and used once.
-func (m *memory) restore(id string, aspects []Aspect) []Reading {
-	readings := make([]Reading, len(aspects))
+// values, marked as from before, and used once. lapsed are those that had ended
+// by then, nil if none had. loose tells that their times are of a clock that
+// could not be trusted.
+func (m *memory) restore(id string, aspects []Aspect) (readings, lapsed []Reading, loose bool) {
+	readings = make([]Reading, len(aspects))
 	value := m.values[id]
 	delete(m.values, id)
 	var kept map[string]keptValue
 	if value == nil || json.Unmarshal(value, &kept) != nil {
-		return readings
+		return readings, nil, false
 	}
 	for i, a := range aspects {
 		k, ok := kept[a.Name]
@@ -145,7 +159,15 @@ func (m *memory) restore(id string, aspects []Aspect) []Reading {
 		default:
 			continue
 		}
-		readings[i] = Reading{Value: v, At: time.UnixMilli(k.At), Changed: time.UnixMilli(k.Changed), Restored: true}
+		to := readings
+		if k.Ended {
+			if lapsed == nil {
+				lapsed = make([]Reading, len(aspects))
+			}
+			to = lapsed
+		}
+		to[i] = Reading{Value: v, At: time.UnixMilli(k.At), Changed: time.UnixMilli(k.Changed), Restored: true}
+		loose = loose || k.Loose
 	}
-	return readings
+	return readings, lapsed, loose
 }

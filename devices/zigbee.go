@@ -74,7 +74,8 @@ type bridgeMessage struct {
 	coordinator   string
 }
 
-// A job is one device of a list, to be taken in its turn.
+// A job is one device of a list, or what is left of a large one, to be taken in
+// its turn.
 type job struct {
 	base, list, key, address string
 	hash                     [sha256.Size]byte
@@ -82,6 +83,7 @@ type job struct {
 	inquiry                  *inquiry
 	group                    *zigbee2mqtt.Group // described when its turn comes
 	remove                   bool
+	rest                     *announcement // not all of which has been placed yet
 }
 
 // prepareBridge reads a message of a bridge. It is pure.
@@ -266,14 +268,18 @@ func (m *Model) work(t *mqtt.Turn) {
 	for entities := 0; len(m.jobs) > 0 && entities < sliceEntities; {
 		j := m.jobs[0]
 		m.jobs = m.jobs[1:]
+		if j.rest != nil {
+			entities += 1 + m.placeRest(t, j)
+			continue
+		}
 		if j.group != nil {
 			j.specs = m.groupSpecs(j)
 		}
-		entities += 1 + len(j.specs)
+		entities += 1 + min(len(j.specs), sliceEntities)
 		if j.base == shellyBase {
 			m.inherit(t, j.specs)
 		}
-		m.announce(t, j.key, &discovery{specs: j.specs, address: j.address, base: j.base,
+		m.announce(t, j.key, &discovery{specs: j.specs, address: j.address, base: j.base, sliced: j.base != shellyBase,
 			message: &homeassistant.Message{Hash: j.hash, Remove: j.remove || len(j.specs) == 0}})
 		m.inquireLater(t, j.inquiry)
 	}

@@ -1,7 +1,6 @@
 package homie
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -91,9 +90,8 @@ func (x *describer) add(component, object, name string, options map[string]any) 
 	if name != "" && name != x.block.Name {
 		options["name"] = name
 	}
-	encoded, err := json.Marshal(options)
-	value, err2 := template.Decode(string(encoded))
-	if err != nil || err2 != nil {
+	value, err := template.Of(options)
+	if err != nil {
 		value = template.Value{} // texts, numbers and flags: it cannot happen
 	}
 	x.out = append(x.out, Entity{Five: x.Five, Parts: map[Role]*Part{}, Config: homeassistant.Config{

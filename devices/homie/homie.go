@@ -350,8 +350,10 @@ func Identifier(base string) string {
 
 func list(s string) []string {
 	var out []string
+	seen := map[string]bool{}
 	for item := range strings.SplitSeq(s, ",") {
-		if item = strings.TrimSpace(item); item != "" && !slices.Contains(out, item) {
+		if item = strings.TrimSpace(item); item != "" && !seen[item] {
+			seen[item] = true
 			out = append(out, item)
 		}
 	}

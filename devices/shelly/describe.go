@@ -1,7 +1,6 @@
 package shelly
 
 import (
-	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -88,9 +87,8 @@ func (d *describer) add(component, object, name string, options map[string]any) 
 		options["availability_topic"], options["payload_available"], options["payload_not_available"] = OnlineTopic(d.prefix), "true", "false"
 		options["availability_mode"] = "unless" // who speaks is there, whatever was heard of it
 	}
-	encoded, err := json.Marshal(options)
-	value, err2 := template.Decode(string(encoded))
-	if err != nil || err2 != nil {
+	value, err := template.Of(options)
+	if err != nil {
 		value = template.Value{} // texts, numbers and flags: it cannot happen
 	}
 	d.out = append(d.out, Entity{Prefix: d.prefix, Config: homeassistant.Config{

@@ -1,7 +1,6 @@
 package tasmota
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,9 +121,8 @@ func (d *describer) add(component, object string, options map[string]any) *Entit
 			delete(options, k)
 		}
 	}
-	encoded, err := json.Marshal(options)
-	value, err2 := template.Decode(string(encoded))
-	if err != nil || err2 != nil {
+	value, err := template.Of(options)
+	if err != nil {
 		value = template.Value{} // texts, numbers and flags: it cannot happen
 	}
 	d.out = append(d.out, Entity{On: d.On, Off: d.Off, Config: homeassistant.Config{

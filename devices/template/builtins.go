@@ -509,10 +509,10 @@ var tests = map[string]test{
 	"even":        modulo(2, 0),
 	"divisibleby": func(e *env, a []Value) (bool, error) { return divisible(e, a) },
 	"lower": func(_ *env, a []Value) (bool, error) {
-		return a[0].text != "" && strings.ToLower(a[0].text) == a[0].text, nil
+		return a[0].kind == String && a[0].text != "" && strings.ToLower(a[0].text) == a[0].text, nil
 	},
 	"upper": func(_ *env, a []Value) (bool, error) {
-		return a[0].text != "" && strings.ToUpper(a[0].text) == a[0].text, nil
+		return a[0].kind == String && a[0].text != "" && strings.ToUpper(a[0].text) == a[0].text, nil
 	},
 	"match":     func(e *env, a []Value) (bool, error) { return matches(e, a, true) },
 	"search":    func(e *env, a []Value) (bool, error) { return matches(e, a, false) },

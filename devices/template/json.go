@@ -1,9 +1,14 @@
 package template
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -27,182 +32,604 @@ var (
 // order of keys and tells integers from floats, because both show in what a
 // template prints. Of a key that comes twice the last value counts.
 func Decode(text string) (Value, error) {
-	d := decoder{s: text}
-	v := d.value(0)
-	d.space()
-	if d.err == nil && d.i != len(d.s) {
-		d.err = errJSON
+	d := documents.Get().(*Document)
+	defer documents.Put(d)
+	defer d.Reset()
+	if err := d.Read(text); err != nil {
+		return Value{}, err
 	}
-	if d.err != nil {
-		return Value{}, d.err
-	}
-	return v, nil
+	return d.Root().Value(), nil
 }
 
-type decoder struct {
-	s     string
-	i     int
-	nodes int
-	err   error
+// Of makes a Value of what encoding/json makes JSON of, as if it had been
+// written and read again. Maps have the order of their keys.
+func Of(v any) (Value, error) {
+	switch x := v.(type) {
+	case nil:
+		return none(), nil
+	case bool:
+		return FromBool(x), nil
+	case int:
+		return FromInt(int64(x)), nil
+	case float64:
+		if x == math.Trunc(x) && math.Abs(x) < 1<<53 {
+			return FromInt(int64(x)), nil
+		}
+	case string:
+		if utf8.ValidString(x) {
+			return FromString(x), nil
+		}
+	case []string:
+		return listOf(x)
+	case []any:
+		return listOf(x)
+	case map[string]any:
+		if x == nil {
+			return none(), nil
+		}
+		b := &box{keys: make([]Value, 0, len(x)), items: make([]Value, 0, len(x))}
+		for _, key := range slices.Sorted(maps.Keys(x)) {
+			k, err := Of(key)
+			if err != nil {
+				return Value{}, err
+			}
+			item, err := Of(x[key])
+			if err != nil {
+				return Value{}, err
+			}
+			b.set(k, item)
+		}
+		return dict(b), nil
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return Value{}, err
+	}
+	return Decode(string(text))
 }
 
-func (d *decoder) space() {
-	for d.i < len(d.s) {
-		switch d.s[d.i] {
+func listOf[T any](from []T) (Value, error) {
+	if from == nil {
+		return none(), nil
+	}
+	items := make([]Value, len(from))
+	for i, x := range from {
+		v, err := Of(x)
+		if err != nil {
+			return Value{}, err
+		}
+		items[i] = v
+	}
+	return list(items), nil
+}
+
+// documents are those of Decode.
+var documents = sync.Pool{New: func() any { return &Document{} }}
+
+// A Document is a JSON text in which one can look around without making values
+// of all that is in it. Read may be called again and again: it needs little
+// new memory. The zero Document has nothing in it.
+type Document struct {
+	text  string
+	parts []part
+	// places has where the keys of a large object are, by their texts.
+	places map[uint32]map[string]uint32
+	value  Value // of all; Undefined: not made yet
+}
+
+// A part is a value, or the key of one, of which it comes first: an object is
+// followed by key, value, key, value. It has no pointers, so that there is
+// nothing in a document for the collector of garbage to look at.
+type part struct {
+	kind       Kind
+	escaped    bool // a String is not what stands in the text
+	whole      bool // a number has neither point nor exponent
+	again      bool // the key came before, where the value is found
+	start, end uint32
+	next       uint32 // what comes after it, all of its own left out
+	value      uint32 // of a key: where its value is; else how many it has
+}
+
+// maxParts is how many parts a Document has memory for when it is Reset.
+const maxParts = 4096
+
+// Read takes a text in. After an error the document has nothing in it.
+func (d *Document) Read(text string) error {
+	d.Reset()
+	if len(text) > math.MaxUint32 {
+		return errJSON
+	}
+	r := reader{d: d, s: text}
+	d.text = text
+	r.value(0)
+	r.space()
+	if r.err == nil && r.i != len(r.s) {
+		r.err = errJSON
+	}
+	if r.err != nil {
+		d.Reset()
+	}
+	return r.err
+}
+
+// Reset lets go of the text.
+func (d *Document) Reset() {
+	d.text, d.value, d.places = "", Value{}, nil
+	if d.parts = d.parts[:0]; cap(d.parts) > maxParts {
+		d.parts = nil
+	}
+}
+
+// Root returns the value that the text is; Undefined if nothing was read.
+func (d *Document) Root() Node {
+	if len(d.parts) == 0 {
+		return Node{}
+	}
+	return Node{d, 0}
+}
+
+// A Node is a value in a Document. It is good until that reads another text;
+// the texts and Values it returns may be kept. The zero Node is Undefined.
+type Node struct {
+	d *Document
+	i uint32
+}
+
+func (n Node) part() *part { return &n.d.parts[n.i] }
+
+// Kind tells what n is.
+func (n Node) Kind() Kind {
+	if n.d == nil {
+		return Undefined
+	}
+	return n.part().kind
+}
+
+// Scalar tells whether n is one value: neither missing, null, list nor dict.
+func (n Node) Scalar() bool { return Value{kind: n.Kind()}.Scalar() }
+
+// Len returns the number of elements of a List or Dict, else 0.
+func (n Node) Len() int {
+	if k := n.Kind(); k == List || k == Dict {
+		return int(n.part().value)
+	}
+	return 0
+}
+
+// Key returns the value of a key of a Dict, else Undefined.
+func (n Node) Key(key string) Node {
+	if n.Kind() != Dict {
+		return Node{}
+	}
+	if places := n.d.places[n.i]; places != nil {
+		if at, ok := places[key]; ok {
+			return Node{n.d, n.d.parts[at].value}
+		}
+		return Node{}
+	}
+	if at := n.d.find(n.i+1, n.part().next, key); at != 0 {
+		return Node{n.d, n.d.parts[at].value}
+	}
+	return Node{}
+}
+
+// find returns which of the keys from one part to another is it; 0 if none.
+func (d *Document) find(from, to uint32, key string) uint32 {
+	for at := from; at < to; at = d.parts[at].next {
+		p := &d.parts[at]
+		if p.escaped {
+			if d.string(p) == key {
+				return at
+			}
+		} else if int(p.end-p.start) == len(key) && d.text[p.start:p.end] == key {
+			return at
+		}
+	}
+	return 0
+}
+
+// Items returns the elements of a List, else nil.
+func (n Node) Items() []Node {
+	if n.Kind() != List || n.Len() == 0 {
+		return nil
+	}
+	items := make([]Node, 0, n.Len())
+	for at, end := n.i+1, n.part().next; at < end; at = n.d.parts[at].next {
+		items = append(items, Node{n.d, at})
+	}
+	return items
+}
+
+// Str returns the text of a String, and whether it is one.
+func (n Node) Str() (string, bool) {
+	if n.Kind() != String {
+		return "", false
+	}
+	return n.d.string(n.part()), true
+}
+
+// Bool returns the value of a Bool, and whether it is one.
+func (n Node) Bool() (value, ok bool) {
+	if n.Kind() != Bool {
+		return false, false
+	}
+	return n.d.text[n.part().start] == 't', true
+}
+
+// Number returns the value of an Int or Float, and whether it is one.
+func (n Node) Number() (float64, bool) {
+	switch n.Kind() {
+	case Int:
+		i, _ := strconv.ParseInt(n.source(), 10, 64)
+		return float64(i), true
+	case Float:
+		f, _ := strconv.ParseFloat(n.source(), 64)
+		return f, true
+	}
+	return 0, false
+}
+
+// source returns what stands in the text.
+func (n Node) source() string {
+	p := n.part()
+	return n.d.text[p.start:p.end]
+}
+
+// Text returns n as Python's str() prints it, as that of its Value does.
+func (n Node) Text() string {
+	switch n.Kind() {
+	case Undefined:
+		return ""
+	case String:
+		return n.d.string(n.part())
+	case Int:
+		if text := n.source(); text != "-0" {
+			return text
+		}
+	case Float:
+		if text := n.source(); !n.part().whole && printsAsItIs(text) {
+			return text
+		}
+	}
+	return n.Value().Text()
+}
+
+// whole is Value, made once if n is all of the document.
+func (n Node) whole() Value {
+	if n.d == nil || n.i != 0 {
+		return n.Value()
+	}
+	if n.d.value.kind == Undefined {
+		n.d.value = n.Value()
+	}
+	return n.d.value
+}
+
+// Value returns the value with all that is in it.
+func (n Node) Value() Value {
+	if n.d == nil {
+		return Value{}
+	}
+	d, p := n.d, n.part()
+	switch p.kind {
+	case String:
+		return FromString(d.string(p))
+	case Int, Float:
+		return numberIn(d.text[p.start:p.end], p.whole)
+	case Bool:
+		return FromBool(d.text[p.start] == 't')
+	case None:
+		return none()
+	case List:
+		if p.value == 0 {
+			return list(nil)
+		}
+		items := make([]Value, 0, p.value)
+		for at := n.i + 1; at < p.next; at = d.parts[at].next {
+			items = append(items, Node{d, at}.Value())
+		}
+		return list(items)
+	}
+	b := &box{}
+	if p.value > 0 {
+		block := make([]Value, 2*p.value)
+		b.keys, b.items = block[:0:p.value], block[p.value:p.value]
+	}
+	if p.value >= indexFrom {
+		b.index = make(map[string]int, p.value)
+	}
+	for at := n.i + 1; at < p.next; at = d.parts[at].next {
+		k := &d.parts[at]
+		if k.again {
+			continue
+		}
+		key := d.string(k)
+		if b.index != nil {
+			b.index["s"+key] = len(b.keys)
+		}
+		b.keys, b.items = append(b.keys, FromString(key)), append(b.items, Node{d, k.value}.Value())
+	}
+	return dict(b)
+}
+
+// numberIn makes a number of its text.
+func numberIn(text string, whole bool) Value {
+	v := numberOf(text, whole)
+	if v.kind == Int && text != "-0" { // which prints as 0
+		v.text = text
+	}
+	return v
+}
+
+// AppendJSON writes n as that of its Value does.
+func (n Node) AppendJSON(dst []byte, sorted bool) ([]byte, error) {
+	return n.Value().AppendJSON(dst, sorted)
+}
+
+// string returns what a String says.
+func (d *Document) string(p *part) string {
+	s := d.text[p.start:p.end]
+	if p.escaped {
+		return plainText(s)
+	}
+	return s
+}
+
+// A reader finds the parts of a text.
+type reader struct {
+	d      *Document
+	s      string
+	i      int
+	values int
+	err    error
+}
+
+func (r *reader) space() {
+	for r.i < len(r.s) {
+		switch r.s[r.i] {
 		case ' ', '\t', '\r', '\n':
-			d.i++
+			r.i++
 		default:
 			return
 		}
 	}
 }
 
-func (d *decoder) fail(err error) Value {
-	if d.err == nil {
-		d.err = err
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
 	}
-	d.i = len(d.s)
-	return Value{}
+	r.i = len(r.s)
 }
 
-func (d *decoder) value(depth int) Value {
-	d.space()
-	if d.nodes++; d.nodes > MaxNodes {
-		return d.fail(errNodes)
+// add adds a part that has nothing in it, and returns its place.
+func (r *reader) add(p part) uint32 {
+	at := uint32(len(r.d.parts))
+	p.next = at + 1
+	r.d.parts = append(r.d.parts, p)
+	return at
+}
+
+func (r *reader) value(depth int) {
+	r.space()
+	if r.values++; r.values > MaxNodes {
+		r.fail(errNodes)
+		return
 	}
-	if d.i >= len(d.s) {
-		return d.fail(errJSON)
+	if r.i >= len(r.s) {
+		r.fail(errJSON)
+		return
 	}
-	switch c := d.s[d.i]; c {
+	switch c := r.s[r.i]; c {
 	case '{', '[':
 		if depth == MaxDepth {
-			return d.fail(errDepth)
+			r.fail(errDepth)
+			return
 		}
-		d.i++
+		r.i++
 		if c == '{' {
-			return d.object(depth + 1)
+			r.object(depth + 1)
+		} else {
+			r.array(depth + 1)
 		}
-		return d.array(depth + 1)
 	case '"':
-		return FromString(d.string())
+		r.string()
 	case 't':
-		return d.word("true", FromBool(true))
+		r.word("true", Bool)
 	case 'f':
-		return d.word("false", FromBool(false))
+		r.word("false", Bool)
 	case 'n':
-		return d.word("null", none())
+		r.word("null", None)
+	default:
+		r.number()
 	}
-	return d.number()
 }
 
-func (d *decoder) word(w string, v Value) Value {
-	if len(d.s)-d.i < len(w) || d.s[d.i:d.i+len(w)] != w {
-		return d.fail(errJSON)
+func (r *reader) word(w string, kind Kind) {
+	if !strings.HasPrefix(r.s[r.i:], w) {
+		r.fail(errJSON)
+		return
 	}
-	d.i += len(w)
-	return v
+	r.add(part{kind: kind, start: uint32(r.i)})
+	r.i += len(w)
 }
 
 // next takes one of two bytes after space and tells whether it was the first.
-func (d *decoder) next(more, end byte) bool {
-	d.space()
-	if d.i < len(d.s) {
-		switch d.s[d.i] {
+func (r *reader) next(more, end byte) bool {
+	r.space()
+	if r.i < len(r.s) {
+		switch r.s[r.i] {
 		case more:
-			d.i++
+			r.i++
 			return true
 		case end:
-			d.i++
+			r.i++
 			return false
 		}
 	}
-	d.fail(errJSON)
+	r.fail(errJSON)
 	return false
 }
 
-func (d *decoder) peek(c byte) bool {
-	d.space()
-	if d.i < len(d.s) && d.s[d.i] == c {
-		d.i++
+func (r *reader) peek(c byte) bool {
+	r.space()
+	if r.i < len(r.s) && r.s[r.i] == c {
+		r.i++
 		return true
 	}
 	return false
 }
 
-func (d *decoder) object(depth int) Value {
-	b := &box{}
-	if d.peek('}') {
-		return dict(b)
+func (r *reader) object(depth int) {
+	d := r.d
+	at := r.add(part{kind: Dict})
+	n := uint32(0)
+	if !r.peek('}') {
+		var seen uint64              // a bit for each key: most are new at a look
+		var places map[string]uint32 // once there are many
+		for {
+			r.space()
+			if r.i >= len(r.s) || r.s[r.i] != '"' {
+				r.fail(errJSON)
+				return
+			}
+			key := uint32(len(d.parts))
+			r.string()
+			if !r.peek(':') {
+				r.fail(errJSON)
+				return
+			}
+			value := uint32(len(d.parts))
+			r.value(depth)
+			if r.err != nil {
+				return
+			}
+			k := &d.parts[key]
+			k.value, k.next = value, uint32(len(d.parts))
+			text := d.string(k)
+			bit := keyBit(text)
+			first := uint32(0)
+			if places != nil {
+				first = places[text]
+			} else if seen&bit != 0 {
+				first = d.find(at+1, key, text)
+			}
+			if seen |= bit; first != 0 {
+				k.again, d.parts[first].value = true, value
+			} else {
+				n++
+				if places != nil {
+					places[text] = key
+				} else if n == indexFrom {
+					places = d.index(at, key)
+				}
+			}
+			if !r.next(',', '}') {
+				break
+			}
+		}
 	}
-	for {
-		d.space()
-		if d.i >= len(d.s) || d.s[d.i] != '"' {
-			return d.fail(errJSON)
-		}
-		key := d.string()
-		if !d.peek(':') {
-			return d.fail(errJSON)
-		}
-		value := d.value(depth)
-		if d.err != nil {
-			return Value{}
-		}
-		b.set(FromString(key), value)
-		if !d.next(',', '}') {
-			return dict(b)
-		}
-	}
+	d.parts[at].value, d.parts[at].next = n, uint32(len(d.parts))
 }
 
-func (d *decoder) array(depth int) Value {
-	if d.peek(']') {
-		return list(nil)
-	}
-	var items []Value
-	for {
-		items = append(items, d.value(depth))
-		if !d.next(',', ']') {
-			return list(items)
+// index notes where the keys of an object are, up to one of them.
+func (d *Document) index(object, last uint32) map[string]uint32 {
+	places := make(map[string]uint32, 2*indexFrom)
+	for at := object + 1; at <= last; at = d.parts[at].next {
+		if k := &d.parts[at]; !k.again {
+			places[d.string(k)] = at
 		}
 	}
+	if d.places == nil {
+		d.places = map[uint32]map[string]uint32{}
+	}
+	d.places[object] = places
+	return places
 }
 
-// string reads a string; the text is a part of the input unless it has escapes
-// or is not UTF-8.
-func (d *decoder) string() string {
-	d.i++
-	start := d.i
-	plain := true
-	for d.i < len(d.s) {
-		switch c := d.s[d.i]; {
+// keyBit is one of 64 bits by a key's length and some of its letters.
+func keyBit(key string) uint64 {
+	n := len(key)
+	if n == 0 {
+		return 1
+	}
+	return 1 << ((uint(key[0])*7 + uint(key[n-1])*13 + uint(key[n/2])*5 + uint(n)) % 64)
+}
+
+func (r *reader) array(depth int) {
+	at := r.add(part{kind: List})
+	n := uint32(0)
+	if !r.peek(']') {
+		for {
+			r.value(depth)
+			if r.err != nil {
+				return
+			}
+			n++
+			if !r.next(',', ']') {
+				break
+			}
+		}
+	}
+	r.d.parts[at].value, r.d.parts[at].next = n, uint32(len(r.d.parts))
+}
+
+// string finds the end of a string. It is a part of the text as it stands
+// unless it has escapes or is not UTF-8.
+func (r *reader) string() {
+	r.i++
+	start := r.i
+	escaped := false
+	for r.i < len(r.s) {
+		switch c := r.s[r.i]; {
 		case c == '"':
-			s := d.s[start:d.i]
-			d.i++
-			if plain {
-				return s
-			}
-			return d.unescape(s)
+			r.add(part{kind: String, escaped: escaped, start: uint32(start), end: uint32(r.i)})
+			r.i++
+			return
 		case c == '\\':
-			plain = false
-			d.i += 2
-		case c < 0x20:
-			d.fail(errJSON)
-			return ""
-		case c >= utf8.RuneSelf:
-			r, n := utf8.DecodeRuneInString(d.s[d.i:])
-			if r == utf8.RuneError && n == 1 {
-				plain = false
+			escaped = true
+			n := escape(r.s[r.i:])
+			if n == 0 {
+				r.fail(errJSON)
+				return
 			}
-			d.i += n
+			r.i += n
+		case c < 0x20:
+			r.fail(errJSON)
+			return
+		case c >= utf8.RuneSelf:
+			u, n := utf8.DecodeRuneInString(r.s[r.i:])
+			if u == utf8.RuneError && n == 1 {
+				escaped = true
+			}
+			r.i += n
 		default:
-			d.i++
+			r.i++
 		}
 	}
-	d.fail(errJSON)
-	return ""
+	r.fail(errJSON)
 }
 
-func (d *decoder) unescape(s string) string {
+// escape returns how long the escape is that a text begins with; 0 if it is
+// none.
+func escape(s string) int {
+	if len(s) < 2 {
+		return 0
+	}
+	switch s[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		if _, ok := hex4(s[2:]); ok {
+			return 6
+		}
+	}
+	return 0
+}
+
+// plainText returns what the inside of a string says, whose escapes are known
+// to be right.
+func plainText(s string) string {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -218,13 +645,7 @@ func (d *decoder) unescape(s string) string {
 			continue
 		}
 		i += 2
-		if i > len(s) {
-			d.fail(errJSON)
-			return ""
-		}
-		switch s[i-1] {
-		case '"', '\\', '/':
-			out = append(out, s[i-1])
+		switch c = s[i-1]; c {
 		case 'b':
 			out = append(out, '\b')
 		case 'f':
@@ -236,11 +657,7 @@ func (d *decoder) unescape(s string) string {
 		case 't':
 			out = append(out, '\t')
 		case 'u':
-			r, ok := hex4(s[i:])
-			if !ok {
-				d.fail(errJSON)
-				return ""
-			}
+			r, _ := hex4(s[i:])
 			i += 4
 			if utf16.IsSurrogate(r) {
 				low := rune(utf8.RuneError)
@@ -253,8 +670,7 @@ func (d *decoder) unescape(s string) string {
 			}
 			out = utf8.AppendRune(out, r)
 		default:
-			d.fail(errJSON)
-			return ""
+			out = append(out, c)
 		}
 	}
 	return string(out)
@@ -268,41 +684,59 @@ func hex4(s string) (rune, bool) {
 	return rune(n), err == nil && s[0] != '+'
 }
 
-func (d *decoder) number() Value {
-	start := d.i
-	digits := func() bool {
-		from := d.i
-		for d.i < len(d.s) && d.s[d.i] >= '0' && d.s[d.i] <= '9' {
-			d.i++
-		}
-		return d.i > from
+// digits takes digits and tells whether there were any.
+func (r *reader) digits() bool {
+	from := r.i
+	for r.i < len(r.s) && r.s[r.i] >= '0' && r.s[r.i] <= '9' {
+		r.i++
 	}
-	if d.i < len(d.s) && d.s[d.i] == '-' {
-		d.i++
+	return r.i > from
+}
+
+func (r *reader) number() {
+	start := r.i
+	if r.i < len(r.s) && r.s[r.i] == '-' {
+		r.i++
 	}
-	first := d.i
-	if !digits() || d.s[first] == '0' && d.i > first+1 {
-		return d.fail(errJSON)
+	first := r.i
+	if !r.digits() || r.s[first] == '0' && r.i > first+1 {
+		r.fail(errJSON)
+		return
 	}
 	whole := true
-	if d.i < len(d.s) && d.s[d.i] == '.' {
+	if r.i < len(r.s) && r.s[r.i] == '.' {
 		whole = false
-		d.i++
-		if !digits() {
-			return d.fail(errJSON)
+		r.i++
+		if !r.digits() {
+			r.fail(errJSON)
+			return
 		}
 	}
-	if d.i < len(d.s) && (d.s[d.i] == 'e' || d.s[d.i] == 'E') {
+	if r.i < len(r.s) && (r.s[r.i] == 'e' || r.s[r.i] == 'E') {
 		whole = false
-		d.i++
-		if d.i < len(d.s) && (d.s[d.i] == '+' || d.s[d.i] == '-') {
-			d.i++
+		r.i++
+		if r.i < len(r.s) && (r.s[r.i] == '+' || r.s[r.i] == '-') {
+			r.i++
 		}
-		if !digits() {
-			return d.fail(errJSON)
+		if !r.digits() {
+			r.fail(errJSON)
+			return
 		}
 	}
-	return numberOf(d.s[start:d.i], whole)
+	kind := Float
+	if whole && r.fits(start) {
+		kind = Int
+	}
+	r.add(part{kind: kind, whole: whole, start: uint32(start), end: uint32(r.i)})
+}
+
+// fits tells whether an integer is one of 64 bits.
+func (r *reader) fits(start int) bool {
+	if r.i-start < 19 {
+		return true
+	}
+	_, err := strconv.ParseInt(r.s[start:r.i], 10, 64)
+	return err == nil
 }
 
 // numberOf makes a number of its text. An integer too large for 64 bits keeps
@@ -325,9 +759,10 @@ func numberOf(text string, whole bool) Value {
 // it. It may have 15 digits: so many survive being a float.
 func printsAsItIs(text string) bool {
 	digits := strings.TrimPrefix(text, "-")
-	if len(digits) > 16 || strings.HasPrefix(digits, "0.000") || strings.ContainsAny(digits, "eE") {
+	point := strings.IndexByte(digits, '.')
+	if point < 0 || len(digits) > 16 || strings.HasPrefix(digits, "0.000") || strings.IndexByte(digits, 'e') >= 0 || strings.IndexByte(digits, 'E') >= 0 {
 		return false
 	}
-	_, fraction, _ := strings.Cut(digits, ".")
+	fraction := digits[point+1:]
 	return fraction == "0" || !strings.HasSuffix(fraction, "0")
 }

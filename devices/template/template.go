@@ -30,7 +30,7 @@ const (
 
 // A Template is a compiled text. It may be used by several goroutines at once.
 type Template struct {
-	path []Value // of a plain path: keys and indexes under value_json
+	path []string // of a plain path: keys under value_json
 	kind form
 	text string // of a static template
 
@@ -62,7 +62,7 @@ type slot struct {
 // An Input is what a template is evaluated on.
 type Input struct {
 	Value Value            // the name value: the payload as text, or a command's argument
-	JSON  Value            // the name value_json: Undefined when the payload is no JSON
+	JSON  Node             // the name value_json: Undefined when the payload is no JSON
 	Named map[string]Value // others, for commands
 }
 
@@ -71,7 +71,7 @@ func (in *Input) lookup(name string) Value {
 	case "value":
 		return in.Value
 	case "value_json":
-		return in.JSON
+		return in.JSON.whole()
 	}
 	return in.Named[name]
 }
@@ -118,14 +118,14 @@ func (t *Template) Render(in *Input) (string, error) {
 	case whole:
 		return strings.TrimSpace(in.Value.Text()), nil
 	case plain:
-		v := in.JSON
-		for i := range t.path {
-			if v.kind == Undefined {
+		n := in.JSON
+		for _, key := range t.path {
+			if n.Kind() == Undefined {
 				return "", errUndefined
 			}
-			v = subscript(v, t.path[i])
+			n = n.Key(key)
 		}
-		return strings.TrimSpace(v.Text()), nil
+		return strings.TrimSpace(n.Text()), nil
 	}
 	return t.run(in)
 }
@@ -175,7 +175,7 @@ func place(key Value, n int) (int, bool) {
 
 // plainPath recognises a template that is one path under value_json, or value
 // itself, and nothing around it.
-func plainPath(text string) (path []Value, isJSON, ok bool) {
+func plainPath(text string) (path []string, isJSON, ok bool) {
 	s := strings.TrimSpace(text)
 	if !strings.HasPrefix(s, "{{") || !strings.HasSuffix(s, "}}") || len(s) < 5 {
 		return nil, false, false
@@ -198,7 +198,7 @@ func plainPath(text string) (path []Value, isJSON, ok bool) {
 			if n == 1 || s[1] <= '9' || dictMethods[s[1:n]] {
 				return nil, false, false
 			}
-			path = append(path, FromString(s[1:n]))
+			path = append(path, s[1:n])
 			s = s[n:]
 		case '[':
 			end := strings.IndexByte(s, ']')
@@ -213,7 +213,7 @@ func plainPath(text string) (path []Value, isJSON, ok bool) {
 			if strings.ContainsAny(key, "\\'\"") {
 				return nil, false, false
 			}
-			path = append(path, FromString(key))
+			path = append(path, key)
 			s = s[end+1:]
 		default:
 			return nil, false, false

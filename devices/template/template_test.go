@@ -3,8 +3,10 @@ package template
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,7 +55,7 @@ func (r reference) render() (string, error) {
 
 func (r reference) input() *Input {
 	in := &Input{Value: FromString(r.Payload), Named: map[string]Value{}}
-	in.JSON, _ = Decode(r.Payload)
+	in.JSON = read(r.Payload)
 	for k, v := range r.Named {
 		if f, ok := v.(float64); ok {
 			in.Named[k] = FromNumber(f)
@@ -103,11 +105,8 @@ func TestPlainPathMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, payload := range []string{`{"a":"ON"}`, `{"a":87.5}`, `{"a":true}`, `{"a":42}`, `{"b":1}`} {
-		in := &Input{}
-		if in.JSON, err = Decode(payload); err != nil {
-			t.Fatal(err)
-		}
+	for _, payload := range []string{`{"a":"ON"}`, `{"a":87.5}`, `{"a":true}`, `{"a":42}`, `{"a":4200}`, `{"b":1}`} {
+		in := &Input{JSON: read(payload)}
 		if n := testing.AllocsPerRun(100, func() { _, _ = tpl.Render(in) }); n != 0 {
 			t.Errorf("%s takes %v allocations", payload, n)
 		}
@@ -223,11 +222,22 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// FuzzDecode holds the decoder to encoding/json.
+// read returns a payload as templates get it.
+func read(text string) Node {
+	d := &Document{}
+	d.Read(text)
+	return d.Root()
+}
+
+// FuzzDecode holds the decoder to encoding/json: both take the same texts and
+// find the same values in the same order. Who looks around in the document
+// sees what is in the values, also when it has read another text before.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{`{"a":[1,2.5,"x\u00e9",null,true]}`, `[[],{}]`, `"\ud83d\ude00"`, `1e400`, `{"a":1,"a":2}`} {
+	for _, s := range []string{`{"a":[1,2.5,"x\u00e9",null,true]}`, `[[],{}]`, `"\ud83d\ude00"`, `1e400`, `{"a":1,"b":2,"a":3}`, `[-0,-0.0,1.50,12345678901234567890,-9223372036854775808]`,
+		`{"\u0061":1,"a":{"x":2},"":[],"ÿ":0}`, wide(indexFrom - 1), wide(indexFrom), wide(3 * indexFrom), `"\ud800\u0041\"`} {
 		f.Add(s)
 	}
+	used := &Document{}
 	f.Fuzz(func(t *testing.T, s string) {
 		v, err := Decode(s)
 		valid := json.Valid([]byte(s))
@@ -237,8 +247,30 @@ func FuzzDecode(f *testing.F) {
 		if err == errJSON && valid {
 			t.Fatalf("%q is JSON", s)
 		}
+		if errRead := used.Read(s); errRead != err {
+			t.Fatalf("%q is decoded with %v and read with %v", s, err, errRead)
+		}
 		if err != nil {
+			if used.Root().Kind() != Undefined {
+				t.Fatalf("%q is not read, but there is something", s)
+			}
 			return
+		}
+		d := json.NewDecoder(strings.NewReader(s))
+		d.UseNumber()
+		var plain any
+		if err := d.Decode(&plain); err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+		if !isPlain(v, plain) {
+			t.Fatalf("%.300q decodes as %.300s, want %.300v", s, v.Text(), plain)
+		}
+		if !isNode(used.Root(), v) {
+			t.Fatalf("%.300q reads as %.300s, want %.300s", s, used.Root().Text(), v.Text())
+		}
+		d = json.NewDecoder(strings.NewReader(s))
+		if keys := firstKeys(d); !slices.Equal(keys, allKeys(v, nil)) && !repeats(s) {
+			t.Fatalf("%q has keys %q, want %q", s, allKeys(v, nil), keys)
 		}
 		text, err := v.AppendJSON(nil, true)
 		if err != nil || strings.Contains(string(text), "inf") {
@@ -254,6 +286,120 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// wide makes an object of n keys, one of which comes twice.
+func wide(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"k%d":%d`, i, i)
+	}
+	return `{"k1":"first"` + b.String() + "}"
+}
+
+// isPlain tells whether a value is what encoding/json has found.
+func isPlain(v Value, plain any) bool {
+	switch x := plain.(type) {
+	case nil:
+		return v.Kind() == None
+	case bool:
+		got, ok := v.Bool()
+		return ok && got == x
+	case string:
+		got, ok := v.Str()
+		return ok && got == x
+	case json.Number:
+		got, ok := v.Number()
+		want, _ := strconv.ParseFloat(string(x), 64)
+		whole := !strings.ContainsAny(string(x), ".eE")
+		i, err := strconv.ParseInt(string(x), 10, 64)
+		if whole && err == nil {
+			return v.Kind() == Int && int64(v.bits) == i && v.Text() == strconv.FormatInt(i, 10)
+		}
+		// What was kept of its text prints as if it had been counted with.
+		same := whole || v.Text() == FromFloat(want).Text()
+		return ok && v.Kind() == Float && got == want && same
+	case []any:
+		items := v.Items()
+		return v.Kind() == List && len(items) == len(x) && !slices.ContainsFunc(x, func(e any) bool {
+			at := items[0]
+			items = items[1:]
+			return !isPlain(at, e)
+		})
+	case map[string]any:
+		if v.Kind() != Dict || v.Len() != len(x) {
+			return false
+		}
+		for k, e := range x {
+			if !isPlain(v.Key(k), e) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// isNode tells whether a node shows what is in a value.
+func isNode(n Node, v Value) bool {
+	text, isText := n.Str()
+	wantText, wantIsText := v.Str()
+	number, isNumber := n.Number()
+	wantNumber, wantIsNumber := v.Number()
+	on, isBool := n.Bool()
+	wantOn, wantIsBool := v.Bool()
+	if n.Kind() != v.Kind() || n.Len() != v.Len() || n.Scalar() != v.Scalar() || n.Text() != v.Text() || n.Value().Text() != v.Text() ||
+		text != wantText || isText != wantIsText || number != wantNumber || isNumber != wantIsNumber || isBool != wantIsBool || isBool && on != wantOn ||
+		len(n.Items()) != len(v.Items()) || n.Key("no such key").Kind() != v.Key("no such key").Kind() {
+		return false
+	}
+	for i, item := range n.Items() {
+		if !isNode(item, v.Items()[i]) {
+			return false
+		}
+	}
+	same := true
+	v.Pairs(func(k string, e Value) { same = same && isNode(n.Key(k), e) })
+	return same
+}
+
+// firstKeys returns all keys in their order, and allKeys those of a value.
+func firstKeys(d *json.Decoder) (keys []string) {
+	var within func()
+	within = func() {
+		t, _ := d.Token()
+		switch t {
+		case json.Delim('{'):
+			for d.More() {
+				k, _ := d.Token()
+				keys = append(keys, k.(string))
+				within()
+			}
+			_, _ = d.Token()
+		case json.Delim('['):
+			for d.More() {
+				within()
+			}
+			_, _ = d.Token()
+		}
+	}
+	d.UseNumber()
+	within()
+	return keys
+}
+
+func allKeys(v Value, keys []string) []string {
+	for _, item := range v.Items() {
+		keys = allKeys(item, keys)
+	}
+	v.Pairs(func(k string, e Value) { keys = allKeys(e, append(keys, k)) })
+	return keys
+}
+
+// repeats tells whether an object somewhere has a key twice.
+func repeats(s string) bool {
+	v, _ := Decode(s)
+	return len(firstKeys(json.NewDecoder(strings.NewReader(s)))) != len(allKeys(v, nil))
+}
+
 // FuzzRender: no template on no payload panics, runs long or gives more than
 // the bound.
 func FuzzRender(f *testing.F) {
@@ -266,7 +412,7 @@ func FuzzRender(f *testing.F) {
 			return
 		}
 		in := &Input{Value: FromString(payload), Named: map[string]Value{"position": FromInt(5)}}
-		in.JSON, _ = Decode(payload)
+		in.JSON = read(payload)
 		got, err := tpl.Render(in)
 		if err == nil && len(got) > maxOutput+len(payload) {
 			t.Fatalf("%d bytes", len(got))
@@ -282,8 +428,7 @@ func BenchmarkPlainPath(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	js, _ := Decode(`{"linkquality":96,"battery":87.5,"state":"ON"}`)
-	in := &Input{JSON: js}
+	in := &Input{JSON: read(`{"linkquality":96,"battery":87.5,"state":"ON"}`)}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := tpl.Render(in); err != nil {
@@ -318,8 +463,7 @@ func BenchmarkCondition(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	js, _ := Decode(`{"power":"41.5","state":"ON"}`)
-	in := &Input{JSON: js}
+	in := &Input{JSON: read(`{"power":"41.5","state":"ON"}`)}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := tpl.Render(in); err != nil {
@@ -335,5 +479,27 @@ func BenchmarkDecode(b *testing.B) {
 		if _, err := Decode(text); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestOf: what is made of Go's values is what their JSON decodes as.
+func TestOf(t *testing.T) {
+	for _, v := range []any{nil, true, 7, -3.0, 1.5, 1e21, 1e16, math.Copysign(0, -1), "é", "\xff\xfe", []string{"a", "b"}, []any{1, nil, []any{}},
+		map[string]any{"b": 1, "a": map[string]any{"x": []string(nil)}, "\xff": 2}, map[string]int{"k": 1}, struct{ A, B int }{1, 2}} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Decode(string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Of(v)
+		if err != nil || got.Text() != want.Text() || got.Kind() != want.Kind() {
+			t.Errorf("Of(%v) is %s, %v; want %s", v, got.Text(), err, want.Text())
+		}
+	}
+	if v, err := Of(map[string]any{"a": math.NaN()}); err == nil {
+		t.Errorf("NaN is %s", v.Text())
 	}
 }

@@ -32,7 +32,7 @@ const (
 type Value struct {
 	kind Kind
 	bits uint64 // Bool, Int, Float
-	text string // String; the digits of an integer too large for Int
+	text string // String; an Int or Float as it came, if that is how it prints
 	box  *box   // List, Tuple, Dict, namespace
 }
 
@@ -45,7 +45,7 @@ type box struct {
 }
 
 // indexFrom is the number of keys from which on a dict is looked up by a map.
-const indexFrom = 12
+const indexFrom = 32
 
 func none() Value               { return Value{kind: None} }
 func list(items []Value) Value  { return Value{kind: List, box: &box{items: items}} }
@@ -82,7 +82,12 @@ func FromNumber(f float64) Value {
 func (v Value) Kind() Kind { return v.kind }
 
 // Str returns the text of a String, and whether it is one.
-func (v Value) Str() (string, bool) { return v.text, v.kind == String }
+func (v Value) Str() (string, bool) {
+	if v.kind != String {
+		return "", false
+	}
+	return v.text, true
+}
 
 // Bool returns the value of a Bool, and whether it is one.
 func (v Value) Bool() (value, ok bool) { return v.bits != 0, v.kind == Bool }
@@ -299,6 +304,9 @@ func (v Value) Text() string {
 	case None:
 		return "None"
 	case Int:
+		if v.text != "" {
+			return v.text
+		}
 		return strconv.FormatInt(int64(v.bits), 10)
 	case Float:
 		return floatText(v)

@@ -190,9 +190,8 @@ func (s *describer) add(component, object string, options map[string]any) *Entit
 			delete(options, k)
 		}
 	}
-	text, err := json.Marshal(options)
-	value, err2 := template.Decode(string(text))
-	if err != nil || err2 != nil {
+	value, err := template.Of(options)
+	if err != nil {
 		return &Entity{} // texts, numbers and lists of them: it cannot happen
 	}
 	s.out = append(s.out, Entity{Config: homeassistant.Config{
@@ -697,10 +696,6 @@ func (s *describer) common(e *Expose) map[string]any {
 func (s *describer) update(ieee string) {
 	s.add("update", "update", map[string]any{
 		"name": nil, "device_class": "firmware", "entity_category": "config", "state_topic": s.state(),
-		"value_template": `{% if value_json["update"] is defined %}{"latest_version":"{{ value_json["update"]["latest_version"] }}",` +
-			`"installed_version":"{{ value_json["update"]["installed_version"] }}",` +
-			`"update_percentage":{{ value_json["update"].get("progress", "null") }},` +
-			`"in_progress":{{ (value_json["update"]["state"] == "updating")|lower }}}{% endif %}`,
 		"command_topic":   s.base + "/bridge/request/device/ota_update/update",
 		"payload_install": message("id", ieee),
 	})
