@@ -252,7 +252,8 @@ func (e *Engine) act(t *mqtt.Turn, w *thread, a Action, step *Step) (err error) 
 			err = errors.New("of an error in Lar, which was logged")
 		}
 	}()
-	if a.mentionsPayload() && e.given(w, t.Now).tooBig {
+	in := e.given(w, t.Now)
+	if in.tooBig && a.mentionsPayload() {
 		return errTooBig
 	}
 	switch {
@@ -267,14 +268,13 @@ func (e *Engine) act(t *mqtt.Turn, w *thread, a Action, step *Step) (err error) 
 	case a.Call != nil, a.Enable != nil, a.Disable != nil:
 		return e.other(t, w, &a)
 	case a.Note != "":
-		text, err := e.fill(a.Note, e.given(w, t.Now))
+		text, err := e.fill(a.Note, in)
 		step.Text = "note " + clip(text)
 		return err
 	case a.Notify != nil, a.HTTP != nil:
 		return e.leaves(t, w, &a, step)
 	}
 	p := a.Publish
-	in := e.given(w, t.Now)
 	name, err := e.fill(p.Topic, in)
 	if err != nil {
 		return err
