@@ -48,10 +48,12 @@ func (f RuleForm) Error(name string) string { return f.Errors[name] }
 // A Block is one trigger, condition or action of a RuleForm. Its fields are
 // named by the prefix that says where it stands: "a2.topic".
 type Block struct {
-	Prefix   string // "t", "t1", "c0", "a2"
-	Kind     string // one of those that package ui lists
+	Prefix   string // "t", "t1", "c0", "a2", "a2_then_0"
+	Letter   string // of the list it stands in: "t", "c" or "a"
+	Kind     string // one of Kinds
 	Fields   url.Values
-	Errors   map[string]string // by field, without prefix; "" for the block as a whole
+	Errors   map[string]string // by field or list, without prefix; "" for the block as a whole
+	Lists    []List            // what it holds, of a kind that holds others
 	House    *devices.House
 	Channels []string
 	Rules    []Choice
@@ -155,7 +157,7 @@ func (b Block) rules() []option {
 // scenes says which scenes there are.
 func (b Block) scenes() string {
 	if len(b.Scenes) == 0 {
-		return "None has been captured yet: an automation does that, as text, with scene: {capture: …}."
+		return "None has been captured yet: the step Remember a scene does that."
 	}
 	return "There are now: " + strings.Join(b.Scenes, ", ") + "."
 }
@@ -277,7 +279,7 @@ func choices(e *devices.Entity, a devices.Aspect) []option {
 
 // tests lists the ways a state can trigger.
 func tests(a devices.Aspect, known bool) []option {
-	list := []option{{"to", "becomes"}, {"change", "changes"}}
+	list := []option{{"to", "becomes"}, {"in", "becomes one of"}, {"change", "changes"}}
 	if !known || a.Type == devices.Number {
 		list = append(list, option{"above", "rises above"}, option{"below", "falls below"}, option{"between", "gets between"})
 	}
@@ -289,6 +291,10 @@ func ops(a devices.Aspect, known bool) []option {
 	list := []option{{"==", "is"}, {"!=", "is not"}}
 	if !known || a.Type == devices.Number {
 		list = append(list, option{">", "is above"}, option{"<", "is below"}, option{">=", "is at least"}, option{"<=", "is at most"})
+		list = append(list, rangeWords...)
+	}
+	if !known || a.Type != devices.Bool {
+		list = append(list, listWords...)
 	}
 	return list
 }
@@ -350,7 +356,7 @@ func (b Block) channels() []option {
 	return list
 }
 
-var sunEvents = []option{{"sunrise", "sunrise"}, {"sunset", "sunset"}, {"dawn", "first light (dawn)"}, {"dusk", "last light (dusk)"}}
+var sunEvents = []option{{"sunrise", "sunrise"}, {"sunset", "sunset"}, {"dawn", "first light (dawn)"}, {"dusk", "last light (dusk)"}, {"elevation", "a height"}}
 
 var endings = []option{{"done", "it has done what it should"}, {"failed", "something went wrong in it"}, {"stopped", "it was stopped"}, {"any", "it has ended in whatever way"}}
 
@@ -362,13 +368,14 @@ var ruleOrders = []option{{"call", "run it"}, {"ask", "run it if its conditions 
 
 // payloadOps are the comparisons of a message.
 func payloadOps() []option {
-	return append(ops(devices.Aspect{}, false), option{"contains", "contains"})
+	return append(ops(devices.Aspect{}, false), partOps...)
 }
 
 var sunSides = []option{{"after", "after it"}, {"before", "before it"}}
 
 var sunParts = []option{
 	{"day", "the sun is up"}, {"night", "the sun is down"}, {"light", "it is light, twilight too"}, {"dark", "it is dark, after twilight"},
+	{"above", "the sun is higher than"}, {"below", "the sun is lower than"},
 }
 
 // entities lists those that a block may name as a whole.
@@ -869,11 +876,15 @@ func problemsOf(r *automations.Rule) []string {
 var conditionTitles = map[string]string{
 	"state": "a device's state", "time": "the time of day", "payload": "what the message says", "sun": "the sun", "text": "something else",
 	"home": "who is home", "rule": "another automation", "expr": "a calculation",
+	"any": "one of several", "all": "all of several", "not": "something that must not be",
 }
 
 var actionTitles = map[string]string{
 	"command": "Tell a device", "wait": "Wait", "publish": "Send a message", "notify": "Notify", "text": "Something else",
 	"many": "Tell a room or a group", "until": "Wait until", "check": "Go on only if", "scene": "Apply a scene", "rule": "Another automation",
+	"await": "Wait until, with two ways on", "checks": "Go on only if, several conditions", "if": "If, then, otherwise", "choose": "Choose between several ways",
+	"repeat": "Repeat", "confirm": "Do until it is confirmed", "parallel": "Do side by side", "capture": "Remember a scene", "set": "Set variables",
+	"http": "Call a web address", "note": "Note", "stop": "End here",
 }
 
 // addPlaces are where the page comes to rest after something was added.
