@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/html"
+
 	"lar.home/automations"
 	"lar.home/mqtt"
 	"lar.home/ui/view"
@@ -104,7 +106,25 @@ func TestEveryBlockOnThePage(t *testing.T) {
 	}
 	b.get("/automations/import").fill("editor", "", "text", text).at("/automations")
 	path := "/automations/every-block"
-	b.get(path).fill("editor", "refresh").fill("editor", "save").at(path).shows(200, "Saved as version 2.")
+	b.get(path)
+	choices := 0
+	for n := range b.doc.Descendants() {
+		if !slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "data-submit" }) {
+			continue
+		}
+		choices++
+		block := n
+		for block != nil && !slices.Contains(strings.Fields(attr(block, "class")), "block") {
+			block = block.Parent
+		}
+		if block == nil || !redraws(block) {
+			t.Errorf("without script nothing follows from the choice of %s", attr(n, "name"))
+		}
+	}
+	if choices < 20 {
+		t.Errorf("there are %d choices that decide what else is asked", choices)
+	}
+	b.fill("editor", "refresh").fill("editor", "save").at(path).shows(200, "Saved as version 2.")
 	if got := h.rules.Rule("every-block").YAML(); got != text {
 		t.Errorf("saved as it was shown it is another:\n%s", lines(automations.Difference(text, got)))
 	}
@@ -113,6 +133,16 @@ func TestEveryBlockOnThePage(t *testing.T) {
 	if got := h.rules.Rule("every-block").YAML(); got != want {
 		t.Errorf("with three values changed it is another:\n%s", lines(automations.Difference(want, got)))
 	}
+}
+
+// redraws tells whether a block has a button of its own that draws it anew.
+func redraws(block *html.Node) bool {
+	for n := range block.ChildNodes() {
+		if attr(n, "value") == "refresh" || !slices.Contains(strings.Fields(attr(n, "class")), "block") && redraws(n) {
+			return true
+		}
+	}
+	return false
 }
 
 func lines(list []automations.Line) string {

@@ -56,6 +56,9 @@ func (b *browser) fill(id, op string, fields ...string) *browser {
 		}
 		form.Set(fields[i], fields[i+1])
 	}
+	if op != "" && !b.offers(op) {
+		b.t.Errorf("%s has no button %q", b.last.Request.URL.Path, op)
+	}
 	form.Set("op", op)
 	var pairs []string
 	for name, values := range form {
@@ -64,6 +67,16 @@ func (b *browser) fill(id, op string, fields ...string) *browser {
 		}
 	}
 	return b.post(b.last.Request.URL.Path, pairs...)
+}
+
+// offers tells whether the page has a button.
+func (b *browser) offers(op string) bool {
+	for n := range b.doc.Descendants() {
+		if n.Data == "button" && attr(n, "name") == "op" && attr(n, "value") == op {
+			return true
+		}
+	}
+	return false
 }
 
 // TestMakeRule makes an automation as somebody without script does, and lets

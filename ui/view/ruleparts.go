@@ -213,6 +213,12 @@ func (b Block) isBare() bool {
 
 const listHint = "Several, with commas between them."
 
+// choosesFirst tells whether a block has no other choice before those that
+// decide what else is asked: each block has one button to draw it anew.
+func (b Block) choosesFirst() bool {
+	return b.Letter != "t" && slices.Contains([]string{"payload", "sun", "repeat", "confirm", "await"}, b.Kind)
+}
+
 // drop tells which way or branch of a block begins with a list, and can be
 // taken away.
 func (b Block) drop(list int) (i int, label string, ok bool) {
