@@ -498,6 +498,22 @@ func TestEditorInBrowser(t *testing.T) {
 		what.dispatchEvent(new Event("change", {bubbles: true}));
 	}), true`)
 	b.until(`document.body.innerText.includes("Value, °C") && document.getElementById("name")?.value === "Night"`)
+
+	// A step that holds others, one in it, and a choice in that.
+	press := func(op string) {
+		eval[bool](b, `setTimeout(() => document.querySelector("button[value='`+op+`']").click()), true`)
+	}
+	press("add a if")
+	b.until(`document.getElementById("a0_then") !== null`)
+	eval[bool](b, `document.querySelector("[name='new a0_then']").value = "repeat", true`)
+	press("add a0_then")
+	b.until(`document.getElementById("a0_then_0-how") !== null && location.hash === "#a0_then"`)
+	eval[bool](b, `setTimeout(() => {
+		const how = document.getElementById("a0_then_0-how");
+		how.value = "each";
+		how.dispatchEvent(new Event("change", {bubbles: true}));
+	}), true`)
+	b.until(`document.getElementById("a0_then_0-each") !== null && location.hash === "#a0_then_0" && document.getElementById("name")?.value === "Night"`)
 	b.clean()
 }
 
