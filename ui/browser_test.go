@@ -340,6 +340,7 @@ actions:
   - http: {url: 'https://example.org/{{ value }}', method: PUT, headers: {X-Key: '{{ vars.count }}', Accept: text/plain}, body: '{"a": 1}', timeout: 10s}
   - note: 'It was {{ value }}.'
   - set: {count: '{{ vars.count + 1 }}', word: "on"}
+  - command: {entities: [switch.kettle, light.hall_lamp], command: turn_off}
   - stop: {why: enough}
 variables: {count: 0}
 `

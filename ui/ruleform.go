@@ -280,6 +280,9 @@ func (rd reader) actionForm(a automations.Action) (b view.Block) {
 		b = view.Block{Kind: "command", Fields: set("what", a.Command.Entity+"|"+a.Command.Command)}
 		if c := a.Command; c.Group != "" {
 			b = view.Block{Kind: "many", Fields: set("where", "group|"+c.Group, "command", c.Command)}
+		} else if c.Entities != nil {
+			b = view.Block{Kind: "many", Fields: set("where", "list|", "command", c.Command)}
+			b.Fields["entity"] = c.Entities
 		} else if c.Area != "" {
 			b = view.Block{Kind: "many", Fields: set("where", "area|"+string(c.Kind)+"|"+c.Area, "command", c.Command)}
 		}
@@ -755,10 +758,14 @@ func (rd reader) command(b *view.Block) automations.Action {
 	var known devices.Command
 	var e *devices.Entity
 	if b.Kind == "many" {
-		where := rd.chosen(b, "where", "Choose a room or a group.")
+		where := rd.chosen(b, "where", "Choose a room, a group or devices.")
 		c.Command = rd.chosen(b, "command", "Choose what it is told.")
 		if of, rest, _ := strings.Cut(where, "|"); of == "group" {
 			c.Group = rest
+		} else if of == "list" {
+			if c.Entities = b.Fields["entity"]; len(c.Entities) == 0 {
+				b.Errors["entity"] = "Choose the devices."
+			}
 		} else {
 			kind, area, _ := strings.Cut(rest, "|")
 			c.Kind, c.Area = devices.Kind(kind), area

@@ -44,6 +44,7 @@ func TestBlocks(t *testing.T) {
 		{"a", "stop", "stop: {why: enough}"},
 		{"a", "stop", "fail: {}"},
 		{"a", "capture", "scene: {capture: before, entities: [switch.kettle, light.gone, light.hall_lamp]}"},
+		{"a", "many", "command: {entities: [switch.kettle, light.gone, light.hall_lamp], command: turn_on, worth: 5m}"},
 		{"a", "confirm", "confirm: {do: [{command: {entity: switch.kettle, command: turn_on}}], until: [{state: {entity: switch.kettle, is: on}}], within: 5s, retries: 3, else: [{stop: {}}]}"},
 		{"a", "confirm", "confirm: {do: [{note: a}], until: {message: {filter: b/+c, payload: {path: x, is: [1, 2]}}}, within: 5s}"},
 		{"a", "until", "wait: {until: [{state: {entity: switch.kettle, is: on}}], within: 5s}"},
@@ -183,19 +184,20 @@ func TestMakeRuleOfNestedBlocks(t *testing.T) {
 	b.fill("editor", "refresh", "a3.by", "message").shows(200, "Done again at the most", "Topic")
 	b.fill("editor", "add a3_do", "a3.retries", "many", "new a3_do", "stop")
 	b.fill("editor", "add a capture")
+	b.fill("editor", "add a many").fill("editor", "refresh", "a5.where", "list|").shows(200, "Which devices")
 	b.fill("editor", "add c sun").fill("editor", "refresh", "c0.side", "below").shows(200, "Degrees above the horizon")
 	b.fill("editor", "save", "c0.deg", "low").shows(422)
 	for field, want := range map[string]string{
 		"a0_when_0_of_0-value2": "Say which value.", "a0_when_0_of_1-of": "Give one condition.", "a0_then_0_do_0-topic": "A topic such as",
 		"a0_then_0_do_1-k0": "A variable has a name of a-z", "a0_then_0_do_1-k1": "Give it a name.", "a0_else_0-url": "Say which address",
 		"a1_then1_0-note": "Say what is to be noted.", "a2_branch0_0-for": "Say how long.", "a2-branch1": "Say what is done", "a3-retries": "Say how often",
-		"a3-within": "Say how long at the most.", "a3-filter": "", "a4-scene": "Give the scene a name.", "a4-entity": "Choose what is remembered.", "c0-deg": "Say how high",
+		"a3-within": "Say how long at the most.", "a3-filter": "", "a4-scene": "Give the scene a name.", "a4-entity": "Choose what is remembered.", "a5-entity": "Choose the devices.", "a5-command": "Choose what it is told.", "c0-deg": "Say how high",
 	} {
 		if got := errorAt(b, field); got == "" || !strings.Contains(got, want) {
 			t.Errorf("at %s is said %q, want %q", field, got, want)
 		}
 	}
-	b.fill("editor", "remove c0").fill("editor", "remove a4").fill("editor", "remove a2")
+	b.fill("editor", "remove c0").fill("editor", "remove a5").fill("editor", "remove a4").fill("editor", "remove a2")
 	b.fill("editor", "remove a0_when_0_of_1", "a0_when_0_of_0.value2", "21,5")
 	b.fill("editor", "down a0_then_0_do_0", "a0_then_0_do_0.topic", "lamp/{{ repeat.item }}", "a0_then_0_do_1.k0", "count", "a0_then_0_do_1.v0", "{{ 1 + 1 }}", "a0_then_0_do_1.k1", "kind")
 	b.fill("editor", "save", "a0_else_0.url", "http://kitchen.local/on", "a1_then1_0.note", "Nobody.", "a2.retries", "2", "a2.within", "10", "a2.withinunit", "s", "a2.filter", "answer/+who",

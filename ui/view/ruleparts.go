@@ -163,8 +163,8 @@ func (b Block) methods() []option {
 	return list
 }
 
-// tellable lists the entities of which a scene can keep something: first those
-// that are chosen, in their order.
+// tellable lists the entities that can be told something: first those that are
+// chosen, in their order.
 func (b Block) tellable() []option {
 	var list []option
 	for _, id := range b.Fields["entity"] {

@@ -182,7 +182,8 @@ func (b Block) wheres() []group {
 	for _, g := range b.House.Groups() {
 		groups.options = append(groups.options, option{"group|" + g.ID, g.Name})
 	}
-	list := slices.DeleteFunc([]group{rooms, groups}, func(g group) bool { return len(g.options) == 0 })
+	several := group{"Devices", []option{{"list|", "several devices, chosen below"}}}
+	list := slices.DeleteFunc([]group{rooms, groups, several}, func(g group) bool { return len(g.options) == 0 })
 	chosen := b.Get("where")
 	if chosen != "" && !slices.ContainsFunc(list, func(g group) bool {
 		return slices.ContainsFunc(g.options, func(o option) bool { return o.value == chosen })
@@ -195,6 +196,14 @@ func (b Block) wheres() []group {
 // members are the entities of the room or the group that a block names.
 func (b Block) members() (list []*devices.Entity) {
 	of, rest, _ := strings.Cut(b.Get("where"), "|")
+	if of == "list" {
+		for _, id := range b.Fields["entity"] {
+			if e := b.House.Entity(id); e != nil {
+				list = append(list, e)
+			}
+		}
+		return list
+	}
 	if of == "group" {
 		if g := b.House.Group(rest); g != nil {
 			return b.House.Members(g)
@@ -223,12 +232,19 @@ func (b Block) Knows(command string) (*devices.Entity, devices.Command) {
 	return nil, devices.Command{}
 }
 
-// orders lists what the members of what a block names can be told.
+// orders lists what the members of what a block names can be told; where
+// devices are yet to be chosen, what any can.
 func (b Block) orders() []option {
 	list := []option{{"", "Choose…"}}
 	chosen := b.Get("command")
 	found := chosen == ""
-	for _, e := range b.members() {
+	members := b.members()
+	if len(members) == 0 && b.Get("where") == "list|" {
+		for _, d := range b.House.Devices {
+			members = append(members, d.Entities...)
+		}
+	}
+	for _, e := range members {
 		for _, c := range e.Commands {
 			if o := (option{c.Name, Label(c.Name)}); !slices.Contains(list, o) {
 				list = append(list, o)
@@ -881,7 +897,7 @@ var conditionTitles = map[string]string{
 
 var actionTitles = map[string]string{
 	"command": "Tell a device", "wait": "Wait", "publish": "Send a message", "notify": "Notify", "text": "Something else",
-	"many": "Tell a room or a group", "until": "Wait until", "check": "Go on only if", "scene": "Apply a scene", "rule": "Another automation",
+	"many": "Tell a room, a group or several", "until": "Wait until", "check": "Go on only if", "scene": "Apply a scene", "rule": "Another automation",
 	"await": "Wait until, with two ways on", "checks": "Go on only if, several conditions", "if": "If, then, otherwise", "choose": "Choose between several ways",
 	"repeat": "Repeat", "confirm": "Do until it is confirmed", "parallel": "Do side by side", "capture": "Remember a scene", "set": "Set variables",
 	"http": "Call a web address", "note": "Note", "stop": "End here",
