@@ -249,6 +249,15 @@ actions:
     within: 10s
     retries: 2
 `
+	// Alone, too, what is wrong deep within keeps it from being saved.
+	b.fill("editor", "save", "a0_then_0_do_0.k1", "").shows(422)
+	if got := errorAt(b, "a0_then_0_do_0-k1"); got != "Give it a name." {
+		t.Errorf("of a value without a name is said %q", got)
+	}
+	b.get("/automations/nested").fill("editor", "add c not").fill("editor", "add c0_of", "new c0_of", "expr").fill("editor", "save", "c0_of_0.expr", "1 +").shows(422)
+	if got := errorAt(b, "c0_of_0-expr"); !strings.Contains(got, "cannot be calculated") {
+		t.Errorf("of what cannot be calculated is said %q: %s", got, pageText(b.doc))
+	}
 	if r := h.rules.Rule("nested"); r == nil {
 		t.Error("it was not saved")
 	} else if got := r.YAML(); got != want {
