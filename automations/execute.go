@@ -254,7 +254,8 @@ func (e *Engine) act(t *mqtt.Turn, w *thread, a Action, step *Step) (err error) 
 			t.Rebuild() // what it did before that may be done by half
 		}
 	}()
-	if a.mentionsPayload() && e.given(w, t.Now).tooBig {
+	in := e.given(w, t.Now)
+	if in.tooBig && a.mentionsPayload() {
 		return errTooBig
 	}
 	switch {
@@ -269,14 +270,13 @@ func (e *Engine) act(t *mqtt.Turn, w *thread, a Action, step *Step) (err error) 
 	case a.Call != nil, a.Enable != nil, a.Disable != nil:
 		return e.other(t, w, &a)
 	case a.Note != "":
-		text, err := e.fill(a.Note, e.given(w, t.Now))
+		text, err := e.fill(a.Note, in)
 		step.Text = "note " + clip(text)
 		return err
 	case a.Notify != nil, a.HTTP != nil:
 		return e.leaves(t, w, &a, step)
 	}
 	p := a.Publish
-	in := e.given(w, t.Now)
 	name, err := e.fill(p.Topic, in)
 	if err != nil {
 		return err

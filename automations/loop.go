@@ -36,6 +36,16 @@ func (l *link) rules() []string {
 	return list
 }
 
+// earlier tells whether it began in an earlier turn.
+func (l *link) earlier() bool {
+	for ; l != nil; l = l.by {
+		if len(l.before) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // makes notes that a run has made a message in this turn.
 func (e *Engine) makes(m *mqtt.Message, by *link) {
 	if e.now.made == nil {

@@ -220,7 +220,7 @@ func (e *Engine) overLimit(t *mqtt.Turn, r *rule, by *link) bool {
 		record.Times = append(record.Times, t.Now.Wall.Add(at-now).Round(0))
 	}
 	k, v := key(recLimit, r.id), encode(record)
-	if len(by.before) > 0 && e.ready() == nil { // over several turns, by runs that are on disk
+	if by.earlier() && e.ready() == nil { // over several turns, by runs that are on disk
 		e.write(t, k, v)
 	} else {
 		t.Lazy(k, v)

@@ -67,33 +67,47 @@ func ParseYAML(data []byte) []RuleText {
 // says the same, with their comments: what was changed in another way since is
 // changed in it.
 func (r *Rule) YAML() string {
-	var written *yaml.Node
+	said, written := Rule{Enabled: true}, (*yaml.Node)(nil)
 	if r.Text != "" {
-		said := Rule{Enabled: true}
 		d := &Document{Text: []byte(r.Text), Line: 1}
 		root, problem := d.node()
 		if problem == nil {
-			if _, problems := d.Into(&said); len(problems) == 0 {
-				if said.sameAs(r) {
-					return r.Text
-				}
+			if _, problems := d.Into(&said); len(problems) > 0 {
+				said = Rule{}
+			} else if said.sameAs(r) {
+				return r.Text
 			}
 			written = root
 		}
 	}
-	said := *r
-	said.Version, said.Saved, said.Text = 0, Saved{}, ""
-	node := encodeNode(reflect.ValueOf(said))
-	if said.Enabled {
+	wanted := r.node()
+	if written == nil {
+		return r.dump(wanted, true)
+	}
+	if !hasKey(written, "id") {
+		dropKey(wanted, "id") // it was given to the rule, and need not be said
+	}
+	// What goes without saying stays unsaid, if it still does.
+	text := r.dump(mergeNode(written, said.node(), wanted), !indentsLists(written))
+	back := Rule{Enabled: true}
+	if _, problems := (Document{Text: []byte(text), Line: 1}).Into(&back); len(problems) > 0 || !back.sameAs(r) {
+		text = r.dump(mergeNode(written, nil, wanted), !indentsLists(written))
+	}
+	return text
+}
+
+// node returns what a rule says, without who saved it.
+func (r Rule) node() *yaml.Node {
+	r.Version, r.Saved, r.Text = 0, Saved{}, ""
+	node := encodeNode(reflect.ValueOf(r))
+	if r.Enabled {
 		dropKey(node, "enabled")
 	}
-	if written != nil {
-		if !hasKey(written, "id") {
-			dropKey(node, "id") // it was given to the rule, and need not be said
-		}
-		node = mergeNode(written, node)
-	}
-	b, err := yaml.Dump(node, yaml.WithIndent(2), yaml.WithLineWidth(-1), yaml.WithCompactSeqIndent(written == nil || !indentsLists(written)))
+	return node
+}
+
+func (r *Rule) dump(node *yaml.Node, compact bool) string {
+	b, err := yaml.Dump(node, yaml.WithIndent(2), yaml.WithLineWidth(-1), yaml.WithCompactSeqIndent(compact))
 	if err != nil {
 		return string(r.Encode()) // JSON is YAML
 	}

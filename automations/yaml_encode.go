@@ -121,8 +121,12 @@ func structNode(v reflect.Value) *yaml.Node {
 				continue
 			}
 		}
-		if name == "to_any" {
+		switch {
+		case name == "to_any":
 			name = "to"
+		case name == "message" && (t == reflect.TypeFor[WaitAction]() || t == reflect.TypeFor[ConfirmAction]()):
+			n.Content = append(n.Content, textNode("until"), &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{textNode(name), encodeNode(f)}})
+			continue
 		}
 		n.Content = append(n.Content, textNode(name), encodeNode(f))
 	}
@@ -188,8 +192,13 @@ func dropKey(n *yaml.Node, key string) {
 }
 
 // mergeNode returns what is wanted, with what was written where it is the
-// same: its comments, its order of keys and its style.
-func mergeNode(written, wanted *yaml.Node) *yaml.Node {
+// same: its comments, its order of keys and its style. said is what was written
+// says when all of it is said, or nil: what is wanted and goes without saying is
+// not said now either.
+func mergeNode(written, said, wanted *yaml.Node) *yaml.Node {
+	if said != nil && sameNode(said, wanted) {
+		return written
+	}
 	if written.Kind != wanted.Kind {
 		if wanted.Kind == yaml.ScalarNode { // the payload of a publish action, perhaps
 			if text, ok := (&textDecoder{places: Places{}}).json(written, ""); ok && text == wanted.Value {
@@ -201,9 +210,9 @@ func mergeNode(written, wanted *yaml.Node) *yaml.Node {
 	}
 	switch wanted.Kind {
 	case yaml.MappingNode:
-		return mergeMap(written, wanted)
+		return mergeMap(written, said, wanted)
 	case yaml.SequenceNode:
-		return mergeList(written, wanted)
+		return mergeList(written, said, wanted)
 	}
 	if sameScalar(written, wanted) {
 		return written
@@ -212,57 +221,73 @@ func mergeNode(written, wanted *yaml.Node) *yaml.Node {
 	return wanted
 }
 
-func mergeMap(written, wanted *yaml.Node) *yaml.Node {
-	merged := *written
-	merged.Content = nil
-	left := slices.Clone(wanted.Content)
-	take := func(key string) *yaml.Node {
-		for i := 0; i+1 < len(left); i += 2 {
-			if left[i].Value == key {
-				v := left[i+1]
-				left = slices.Delete(left, i, i+2)
-				return v
-			}
-		}
+// valueAt returns what a map has at a key, or nil.
+func valueAt(n *yaml.Node, key string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
-	for i := 0; i+1 < len(written.Content); i += 2 {
-		key, value := written.Content[i], written.Content[i+1]
-		if v := take(key.Value); v != nil {
-			merged.Content = append(merged.Content, key, mergeNode(value, v))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
 		}
 	}
-	merged.Content = append(merged.Content, left...)
+	return nil
+}
+
+func mergeMap(written, said, wanted *yaml.Node) *yaml.Node {
+	merged := *written
+	merged.Content = nil
+	for i := 0; i+1 < len(written.Content); i += 2 {
+		key, value := written.Content[i], written.Content[i+1]
+		if v := valueAt(wanted, key.Value); v != nil {
+			merged.Content = append(merged.Content, key, mergeNode(value, valueAt(said, key.Value), v))
+		}
+	}
+	for i := 0; i+1 < len(wanted.Content); i += 2 {
+		key, v := wanted.Content[i], wanted.Content[i+1]
+		unsaid := valueAt(said, key.Value)
+		if valueAt(written, key.Value) == nil && (unsaid == nil || !sameNode(unsaid, v)) {
+			merged.Content = append(merged.Content, key, v)
+		}
+	}
 	return &merged
 }
 
 // mergeList pairs the items that are the same, in their order, and those
 // between them one by one.
-func mergeList(written, wanted *yaml.Node) *yaml.Node {
+func mergeList(written, said, wanted *yaml.Node) *yaml.Node {
 	merged := *written
 	merged.Content = nil
+	saidAt := func(j int) *yaml.Node {
+		if said == nil || said.Kind != yaml.SequenceNode || len(said.Content) != len(written.Content) {
+			return nil
+		}
+		return said.Content[j]
+	}
+	same := func(j int, item *yaml.Node) bool {
+		return sameNode(written.Content[j], item) || saidAt(j) != nil && sameNode(saidAt(j), item)
+	}
 	from := 0
 	for i, item := range wanted.Content {
-		same := -1
-		for j := from; j < len(written.Content); j++ {
-			if sameNode(written.Content[j], item) {
-				same = j
-				break
+		at := -1
+		for j := from; j < len(written.Content) && at < 0; j++ {
+			if same(j, item) {
+				at = j
 			}
 		}
-		if same >= 0 {
-			merged.Content = append(merged.Content, written.Content[same])
-			from = same + 1
+		if at >= 0 {
+			merged.Content = append(merged.Content, written.Content[at])
+			from = at + 1
 			continue
 		}
 		later := false // what stands here now may be wanted further down
 		if from < len(written.Content) {
 			for _, other := range wanted.Content[i+1:] {
-				later = later || sameNode(written.Content[from], other)
+				later = later || same(from, other)
 			}
 		}
 		if from < len(written.Content) && !later {
-			merged.Content = append(merged.Content, mergeNode(written.Content[from], item))
+			merged.Content = append(merged.Content, mergeNode(written.Content[from], saidAt(from), item))
 			from++
 		} else {
 			merged.Content = append(merged.Content, item)

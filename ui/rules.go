@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"lar.home/automations"
 	"lar.home/mqtt"
@@ -127,6 +128,9 @@ func (s *Server) editRule(w http.ResponseWriter, r *http.Request) error {
 		return s.editor(w, r, http.StatusOK, f, rule)
 	}
 	if op != "save" {
+		if rest, ok := strings.CutPrefix(op, "add "); ok && !strings.Contains(rest, " ") { // what is added was chosen beside the button
+			op += " " + r.PostForm.Get("new "+rest)
+		}
 		arrange(&f, op)
 		return s.editor(w, r, http.StatusOK, f, rule)
 	}

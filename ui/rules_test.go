@@ -56,6 +56,9 @@ func (b *browser) fill(id, op string, fields ...string) *browser {
 		}
 		form.Set(fields[i], fields[i+1])
 	}
+	if op != "" && !b.offers(op) {
+		b.t.Errorf("%s has no button %q", b.last.Request.URL.Path, op)
+	}
 	form.Set("op", op)
 	var pairs []string
 	for name, values := range form {
@@ -64,6 +67,16 @@ func (b *browser) fill(id, op string, fields ...string) *browser {
 		}
 	}
 	return b.post(b.last.Request.URL.Path, pairs...)
+}
+
+// offers tells whether the page has a button.
+func (b *browser) offers(op string) bool {
+	for n := range b.doc.Descendants() {
+		if n.Data == "button" && attr(n, "name") == "op" && attr(n, "value") == op {
+			return true
+		}
+	}
+	return false
 }
 
 // TestMakeRule makes an automation as somebody without script does, and lets
@@ -276,12 +289,19 @@ func TestFormKeepsRules(t *testing.T) {
 // sent is what a browser sends of a form.
 func sent(f *view.RuleForm) url.Values {
 	posted := url.Values{"name": {f.Name}, "mode": {f.Mode}, "max": {f.Max}}
-	for _, b := range slices.Concat(f.Triggers, f.Conditions, f.Actions) {
-		posted.Set(b.Prefix+".kind", b.Kind)
-		for name, values := range b.Fields {
-			posted[b.Prefix+"."+name] = values
+	var send func(list []view.Block)
+	send = func(list []view.Block) {
+		for _, b := range list {
+			posted.Set(b.Prefix+".kind", b.Kind)
+			for name, values := range b.Fields {
+				posted[b.Prefix+"."+name] = values
+			}
+			for _, l := range b.Lists {
+				send(l.Blocks)
+			}
 		}
 	}
+	send(slices.Concat(f.Triggers, f.Conditions, f.Actions))
 	return posted
 }
 
@@ -291,6 +311,8 @@ func FuzzForm(f *testing.F) {
 	f.Add("name=x&op=save&t.kind=message&t.filter=a/%23&a0.kind=wait&a0.for=5&a0.forunit=m", "up a0")
 	f.Add("t.kind=state&t.what=switch.kettle|on&t.test=to&t.value=on&c0.kind=text&c0.yaml=sun:+{below:+3}", "add c time")
 	f.Add("c0.kind=time&c0.from=22:00&c0.to=6&c0.day=mon&c0.day=mon&a49.kind=publish&a0.kind=command&a0.what=x", "remove c0")
+	f.Add("a0.kind=choose&a0.n=2&a0_when1_0.kind=any&a0_when1_0_of_0.kind=payload&a0_when1_0_of_0.op=in&a0_when1_0_of_0.value=a,+\"b,c\"&a0_then0_3.kind=note&a0_then0_3.note=x", "less a0 1")
+	f.Add("a0.kind=set&a0.n=2&a0.k0=a&a0.v0=\"1\"&a1.kind=repeat&a1.how=each&a1.each={{a,b}}&a1_do_0.kind=parallel&a1_do_0_branch0_0.kind=stop", "add a1_do note")
 	house := &devices.House{}
 	f.Fuzz(func(t *testing.T, query, op string) {
 		posted, err := url.ParseQuery(query)

@@ -275,7 +275,7 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 	h.last = lastTurn{before: map[string][]byte{}, held: len(h.left), outs: len(h.outs), wrote: len(t.Writes()) > 0 || h.kept != kept, retained: retained}
 	for _, w := range t.Writes() {
 		k := string(w.Key)
-		if _, ok := h.last.before[k]; !ok {
+		if !has(h.last.before, k) {
 			h.last.before[k] = h.disk[k]
 		}
 		h.apply(k, w.Value)
@@ -283,6 +283,9 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 	}
 	h.ride()
 	for _, w := range t.Lazies() {
+		if k := string(w.Key); !has(h.last.before, k) { // never on disk before its turn
+			h.last.before[k] = h.disk[k]
+		}
 		if len(h.lazies) == 0 {
 			h.lazyAt = h.wall
 		}
@@ -311,6 +314,11 @@ func (h *house) turn(fn func(*mqtt.Turn)) {
 		}
 		h.show()
 	}
+}
+
+func has(m map[string][]byte, key string) bool {
+	_, ok := m[key]
+	return ok
 }
 
 func (h *house) apply(key string, value []byte) {

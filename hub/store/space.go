@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -228,12 +229,15 @@ func (g *spaceGuard) writeBallast(stop <-chan struct{}) error {
 type noise uint64
 
 func (x *noise) Read(p []byte) (int, error) {
-	for i := range p {
-		*x ^= *x << 13
-		*x ^= *x >> 7
-		*x ^= *x << 17
-		p[i] = byte(*x)
+	var word [8]byte
+	s := uint64(*x)
+	for n := 0; n < len(p); n += copy(p[n:], word[:]) {
+		s ^= s << 13
+		s ^= s >> 7
+		s ^= s << 17
+		binary.LittleEndian.PutUint64(word[:], s)
 	}
+	*x = noise(s)
 	return len(p), nil
 }
 

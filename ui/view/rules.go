@@ -48,10 +48,12 @@ func (f RuleForm) Error(name string) string { return f.Errors[name] }
 // A Block is one trigger, condition or action of a RuleForm. Its fields are
 // named by the prefix that says where it stands: "a2.topic".
 type Block struct {
-	Prefix   string // "t", "t1", "c0", "a2"
-	Kind     string // one of those that package ui lists
+	Prefix   string // "t", "t1", "c0", "a2", "a2_then_0"
+	Letter   string // of the list it stands in: "t", "c" or "a"
+	Kind     string // one of Kinds
 	Fields   url.Values
-	Errors   map[string]string // by field, without prefix; "" for the block as a whole
+	Errors   map[string]string // by field or list, without prefix; "" for the block as a whole
+	Lists    []List            // what it holds, of a kind that holds others
 	House    *devices.House
 	Channels []string
 	Rules    []Choice
@@ -155,7 +157,7 @@ func (b Block) rules() []option {
 // scenes says which scenes there are.
 func (b Block) scenes() string {
 	if len(b.Scenes) == 0 {
-		return "None has been captured yet: an automation does that, as text, with scene: {capture: …}."
+		return "None has been captured yet: the step Remember a scene does that."
 	}
 	return "There are now: " + strings.Join(b.Scenes, ", ") + "."
 }
@@ -180,7 +182,8 @@ func (b Block) wheres() []group {
 	for _, g := range b.House.Groups() {
 		groups.options = append(groups.options, option{"group|" + g.ID, g.Name})
 	}
-	list := slices.DeleteFunc([]group{rooms, groups}, func(g group) bool { return len(g.options) == 0 })
+	several := group{"Devices", []option{{"list|", "several devices, chosen below"}}}
+	list := slices.DeleteFunc([]group{rooms, groups, several}, func(g group) bool { return len(g.options) == 0 })
 	chosen := b.Get("where")
 	if chosen != "" && !slices.ContainsFunc(list, func(g group) bool {
 		return slices.ContainsFunc(g.options, func(o option) bool { return o.value == chosen })
@@ -193,6 +196,14 @@ func (b Block) wheres() []group {
 // members are the entities of the room or the group that a block names.
 func (b Block) members() (list []*devices.Entity) {
 	of, rest, _ := strings.Cut(b.Get("where"), "|")
+	if of == "list" {
+		for _, id := range b.Fields["entity"] {
+			if e := b.House.Entity(id); e != nil {
+				list = append(list, e)
+			}
+		}
+		return list
+	}
 	if of == "group" {
 		if g := b.House.Group(rest); g != nil {
 			return b.House.Members(g)
@@ -221,12 +232,19 @@ func (b Block) Knows(command string) (*devices.Entity, devices.Command) {
 	return nil, devices.Command{}
 }
 
-// orders lists what the members of what a block names can be told.
+// orders lists what the members of what a block names can be told; where
+// devices are yet to be chosen, what any can.
 func (b Block) orders() []option {
 	list := []option{{"", "Choose…"}}
 	chosen := b.Get("command")
 	found := chosen == ""
-	for _, e := range b.members() {
+	members := b.members()
+	if len(members) == 0 && b.Get("where") == "list|" {
+		for _, d := range b.House.Devices {
+			members = append(members, d.Entities...)
+		}
+	}
+	for _, e := range members {
 		for _, c := range e.Commands {
 			if o := (option{c.Name, Label(c.Name)}); !slices.Contains(list, o) {
 				list = append(list, o)
@@ -277,7 +295,7 @@ func choices(e *devices.Entity, a devices.Aspect) []option {
 
 // tests lists the ways a state can trigger.
 func tests(a devices.Aspect, known bool) []option {
-	list := []option{{"to", "becomes"}, {"change", "changes"}}
+	list := []option{{"to", "becomes"}, {"in", "becomes one of"}, {"change", "changes"}}
 	if !known || a.Type == devices.Number {
 		list = append(list, option{"above", "rises above"}, option{"below", "falls below"}, option{"between", "gets between"})
 	}
@@ -289,6 +307,10 @@ func ops(a devices.Aspect, known bool) []option {
 	list := []option{{"==", "is"}, {"!=", "is not"}}
 	if !known || a.Type == devices.Number {
 		list = append(list, option{">", "is above"}, option{"<", "is below"}, option{">=", "is at least"}, option{"<=", "is at most"})
+		list = append(list, rangeWords...)
+	}
+	if !known || a.Type != devices.Bool {
+		list = append(list, listWords...)
 	}
 	return list
 }
@@ -350,7 +372,7 @@ func (b Block) channels() []option {
 	return list
 }
 
-var sunEvents = []option{{"sunrise", "sunrise"}, {"sunset", "sunset"}, {"dawn", "first light (dawn)"}, {"dusk", "last light (dusk)"}}
+var sunEvents = []option{{"sunrise", "sunrise"}, {"sunset", "sunset"}, {"dawn", "first light (dawn)"}, {"dusk", "last light (dusk)"}, {"elevation", "a height"}}
 
 var endings = []option{{"done", "it has done what it should"}, {"failed", "something went wrong in it"}, {"stopped", "it was stopped"}, {"any", "it has ended in whatever way"}}
 
@@ -362,13 +384,14 @@ var ruleOrders = []option{{"call", "run it"}, {"ask", "run it if its conditions 
 
 // payloadOps are the comparisons of a message.
 func payloadOps() []option {
-	return append(ops(devices.Aspect{}, false), option{"contains", "contains"})
+	return append(ops(devices.Aspect{}, false), partOps...)
 }
 
 var sunSides = []option{{"after", "after it"}, {"before", "before it"}}
 
 var sunParts = []option{
 	{"day", "the sun is up"}, {"night", "the sun is down"}, {"light", "it is light, twilight too"}, {"dark", "it is dark, after twilight"},
+	{"above", "the sun is higher than"}, {"below", "the sun is lower than"},
 }
 
 // entities lists those that a block may name as a whole.
@@ -869,11 +892,15 @@ func problemsOf(r *automations.Rule) []string {
 var conditionTitles = map[string]string{
 	"state": "a device's state", "time": "the time of day", "payload": "what the message says", "sun": "the sun", "text": "something else",
 	"home": "who is home", "rule": "another automation", "expr": "a calculation",
+	"any": "one of several", "all": "all of several", "not": "something that must not be",
 }
 
 var actionTitles = map[string]string{
 	"command": "Tell a device", "wait": "Wait", "publish": "Send a message", "notify": "Notify", "text": "Something else",
-	"many": "Tell a room or a group", "until": "Wait until", "check": "Go on only if", "scene": "Apply a scene", "rule": "Another automation",
+	"many": "Tell a room, a group or several", "until": "Wait until", "check": "Go on only if", "scene": "Apply a scene", "rule": "Another automation",
+	"await": "Wait until, with two ways on", "checks": "Go on only if, several conditions", "if": "If, then, otherwise", "choose": "Choose between several ways",
+	"repeat": "Repeat", "confirm": "Do until it is confirmed", "parallel": "Do side by side", "capture": "Remember a scene", "set": "Set variables",
+	"http": "Call a web address", "note": "Note", "stop": "End here",
 }
 
 // addPlaces are where the page comes to rest after something was added.

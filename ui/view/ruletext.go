@@ -42,7 +42,7 @@ func hasMessage(triggers []Block) bool {
 func partWords(b Block) string {
 	text := strings.ReplaceAll(b.Get("yaml"), "\r\n", "\n")
 	words := ""
-	switch b.Prefix[:1] {
+	switch b.Letter {
 	case "t":
 		if t, problems := automations.ReadPart[automations.Trigger](text); len(problems) == 0 {
 			words = TriggerWords(b.House, t)
