@@ -16,8 +16,9 @@ func TestPace(t *testing.T) {
 		atLeast     float64 // share of rest in the time of work and rest
 		atMost      float64
 	}{
-		{"50,000 messages once", 60 * time.Millisecond, 0, 1, 0, 0},
-		{"each minute", 60 * time.Millisecond, time.Minute, 10, 0, 0},
+		{"10,000 messages once", 15 * time.Millisecond, 0, 1, 0, 0},
+		{"50,000 messages once", 60 * time.Millisecond, 0, 1, 0.5, 0.6},
+		{"each minute", 15 * time.Millisecond, time.Minute, 10, 0, 0},
 		{"on and on", 100 * time.Millisecond, 0, 50, 0.6, 0.7},
 		{"again as soon as it has ended", 30 * time.Millisecond, 10 * time.Millisecond, 100, 0.5, 0.7},
 	} {
