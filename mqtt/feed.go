@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"lar.home/mqtt/packet"
@@ -242,6 +243,7 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 			in.route = b.cachedRoute([]byte(in.topic))
 		}
 		if in.route == nil {
+			b.afterYou()
 			if limit := b.limits().exceededBy(in.topic); limit != "" {
 				return &packet.Error{Packet: "PUBLISH", Field: "topic name", Reason: packet.MalformedPacket, Limit: limit}
 			}
@@ -268,6 +270,20 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 	}
 	in.p = p
 	return nil
+}
+
+// afterYou lets other connections go first that may have had something to say
+// before a message whose topic is new, or the first since a subscription has
+// changed. The runtime hands out last what became readable first, so that such a
+// message would overtake the subscription that another client made for it, and
+// not reach it. Once a millisecond is enough: what comes after a quiet time is
+// seen together. It wakes another processor, which is too dear for each message.
+func (b *Broker) afterYou() {
+	const quiet = int64(time.Millisecond)
+	now := int64(b.run())
+	if now-b.lastWoken.Swap(now) >= quiet {
+		runtime.Gosched()
+	}
 }
 
 func ackFlags(kind packet.Type) byte {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -144,11 +143,8 @@ func (s *socket) serve() {
 // buffer has taken all, and another that only finds out so would be a system
 // call more for every message. It would also find that the other end has gone,
 // for which hangups stands in.
-//
-// A message that wakes the connection first lets others go, after a quiet time:
-// see afterYou.
 func (s *socket) readOn(fd uintptr) bool {
-	for woken := true; ; woken = false {
+	for {
 		if s.killed.Load() {
 			s.ended = true
 			return true
@@ -162,9 +158,6 @@ func (s *socket) readOn(fd uintptr) bool {
 			s.b.lastWoken.Store(int64(s.b.clock().Run))
 			aside(s.take)
 		} else {
-			if woken {
-				s.b.afterYou()
-			}
 			s.take()
 		}
 		if s.ended {
@@ -173,20 +166,6 @@ func (s *socket) readOn(fd uintptr) bool {
 		if short && s.watched && !s.hungUp {
 			return false
 		}
-	}
-}
-
-// afterYou lets other connections go first that may have had something to say
-// before, once. The runtime hands out last what became readable first, so that a
-// message which follows a subscription of another client would overtake it and
-// not reach it. Only what comes after a quiet time is seen together, as far as
-// that can be told; who steps back while nobody else is there wakes another
-// processor in vain, which is too dear for each message of a busy time.
-func (b *Broker) afterYou() {
-	const quiet = int64(time.Millisecond)
-	now := int64(b.clock().Run)
-	if now-b.lastWoken.Swap(now) >= quiet {
-		runtime.Gosched()
 	}
 }
 
