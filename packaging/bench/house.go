@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"time"
 
 	"lar.home/hub/bench"
 )
@@ -67,6 +68,10 @@ func furnished(ctx context.Context, lar *broker) (row bench.Row, err error) {
 		return row, fmt.Errorf("open a page: %w", err)
 	}
 	defer close()
+	select { // what the hash of the owner's password took goes back a second later
+	case <-ctx.Done():
+	case <-time.After(2 * time.Second):
+	}
 	row.Memory = float64(bench.Settled(ctx, run.target))
 	return row, nil
 }
