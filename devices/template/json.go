@@ -136,7 +136,7 @@ const maxParts = 4096
 // Read takes a text in. After an error the document has nothing in it.
 func (d *Document) Read(text string) error {
 	d.Reset()
-	if len(text) > math.MaxUint32 {
+	if uint64(len(text)) > math.MaxUint32 {
 		return errJSON
 	}
 	r := reader{d: d, s: text}
