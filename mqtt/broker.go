@@ -74,7 +74,7 @@ type Broker struct {
 	version      string
 	stats        counters
 	limitsNow    atomic.Pointer[Limits]
-	lastWoken    atomic.Int64 // Run time of what was rare last, see afterYou
+	lastRare     atomic.Int64 // Run time of what was rare last, see afterYou
 	lingering    atomic.Int32 // connections that do, see linger
 
 	durable    atomic.Uint64 // number of the last turn on disk

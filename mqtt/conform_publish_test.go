@@ -24,7 +24,6 @@ func ack(kind packet.Type, id uint16, reason ...packet.Reason) *packet.Ack {
 	return a
 }
 
-// TestPublish is about section 3.3, from the publisher's side.
 // TestOldRepeats has a client of MQTT 3.1 repeat what it had no answer to: DUP
 // then also stands in PUBREL, SUBSCRIBE and UNSUBSCRIBE (3.1, section 2.1.3),
 // which 3.1.1 does not know.
@@ -53,6 +52,7 @@ func TestOldRepeats(t *testing.T) {
 	}
 }
 
+// TestPublish is about section 3.3, from the publisher's side.
 func TestPublish(t *testing.T) {
 	showsBoth(t, "V5_3_3_4_1 V5_2_2_1_2 V5_2_2_1_5 V5_4_3_1_1 V5_4_3_2_2 V5_4_3_3_2 V5_3_3_2_3 V5_4_3_3_11 V5_4_3_3_4 V5_4_2_0_1",
 		"V311_3_3_4_1 V311_2_3_1_5 V311_2_3_1_6 V311_4_3_1_1 V311_4_3_2_1 V311_4_3_3_1 V311_3_3_2_3 V311_7_1_1_1",

@@ -281,7 +281,7 @@ func (b *Broker) parse(c *Conn, first byte, body []byte, in *inbound) error {
 func (b *Broker) afterYou() {
 	const quiet = int64(time.Millisecond)
 	now := int64(b.run())
-	if now-b.lastWoken.Swap(now) >= quiet {
+	if now-b.lastRare.Swap(now) >= quiet {
 		runtime.Gosched()
 	}
 }

@@ -155,7 +155,7 @@ func (s *socket) readOn(fd uintptr) bool {
 		}
 		short := s.got < len(s.t.Buf)
 		if rare(s.t.Buf[0]) {
-			s.b.lastWoken.Store(int64(s.b.clock().Run))
+			s.b.lastRare.Store(int64(s.b.clock().Run))
 			aside(s.take)
 		} else {
 			s.take()
