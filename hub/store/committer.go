@@ -94,8 +94,8 @@ type committer struct {
 	said      string // the failure last logged
 	saidAt    time.Time
 	lazy      lazies
-	flying    bool // a batch is at the backend
-	hurry     bool // somebody waits in settle
+	flying    bool          // a batch is at the backend
+	hurry     chan struct{} // if somebody waits in settle: closed once nothing waits
 	closing   bool
 	durableFn func(uint64)
 	stats     Stats
@@ -207,25 +207,36 @@ func (c *committer) giveLazy(writes []mqtt.Write) {
 }
 
 // settle has all that was given committed now, lazy writes too, and tells
-// whether it was within a time. It is for who gives nothing more meanwhile.
+// whether it was within a time. It is for one at a time, who gives nothing more
+// meanwhile.
 func (c *committer) settle(within time.Duration) bool {
-	hurry := func(on bool) (settled bool) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.hurry = on
-		return len(c.turns) == 0 && len(c.lazy.fresh) == 0 && len(c.lazy.ready) == 0 && !c.flying
+	c.mu.Lock()
+	if c.empty() {
+		c.mu.Unlock()
+		return true
 	}
-	for begun := time.Now(); !hurry(true); time.Sleep(settleLook) {
-		if time.Since(begun) >= within {
-			return hurry(false)
-		}
-		c.nudge()
+	settled := make(chan struct{})
+	c.hurry = settled
+	c.mu.Unlock()
+	c.nudge()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-settled:
+		return true
+	case <-timer.C:
 	}
-	return hurry(false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurry = nil
+	return c.empty()
 }
 
-// settleLook is how often settle looks.
-const settleLook = time.Millisecond
+// empty tells whether nothing waits and nothing is at the backend. The lock is
+// held.
+func (c *committer) empty() bool {
+	return len(c.turns) == 0 && len(c.lazy.fresh) == 0 && len(c.lazy.ready) == 0 && !c.flying
+}
 
 // ready says why no new durable work can be taken, or nil.
 func (c *committer) ready() error {
@@ -360,8 +371,8 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 
-	lazyDue := c.lazy.due(now, c.submitted, c.closing || c.hurry)
-	due := c.soon > 0 || c.closing || c.hurry && len(c.turns) > 0 || c.size >= groupBytes || len(c.turns) >= groupWrites || lazyDue
+	lazyDue := c.lazy.due(now, c.submitted, c.closing || c.hurry != nil)
+	due := c.soon > 0 || c.closing || c.hurry != nil && len(c.turns) > 0 || c.size >= groupBytes || len(c.turns) >= groupWrites || lazyDue
 	if !due && len(c.turns) > 0 {
 		wait = rideAlong - now.Sub(c.turns[0].at)
 		due = wait <= 0
@@ -478,6 +489,10 @@ func (c *committer) landed(b *batch) {
 	c.stats.LastCommit = took
 	c.stats.LongestCommit = max(c.stats.LongestCommit, took)
 	c.stats.LastError = nil
+	if c.hurry != nil && c.empty() {
+		close(c.hurry)
+		c.hurry = nil
+	}
 }
 
 // tell answers those who wait for a batch, outside every lock.
