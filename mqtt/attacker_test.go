@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,7 +15,8 @@ import (
 
 // An attacker is a process of its own in which an attack goes on: what is
 // measured beside it is the broker, not a heap and a scheduler that it shares
-// with those who attack it.
+// with those who attack it. Nor are it the processors: attackers have machines of
+// their own, and here take what the others leave.
 type attacker struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -101,6 +101,10 @@ func attackFromHere(name, addr string) {
 		fn(addr, ready, told)
 		return
 	}
+	if err := leaveProcessors(); err != nil {
+		fmt.Println(err)
+		return
+	}
 	if name == everyAttack {
 		ready()
 		many(len(attacks), func(i int) {
@@ -111,7 +115,7 @@ func attackFromHere(name, addr string) {
 		})
 		return
 	}
-	for _, a := range append([]attack{busyMachine}, attacks...) {
+	for _, a := range attacks {
 		if a.name == name {
 			a.run(ctx, addr, ready)
 			ready()
@@ -122,13 +126,3 @@ func attackFromHere(name, addr string) {
 
 // neighbours are processes that do what they are told.
 var neighbours = make(map[string]func(addr string, ready func(), told <-chan string))
-
-// busyMachine asks nothing of the broker and takes all processors: what the
-// machine does to a round trip when others work on it.
-var busyMachine = attack{"a busy machine", func(ctx context.Context, _ string, ready func()) {
-	ready()
-	many(runtime.NumCPU(), func(int) {
-		for ctx.Err() == nil {
-		}
-	})
-}}

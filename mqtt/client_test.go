@@ -462,6 +462,15 @@ func (c *client) expectEnd() {
 	}
 }
 
+// awaitEnd waits until the broker has closed the connection.
+func (c *client) awaitEnd() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closed {
+		c.news.Wait()
+	}
+}
+
 // drain returns what has come so far.
 func (c *client) drain() []packet.Packet {
 	c.settle()

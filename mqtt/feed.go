@@ -2,8 +2,6 @@ package mqtt
 
 import (
 	"errors"
-	"fmt"
-	"net/netip"
 	"runtime"
 	"time"
 
@@ -24,35 +22,6 @@ type inbound struct {
 
 // errGoodbye ends a connection whose client said so.
 var errGoodbye = errors.New("the client disconnected")
-
-// Open takes up a connection. Feed, Flush, Writable and Close follow.
-func (b *Broker) Open(sink Sink) (*Conn, error) {
-	c := &Conn{b: b, sink: sink, remote: sink.Remote(), limit: b.limits().ConnectSize, version: packet.V311}
-	if ap, err := netip.ParseAddrPort(c.remote); err == nil && !ap.Addr().Unmap().IsLoopback() {
-		c.from = ap.Addr().Unmap()
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.closed:
-		return nil, errors.New("the hub is stopping")
-	case len(b.conns) >= b.limits().Connections:
-		return nil, &limitError{"connections", fmt.Sprintf("%d connections are open, no more are allowed", len(b.conns))}
-	case b.unauthenticated >= b.limits().Unauthenticated && !loopback(c.remote):
-		return nil, &limitError{"unauthenticated", fmt.Sprintf("%d connections have not said who they are, no more are allowed", b.unauthenticated)}
-	case c.from.IsValid() && b.connsFrom[c.from] >= b.limits().PerAddress:
-		return nil, &limitError{"per_address", fmt.Sprintf("%d connections come from %s, no more are allowed", b.connsFrom[c.from], c.from)}
-	}
-	b.conns[c] = struct{}{}
-	if c.from.IsValid() {
-		b.connsFrom[c.from]++
-	}
-	b.unauthenticated++
-	b.stats.sockets.Add(1)
-	c.seen.set(b.clock().Run)
-	b.watch(c)
-	return c, nil
-}
 
 // lockSlice is after how many packets the house's lock is given up for others,
 // lockTime after how long; it is looked at with every lockLook-th packet.
@@ -521,31 +490,6 @@ func (b *Broker) Writable(c *Conn, t *Batch) {
 	b.mu.Lock()
 	if c.sess != nil && len(c.sess.cursors) > 0 {
 		b.turnHere(t, func(turn *Turn) { b.walkOn(turn, c.sess) })
-	}
-	b.mu.Unlock()
-}
-
-// Close says that a connection is over.
-func (b *Broker) Close(c *Conn, t *Batch) {
-	c.mu.Lock()
-	c.dead = true
-	c.discard()
-	c.msgs.clear()
-	c.acks.clear()
-	c.ackLeft()
-	c.mu.Unlock()
-	b.unreserve(c)
-	b.mu.Lock()
-	if _, open := b.conns[c]; open && c.from.IsValid() {
-		if b.connsFrom[c.from]--; b.connsFrom[c.from] == 0 {
-			delete(b.connsFrom, c.from)
-		}
-	}
-	delete(b.conns, c)
-	b.cancel(c.check)
-	if !c.ended {
-		b.turnHere(t, func(turn *Turn) { b.lost(turn, c) })
-		c.ended = true
 	}
 	b.mu.Unlock()
 }

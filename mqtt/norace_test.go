@@ -2,10 +2,5 @@
 
 package mqtt_test
 
-import "time"
-
-// What a round trip takes at least, as far as hostile_test.go compares it.
-const (
-	leastMedian = 100 * time.Microsecond
-	leastLate   = time.Millisecond
-)
+// A round trip is compared with the quiet one as it is, see hostile_test.go.
+const leastMedian, leastLate = 0, 0

@@ -176,12 +176,41 @@ func TestConnectionsPerAddress(t *testing.T) {
 		if ack := h.dialFrom(v5, near).connectAs("near"); ack == nil {
 			t.Error("another address suffers")
 		}
-		if c := h.dialFrom(v5, far); !c.isClosed() {
-			t.Error("one more than the limit is taken")
-		}
+		h.dialFrom(v5, far).awaitEnd() // one more than the limit
 		b.cut()
 		if ack := h.dialFrom(v5, far).connectAs("far"); ack == nil {
 			t.Error("room that became free is not given again")
 		}
 	}, limits(mqtt.Limits{PerAddress: 2}))
+}
+
+// TestNewcomers has connections come before there is room for them. Each gets
+// it as somebody leaves within a moment; who has waited in vain is turned away,
+// and with those who come soon after nobody has patience.
+func TestNewcomers(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		a, b := h.connect(v5, "a", clean), h.connect(v5, "b", clean)
+		c, d := h.dial(v5), h.dial(v5)
+		time.Sleep(20 * time.Millisecond)
+		a.cut()
+		time.Sleep(20 * time.Millisecond)
+		b.cut()
+		if c.connectAs("c") == nil || d.connectAs("d") == nil {
+			t.Error("room that became free is not given")
+		}
+		turnedAway := func(after time.Duration) {
+			t.Helper()
+			begun := time.Now()
+			h.dial(v5).awaitEnd()
+			if took := time.Since(begun); took != after {
+				t.Errorf("turned away after %v, want %v", took, after)
+			}
+		}
+		turnedAway(50 * time.Millisecond)
+		turnedAway(0)
+		time.Sleep(time.Second)
+		turnedAway(50 * time.Millisecond)
+		d.cut()
+		h.connect(v5, "e", clean)
+	}, limits(mqtt.Limits{Connections: 2}))
 }

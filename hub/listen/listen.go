@@ -105,6 +105,7 @@ type Listener struct {
 	tls   atomic.Pointer[credentials] // of a secure one
 	slots chan struct{}               // one for each connection; nil: no limit
 	last  atomic.Int64                // when a refusal was logged, Unix seconds
+	full  time.Time                   // when somebody last waited for a slot in vain
 
 	stopping chan struct{} // closed by Close
 
@@ -274,15 +275,39 @@ func (l *Listener) accept(next func(nc net.Conn, peer mqtt.Peer)) error {
 	}
 }
 
+// How long a connection for which there is no slot waits, since somebody may
+// have left of whom it has not been noticed yet, and how long none does after
+// one has in vain: a flood is turned away at once.
+const (
+	slotWait = 50 * time.Millisecond
+	slotRest = time.Second
+)
+
+// slot takes a slot, if there is one within a moment.
+func (l *Listener) slot() bool {
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	default:
+	}
+	if time.Since(l.full) < slotRest {
+		return false
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	case <-time.After(slotWait):
+		l.full = time.Now()
+	case <-l.stopping:
+	}
+	return false
+}
+
 // begin counts a connection, or closes it because there are too many.
 func (l *Listener) begin(nc net.Conn) bool {
-	if l.slots != nil {
-		select {
-		case l.slots <- struct{}{}:
-		default:
-			l.refuse(nc, fmt.Errorf("%d connections are open at this listener, no more are allowed", cap(l.slots)))
-			return false
-		}
+	if l.slots != nil && !l.slot() {
+		l.refuse(nc, fmt.Errorf("%d connections are open at this listener, no more are allowed", cap(l.slots)))
+		return false
 	}
 	l.mu.Lock()
 	full := l.closed || len(l.early) >= l.opts.early()

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -145,6 +146,29 @@ func TestUnixAndLimit(t *testing.T) {
 	dial(t, l, "b")
 	next(t, came)
 	expectClosed(t, dial(t, l, ""), "one more than the limit")
+}
+
+// TestSlot asks for slots while there is none.
+func TestSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Listener{slots: make(chan struct{}, 1), stopping: make(chan struct{})}
+		ask := func(want bool, after time.Duration) {
+			t.Helper()
+			begun := time.Now()
+			if got := l.slot(); got != want || time.Since(begun) != after {
+				t.Errorf("a slot: %v after %v, want %v after %v", got, time.Since(begun), want, after)
+			}
+		}
+		ask(true, 0)
+		time.AfterFunc(20*time.Millisecond, func() { <-l.slots })
+		ask(true, 20*time.Millisecond)
+		ask(false, slotWait)
+		ask(false, 0)
+		time.Sleep(slotRest)
+		ask(false, slotWait)
+		<-l.slots
+		ask(true, 0)
+	})
 }
 
 func TestProxy(t *testing.T) {
