@@ -43,6 +43,15 @@ const (
 	rideAlong  = time.Second     // a turn that is not soon waits this long at most
 	lazyPeriod = 5 * time.Second // a lazy write waits about this long
 
+	// Who waited for a commit often has the next message ready at once. The next
+	// group waits for these, so that it is one and not two that take turns, which
+	// halves the flushes of the disk: for as long as the commit took, and at most
+	// for lingerLongest. If too few came, or as many come without waiting for
+	// anything, the next few groups do not wait.
+	lingerFrom    = 8 // turns somebody waited for
+	lingerLongest = 5 * time.Millisecond
+	lingerRest    = 32 // groups at most that do not wait
+
 	waitingBytes = 8 << 20  // more than this waiting: no new durable work
 	waitingBig   = 64 << 20 // the same for big values
 	waitingAge   = 5 * time.Second
@@ -86,12 +95,16 @@ type committer struct {
 
 	mu        sync.Mutex
 	turns     []turn
-	submitted uint64 // the number of the last turn given
-	soon      int    // how many of turns are soon
-	size      int    // of turns
-	writes    int    // of turns
-	mergeAt   int    // writes from which turns that wait for long are merged
-	said      string // the failure last logged
+	submitted uint64    // the number of the last turn given
+	soon      int       // how many of turns are soon
+	target    int       // the next group waits until so many of turns are soon
+	until     time.Time // but not for longer
+	rest      int       // so many groups do not wait
+	vain      int       // so many were not to wait when one had last waited in vain
+	size      int       // of turns
+	writes    int       // of turns
+	mergeAt   int       // writes from which turns that wait for long are merged
+	said      string    // the failure last logged
 	saidAt    time.Time
 	lazy      lazies
 	flying    bool          // a batch is at the backend
@@ -147,15 +160,18 @@ func (c *committer) submit(t turn) {
 	if c.writes >= c.mergeAt && t.at.Sub(c.turns[0].at) > waitingAge {
 		c.merge()
 	}
-	full := len(c.turns) >= groupWrites || c.size >= groupBytes
+	look := t.soon && c.soon >= c.target || first || c.full()
 	c.waiting.Add(int64(t.size))
 	c.big.Add(int64(t.big))
 	c.oldest.CompareAndSwap(0, c.nanos(t.at))
 	c.mu.Unlock()
-	if t.soon || full || first {
+	if look {
 		c.nudge()
 	}
 }
+
+// full tells whether what waits fills a group. The lock is held.
+func (c *committer) full() bool { return c.size >= groupBytes || len(c.turns) >= groupWrites }
 
 // merge makes one turn of all that wait. They become durable together then,
 // which is no less than what they were given for.
@@ -356,12 +372,14 @@ func (c *committer) run() {
 
 // A batch is a group and what the committer remembers of it.
 type batch struct {
-	group   group
-	turns   []turn
-	last    uint64 // number of the last turn
-	lazies  int
-	oldest  time.Time
-	started time.Time
+	group    group
+	turns    []turn
+	last     uint64 // number of the last turn
+	soon     int    // of turns
+	lingered bool   // until those had come that it waited for
+	lazies   int
+	oldest   time.Time
+	started  time.Time
 }
 
 // next takes the group that should be committed now, or nil and how long to
@@ -372,7 +390,13 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 	defer c.mu.Unlock()
 
 	lazyDue := c.lazy.due(now, c.submitted, c.closing || c.hurry != nil)
-	due := c.soon > 0 || c.closing || c.hurry != nil && len(c.turns) > 0 || c.size >= groupBytes || len(c.turns) >= groupWrites || lazyDue
+	due := c.closing || c.hurry != nil && len(c.turns) > 0 || c.full() || lazyDue
+	if !due && c.soon > 0 {
+		if c.soon < c.target && now.Before(c.until) {
+			return nil, c.until.Sub(now), false
+		}
+		due = true
+	}
 	if !due && len(c.turns) > 0 {
 		wait = rideAlong - now.Sub(c.turns[0].at)
 		due = wait <= 0
@@ -383,7 +407,12 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 		}
 		return nil, wait, false
 	}
-	b = &batch{group: group{time: now}}
+	b = &batch{group: group{time: now}, lingered: c.target > 0}
+	if c.soon < c.target {
+		b.lingered = false
+		c.lingered(false)
+	}
+	c.target = 0
 	c.takeTurns(b, lazyDue)
 	c.takeLazies(b)
 	if len(b.turns) == 0 && b.lazies == 0 {
@@ -391,6 +420,33 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 	}
 	c.flying = true
 	return b, 0, false
+}
+
+// linger decides, as b has landed, whether the next group waits for those who
+// waited for it. The lock is held.
+func (c *committer) linger(b *batch, took time.Duration) {
+	if b.lingered {
+		c.lingered(c.soon <= b.soon/4) // or they come all the time
+	}
+	switch {
+	case b.soon < lingerFrom:
+	case c.rest > 0:
+		c.rest--
+	default:
+		all := b.soon + c.soon
+		c.target = all - all/10
+		c.until = time.Now().Add(min(took, lingerLongest))
+	}
+}
+
+// lingered notes whether it was good that a group waited. The lock is held.
+func (c *committer) lingered(good bool) {
+	if good {
+		c.vain = 0
+		return
+	}
+	c.vain = min(max(1, 2*c.vain), lingerRest)
+	c.rest = c.vain
 }
 
 // takeTurns moves as many waiting turns into b as one group holds, at least
@@ -427,9 +483,10 @@ func (c *committer) takeTurns(b *batch, lazyDue bool) {
 	for _, t := range b.turns {
 		b.last = max(b.last, t.number)
 		if t.soon {
-			c.soon--
+			b.soon++
 		}
 	}
+	c.soon -= b.soon
 	c.size -= size
 	c.writes -= writes
 	rest := copy(c.turns, c.turns[n:])
@@ -476,6 +533,7 @@ func (c *committer) landed(b *batch) {
 	}
 	c.waiting.Add(-int64(size))
 	c.big.Add(-int64(big))
+	c.linger(b, took)
 	if len(c.turns) > 0 {
 		c.oldest.Store(c.nanos(c.turns[0].at))
 	} else {

@@ -278,6 +278,69 @@ func TestSettle(t *testing.T) {
 	})
 }
 
+// TestLinger has a group wait for those who waited for the one before, where they
+// have more to say at once, and not where turns come whatever lands.
+func TestLinger(t *testing.T) {
+	const window, turns = 40, 4000
+	for _, tt := range []struct {
+		name       string
+		turnaround time.Duration // from landing to the next turn
+		least      int           // groups
+		most       int
+	}{
+		{"at once", time.Millisecond, turns / window, turns/window + 20},
+		{"too late for it", 6 * time.Millisecond, turns/window + 20, 2 * turns / window},
+	} {
+		bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+			number, landed := uint64(0), uint64(0)
+			next := make(chan struct{}, turns)
+			c.mu.Lock()
+			c.durableFn = func(n uint64) {
+				for ; landed < n; landed++ {
+					time.AfterFunc(tt.turnaround, func() { next <- struct{}{} })
+				}
+			}
+			c.mu.Unlock()
+			for range window {
+				next <- struct{}{}
+			}
+			for number < turns {
+				<-next
+				number++
+				c.give(number, true, set("k", fmt.Sprint(number)))
+			}
+			pass(time.Second)
+			groups, _ := d.done()
+			if n := len(groups); n < tt.least || n > tt.most {
+				t.Errorf("%s: %d groups, want %d to %d", tt.name, n, tt.least, tt.most)
+			}
+		})
+	}
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		d.takes = 4 * time.Millisecond
+		for number := uint64(1); number <= turns; number++ {
+			c.give(number, true, set("k", fmt.Sprint(number)))
+			time.Sleep(400 * time.Microsecond) // 10 while the disk works
+		}
+		pass(time.Second)
+		groups, _ := d.done()
+		if least := turns / 10 * 95 / 100; len(groups) < least {
+			t.Errorf("%d groups of turns that come at a pace, want %d: they were made to wait", len(groups), least)
+		}
+	})
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		for number := uint64(1); number <= window; number++ {
+			c.give(number, true, set("k", "of many"))
+		}
+		pass(25 * time.Millisecond) // the first alone, then all others
+		c.give(window+1, true, set("k", "of one"))
+		pass(16 * time.Millisecond)
+		if d.shows("k") != "of one" {
+			t.Error("one that comes alone after many waits for longer than a group lingers")
+		}
+	})
+}
+
 // TestLazyNeverBeforeItsTurn fills the line, so that lazies fall due while the
 // turn that gave them still waits.
 func TestLazyNeverBeforeItsTurn(t *testing.T) {
