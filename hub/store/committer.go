@@ -391,12 +391,16 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 
 	lazyDue := c.lazy.due(now, c.submitted, c.closing || c.hurry != nil)
 	due := c.closing || c.hurry != nil && len(c.turns) > 0 || c.full() || lazyDue
-	if !due && c.soon > 0 {
-		if c.soon < c.target && now.Before(c.until) {
-			return nil, c.until.Sub(now), false
-		}
-		due = true
+	if !due && c.soon < c.target && now.Before(c.until) {
+		return nil, c.until.Sub(now), false
 	}
+	came := c.soon >= c.target
+	lingered := c.target > 0 && came
+	if !came {
+		c.lingered(false)
+	}
+	c.target = 0 // from here on a turn that is soon is looked at at once
+	due = due || c.soon > 0
 	if !due && len(c.turns) > 0 {
 		wait = rideAlong - now.Sub(c.turns[0].at)
 		due = wait <= 0
@@ -407,12 +411,7 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 		}
 		return nil, wait, false
 	}
-	b = &batch{group: group{time: now}, lingered: c.target > 0}
-	if c.soon < c.target {
-		b.lingered = false
-		c.lingered(false)
-	}
-	c.target = 0
+	b = &batch{group: group{time: now}, lingered: lingered}
 	c.takeTurns(b, lazyDue)
 	c.takeLazies(b)
 	if len(b.turns) == 0 && b.lazies == 0 {

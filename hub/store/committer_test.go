@@ -338,7 +338,87 @@ func TestLinger(t *testing.T) {
 		if d.shows("k") != "of one" {
 			t.Error("one that comes alone after many waits for longer than a group lingers")
 		}
+		pass(time.Second)
+		for range 2 * lingerRest { // so that it waits again
+			number := c.submitted
+			for i := range uint64(window) {
+				c.give(number+1+i, true, set("k", "of many"))
+			}
+			pass(25 * time.Millisecond)
+		}
+		c.give(c.submitted+1, false, set("k", "of nobody"))
+		pass(6 * time.Millisecond) // nobody waited for is there
+		c.give(c.submitted+1, true, set("k", "of one"))
+		pass(11 * time.Millisecond)
+		if d.shows("k") != "of one" {
+			t.Error("one that comes after none came that a group had waited for is not committed at once")
+		}
 	})
+}
+
+// TestSoonIsSoon gives turns of all kinds at random moments. Whoever waits for one
+// waits for the commit that is under way, for as long again as a group lingers,
+// and for its own.
+func TestSoonIsSoon(t *testing.T) {
+	for seed := range uint64(50) {
+		bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+			var mu sync.Mutex // guards the rest
+			random := rand.New(rand.NewPCG(seed, 0))
+			d.takes = time.Duration(1+random.IntN(8)) * time.Millisecond
+			longest := 2*d.takes + min(d.takes, lingerLongest)
+			given := map[uint64]time.Time{} // those that are soon
+			number, landed := uint64(0), uint64(0)
+			give := func(n int, soon bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				for range n {
+					number++
+					if soon {
+						given[number] = time.Now()
+					}
+					c.give(number, soon, set("k", fmt.Sprint(number)))
+				}
+			}
+			c.mu.Lock()
+			c.durableFn = func(n uint64) {
+				mu.Lock()
+				defer mu.Unlock()
+				for landed < n {
+					landed++
+					at, soon := given[landed]
+					if took := time.Since(at); soon && took > longest {
+						t.Errorf("seed %d: turn %d took %v with a disk that takes %v", seed, landed, took, d.takes)
+					}
+					if soon && random.IntN(10) > 0 { // who waited has more to say
+						time.AfterFunc(time.Duration(random.IntN(3000))*time.Microsecond, func() { give(1, true) })
+					}
+				}
+			}
+			c.mu.Unlock()
+			for range 500 {
+				mu.Lock()
+				what, n, pause := random.IntN(8), random.IntN(40), random.IntN(3)*random.IntN(15)
+				mu.Unlock()
+				switch {
+				case what == 0:
+					give(n, true)
+				case what < 3:
+					give(1, true)
+				case what < 6:
+					give(1, false)
+				default:
+					c.giveLazy([]mqtt.Write{set("lazy", fmt.Sprint(n))})
+				}
+				time.Sleep(time.Duration(pause) * time.Millisecond)
+			}
+			pass(5 * time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			if landed != number {
+				t.Errorf("seed %d: %d of %d turns landed", seed, landed, number)
+			}
+		})
+	}
 }
 
 // TestLazyNeverBeforeItsTurn fills the line, so that lazies fall due while the
