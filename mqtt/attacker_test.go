@@ -15,13 +15,15 @@ import (
 
 // An attacker is a process of its own in which an attack goes on: what is
 // measured beside it is the broker, not a heap and a scheduler that it shares
-// with those who attack it. Nor are it the processors: attackers have machines of
-// their own, and here take what the others leave.
+// with those who attack it. Attackers have machines of their own: here they do not
+// compete for the processors, and take what the others leave.
 type attacker struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
+
+	rounds int // of the attack, once it has been stopped
 }
 
 // attackers starts this test binary again, to attack addr in the way named,
@@ -63,8 +65,11 @@ func attackersIn(t *testing.T, attr *syscall.SysProcAttr, addr, name string, pre
 // say tells the attackers something.
 func (a *attacker) say(what string) { fmt.Fprintln(a.in, what) }
 
-// underWay is what attackers say once they are.
-const underWay = "under way"
+// What attackers say once they are under way, and at the end.
+const (
+	underWay   = "under way"
+	roundsSaid = "%d rounds"
+)
 
 // stop ends the attack and waits until its process is gone.
 func (a *attacker) stop() {
@@ -72,7 +77,8 @@ func (a *attacker) stop() {
 		return
 	}
 	a.in.Close()
-	io.Copy(io.Discard, a.out)
+	last, _ := io.ReadAll(a.out)
+	fmt.Sscanf(string(last), roundsSaid, &a.rounds)
 	if err := a.cmd.Wait(); err != nil {
 		a.t.Errorf("the attackers: %v", err)
 	}
@@ -87,12 +93,16 @@ const everyAttack = "all"
 func attackFromHere(name, addr string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	told := make(chan string)
+	end := func() { fmt.Printf(roundsSaid+"\n", rounds.Load()) }
 	go func() {
 		for s := bufio.NewScanner(os.Stdin); s.Scan(); {
 			told <- s.Text()
 		}
 		close(told)
 		cancel()
+		time.Sleep(5 * time.Second) // for those that do not see that it is over, as they write
+		end()
+		os.Exit(0)
 	}()
 	<-told
 	var once sync.Once
@@ -105,6 +115,7 @@ func attackFromHere(name, addr string) {
 		fmt.Println(err)
 		return
 	}
+	defer end()
 	if name == everyAttack {
 		ready()
 		many(len(attacks), func(i int) {
@@ -118,7 +129,9 @@ func attackFromHere(name, addr string) {
 	for _, a := range attacks {
 		if a.name == name {
 			a.run(ctx, addr, ready)
-			ready()
+			if ctx.Err() == nil {
+				once.Do(func() { fmt.Println("the house does not let us in") })
+			}
 			<-ctx.Done()
 		}
 	}

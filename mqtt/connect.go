@@ -306,6 +306,7 @@ func (b *Broker) admit(t *Turn, c *Conn, p *packet.Connect, identity string, pro
 		ack.ServerKeepAlive = &told
 	}
 	b.unauthenticated--
+	b.newcomers.room()
 	b.watch(c)
 
 	s.again = max(s.again, s.next)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,9 +66,13 @@ func pace(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	case <-timer.C:
+		rounds.Add(1)
 		return true
 	}
 }
+
+// rounds counts how often pace let an attack go on.
+var rounds atomic.Int64
 
 // An attack goes on until ctx ends; ready is called once it is under way.
 type attack struct {
@@ -456,6 +461,7 @@ func taken(h *house) int64 { return heap() - int64(h.store.Size()) }
 const (
 	timesSlower = 10
 	tries       = 3
+	longestTrip = time.Second // for any
 )
 
 // TestHostileClients has each attack go on, in another process, beside a client
@@ -500,7 +506,13 @@ func underAttack(t *testing.T, name string, span time.Duration) (slow string) {
 	}
 	p.trips(t, 0)
 	leavesNothing(t, h, goroutines)
-	t.Logf("round trip %v, quiet %v; heap +%d MiB", busy, quiet, grown>>20)
+	t.Logf("round trip %v, quiet %v; %d rounds of the attack; heap +%d MiB", busy, quiet, attack.rounds, grown>>20)
+	if least := int(span / (200 * time.Millisecond)); attack.rounds < least {
+		return fmt.Sprintf("the attack had %d rounds in %v: nothing is known of it", attack.rounds, span)
+	}
+	if busy.worst > longestTrip {
+		return fmt.Sprintf("a round trip takes %v", busy)
+	}
 	if busy.median > timesSlower*max(quiet.median, leastMedian) || busy.late > timesSlower*max(quiet.late, leastLate) {
 		return fmt.Sprintf("a round trip takes %v, %v when it is quiet", busy, quiet)
 	}

@@ -55,13 +55,21 @@ func (b *Broker) enlist(c *Conn) error {
 // does, and none soon after one that did so in vain: a flood is turned away at
 // once.
 type newcomers struct {
-	left   chan struct{} // of capacity 1: somebody has
+	left   chan struct{} // of capacity 1: somebody has, or has said who it is
 	turn   chan struct{} // of capacity 1: held by the one that waits
 	inVain time.Duration // Run time when one last did so in vain, 0: never
 }
 
 func newNewcomers() newcomers {
 	return newcomers{left: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
+}
+
+// room says that there may be room for a newcomer.
+func (n *newcomers) room() {
+	select {
+	case n.left <- struct{}{}:
+	default:
+	}
 }
 
 // How long newcomers wait, and how long none does after one has in vain.
@@ -73,23 +81,32 @@ const (
 // enlistSoon takes c up if there is room within a moment.
 func (b *Broker) enlistSoon(c *Conn) error {
 	n := &b.newcomers
-	n.turn <- struct{}{}
-	defer func() { <-n.turn }()
 	timer := time.NewTimer(newcomerWait)
 	defer timer.Stop()
-	for {
+	select {
+	case n.turn <- struct{}{}:
+	case <-timer.C:
+		return b.enlist(c)
+	case <-b.stopping:
+		return b.enlist(c)
+	}
+	defer func() { <-n.turn }()
+	for over := false; ; {
 		err := b.enlist(c)
 		_, full := errors.AsType[*limitError](err)
-		if !full || n.inVain > 0 && b.clock().Run-n.inVain < newcomerRest {
+		switch {
+		case !full || n.inVain > 0 && b.clock().Run-n.inVain < newcomerRest:
+			return err
+		case over:
+			n.inVain = b.clock().Run
 			return err
 		}
 		select {
 		case <-n.left:
 		case <-timer.C:
-			n.inVain = b.clock().Run
-			return err
+			over = true
 		case <-b.stopping:
-			return err
+			over = true
 		}
 	}
 }
@@ -117,8 +134,5 @@ func (b *Broker) Close(c *Conn, t *Batch) {
 		c.ended = true
 	}
 	b.mu.Unlock()
-	select {
-	case b.newcomers.left <- struct{}{}:
-	default:
-	}
+	b.newcomers.room()
 }

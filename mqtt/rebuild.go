@@ -16,7 +16,7 @@ const (
 	// was given to it. If it has not, a worker waits, for settleAgain at a time,
 	// and the broker goes on without its consumers.
 	settleWithin = time.Second
-	settleAgain  = time.Second
+	settleAgain  = 2 * time.Second
 	// rebuildAgain is how long after a rebuild that failed it is tried again.
 	rebuildAgain = time.Second
 	// maxRebuilds within rebuildsWithin are too many: then the consumers rest
@@ -167,11 +167,13 @@ func (b *Broker) mendAt(at time.Duration) {
 	b.exactly(at, func(*Turn) {})
 }
 
-// mendOnceSettled has a worker wait for the store.
+// mendOnceSettled has a worker wait for the store to have all, or, as others go on
+// meanwhile, to have had some of it, so that it answers again.
 func (b *Broker) mendOnceSettled() {
 	b.broken.waits = true
 	b.jobs.add(func() {
-		settled := b.settled(settleAgain)
+		before := b.durable.Load()
+		settled := b.settled(settleAgain) || b.durable.Load() > before
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.closed {

@@ -24,6 +24,7 @@ type teller struct {
 	wakes               int
 	wakeBad             int // how many of the next wakes panic
 	unreadable, settled atomic.Bool
+	busy                atomic.Bool // the store, so that it never has all
 }
 
 func (*teller) Wants(topic string) bool    { return strings.HasPrefix(topic, "t/") }
@@ -116,6 +117,16 @@ func tell(t *testing.T, test func(t *testing.T, h *house, c *teller, expect func
 		cfg.Rebuild = c.rebuild
 		asked := false
 		cfg.Settled = func(within time.Duration) bool {
+			if c.busy.Load() {
+				if within > time.Second { // by a worker, while others go on
+					time.Sleep(within)
+					return false
+				}
+				c.h.store.Flush()
+				before := asked
+				asked = true
+				return before
+			}
 			if !c.settled.Load() && asked { // by a worker: the first time it is under the house's lock
 				time.Sleep(within)
 			}
@@ -302,4 +313,23 @@ func TestRebuildWithoutDisk(t *testing.T) {
 			}
 		}, &logbook{})
 	}
+}
+
+// TestRebuildUnderLoad has the store so much to do that it never has all while
+// others go on, as a consumer panics: it is rebuilt once the store answers.
+func TestRebuildUnderLoad(t *testing.T) {
+	tell(t, func(t *testing.T, h *house, c *teller, expect func(want ...string)) {
+		away := h.connect(v5, "away", clean, expiry(1000))
+		away.subscribe(packet.AtLeastOnce, "load")
+		away.disconnect()
+		pub := h.connect(v5, "pub", clean)
+		c.busy.Store(true)
+		pub.publish(packet.AtLeastOnce, "t/a", "bad")
+		for range 50 {
+			pub.publish(packet.AtLeastOnce, "load", "x")
+			time.Sleep(100 * time.Millisecond)
+		}
+		pub.publish(packet.AtLeastOnce, "t/a", "1")
+		expect("t/a bad", "rebuilt", "t/a 1")
+	}, &logbook{})
 }

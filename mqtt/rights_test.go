@@ -209,7 +209,17 @@ func TestNewcomers(t *testing.T) {
 		turnedAway(50 * time.Millisecond)
 		turnedAway(0)
 		time.Sleep(time.Second)
-		turnedAway(50 * time.Millisecond)
+		begun := time.Now()
+		var crowd []*client
+		for range 20 {
+			crowd = append(crowd, h.dial(v5))
+		}
+		for _, c := range crowd {
+			c.awaitEnd()
+		}
+		if took := time.Since(begun); took > 50*time.Millisecond {
+			t.Errorf("of many the last is turned away after %v", took)
+		}
 		d.cut()
 		h.connect(v5, "e", clean)
 	}, limits(mqtt.Limits{Connections: 2}))

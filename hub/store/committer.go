@@ -47,8 +47,10 @@ const (
 	// group waits for these, so that it is one and not two that take turns, which
 	// halves the flushes of the disk: for as long as the commit took, and at most
 	// for lingerLongest. If too few came, or as many come without waiting for
-	// anything, the next few groups do not wait.
-	lingerFrom    = 8 // turns somebody waited for
+	// anything, the next few groups do not wait. With many on their way a flush is
+	// little for each, and it is better to tell some while others are committed.
+	lingerFrom    = 8   // turns that somebody waits for
+	lingerMost    = 320 // of them
 	lingerLongest = 5 * time.Millisecond
 	lingerRest    = 32 // groups at most that do not wait
 
@@ -100,7 +102,7 @@ type committer struct {
 	target    int       // the next group waits until so many of turns are soon
 	until     time.Time // but not for longer
 	rest      int       // so many groups do not wait
-	vain      int       // so many were not to wait when one had last waited in vain
+	vain      int       // what rest was last set to; it doubles
 	size      int       // of turns
 	writes    int       // of turns
 	mergeAt   int       // writes from which turns that wait for long are merged
@@ -171,7 +173,7 @@ func (c *committer) submit(t turn) {
 }
 
 // full tells whether what waits fills a group. The lock is held.
-func (c *committer) full() bool { return c.size >= groupBytes || len(c.turns) >= groupWrites }
+func (c *committer) full() bool { return c.size >= groupBytes || c.writes >= groupWrites }
 
 // merge makes one turn of all that wait. They become durable together then,
 // which is no less than what they were given for.
@@ -296,7 +298,8 @@ func (c *committer) nudge() {
 func (c *committer) nanos(at time.Time) int64 { return max(1, int64(at.Sub(c.start))) }
 
 // run takes groups and gives them to the backend, one at a time. Whoever waits
-// for a group is told after the next one is on its way.
+// for a group is told after the next one is on its way, or if that one waits for
+// them, before.
 func (c *committer) run() {
 	defer close(c.stopped)
 	var (
@@ -309,7 +312,10 @@ func (c *committer) run() {
 	defer timer.Stop()
 	apply := func(b *batch) {
 		b.started = time.Now()
-		c.backend.Apply(b.group, func(err error) { answer <- err })
+		c.backend.Apply(b.group, func(err error) {
+			b.took = time.Since(b.started)
+			answer <- err
+		})
 	}
 	for {
 		var tell *batch
@@ -376,10 +382,11 @@ type batch struct {
 	turns    []turn
 	last     uint64 // number of the last turn
 	soon     int    // of turns
-	lingered bool   // until those had come that it waited for
+	gathered bool   // it waited until those had come that it waited for
 	lazies   int
 	oldest   time.Time
 	started  time.Time
+	took     time.Duration
 }
 
 // next takes the group that should be committed now, or nil and how long to
@@ -394,10 +401,9 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 	if !due && c.soon < c.target && now.Before(c.until) {
 		return nil, c.until.Sub(now), false
 	}
-	came := c.soon >= c.target
-	lingered := c.target > 0 && came
-	if !came {
-		c.lingered(false)
+	gathered := c.target > 0 && c.soon >= c.target
+	if c.soon < c.target && !now.Before(c.until) {
+		c.learn(false)
 	}
 	c.target = 0 // from here on a turn that is soon is looked at at once
 	due = due || c.soon > 0
@@ -411,7 +417,7 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 		}
 		return nil, wait, false
 	}
-	b = &batch{group: group{time: now}, lingered: lingered}
+	b = &batch{group: group{time: now}, gathered: gathered}
 	c.takeTurns(b, lazyDue)
 	c.takeLazies(b)
 	if len(b.turns) == 0 && b.lazies == 0 {
@@ -423,23 +429,23 @@ func (c *committer) next(now time.Time) (b *batch, wait time.Duration, closed bo
 
 // linger decides, as b has landed, whether the next group waits for those who
 // waited for it. The lock is held.
-func (c *committer) linger(b *batch, took time.Duration) {
-	if b.lingered {
-		c.lingered(c.soon <= b.soon/4) // or they come all the time
+func (c *committer) linger(b *batch) {
+	if b.gathered {
+		c.learn(c.soon <= b.soon/4) // or they come all the time
 	}
+	all := b.soon + c.soon
 	switch {
-	case b.soon < lingerFrom:
+	case b.soon < lingerFrom || all > lingerMost:
 	case c.rest > 0:
 		c.rest--
 	default:
-		all := b.soon + c.soon
 		c.target = all - all/10
-		c.until = time.Now().Add(min(took, lingerLongest))
+		c.until = time.Now().Add(min(b.took, lingerLongest))
 	}
 }
 
-// lingered notes whether it was good that a group waited. The lock is held.
-func (c *committer) lingered(good bool) {
+// learn notes whether it was good that a group waited. The lock is held.
+func (c *committer) learn(good bool) {
 	if good {
 		c.vain = 0
 		return
@@ -521,7 +527,6 @@ func (c *committer) takeLazies(b *batch) {
 
 // landed notes that a batch is on disk.
 func (c *committer) landed(b *batch) {
-	took := time.Since(b.started)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flying = false
@@ -532,7 +537,7 @@ func (c *committer) landed(b *batch) {
 	}
 	c.waiting.Add(-int64(size))
 	c.big.Add(-int64(big))
-	c.linger(b, took)
+	c.linger(b)
 	if len(c.turns) > 0 {
 		c.oldest.Store(c.nanos(c.turns[0].at))
 	} else {
@@ -543,8 +548,8 @@ func (c *committer) landed(b *batch) {
 	c.stats.Lazies += uint64(b.lazies)
 	c.stats.Writes += uint64(len(b.group.writes))
 	c.stats.Bytes += uint64(b.group.size + b.group.big)
-	c.stats.LastCommit = took
-	c.stats.LongestCommit = max(c.stats.LongestCommit, took)
+	c.stats.LastCommit = b.took
+	c.stats.LongestCommit = max(c.stats.LongestCommit, b.took)
 	c.stats.LastError = nil
 	if c.hurry != nil && c.empty() {
 		close(c.hurry)
