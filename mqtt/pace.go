@@ -16,7 +16,7 @@ type pace struct {
 }
 
 const (
-	paceFree   = 20 * time.Millisecond  // a quarter of the time that passes is added, up to this
+	paceFree   = 50 * time.Millisecond  // a quarter of the time that passes is added, up to this
 	paceTimes  = 2                      // as long as the work
 	paceMoment = 500 * time.Microsecond // of work; the rest for less is saved up
 )

@@ -16,11 +16,11 @@ func TestPace(t *testing.T) {
 		atLeast     float64 // share of rest in the time of work and rest
 		atMost      float64
 	}{
-		{"10,000 messages once", 15 * time.Millisecond, 0, 1, 0, 0},
-		{"50,000 messages once", 60 * time.Millisecond, 0, 1, 0.5, 0.6},
-		{"each minute", 15 * time.Millisecond, time.Minute, 10, 0, 0},
-		{"on and on", 100 * time.Millisecond, 0, 50, 0.6, 0.7},
-		{"again as soon as it has ended", 30 * time.Millisecond, 10 * time.Millisecond, 100, 0.5, 0.7},
+		{"25,000 messages once", 40 * time.Millisecond, 0, 1, 0, 0},
+		{"100,000 messages once", 150 * time.Millisecond, 0, 1, 0.5, 0.6},
+		{"each minute", 40 * time.Millisecond, time.Minute, 10, 0, 0},
+		{"on and on", 300 * time.Millisecond, 0, 50, 0.6, 0.7},
+		{"again as soon as it has ended", 60 * time.Millisecond, 10 * time.Millisecond, 100, 0.5, 0.7},
 	} {
 		var p pace
 		now, worked, rested := time.Hour, time.Duration(0), time.Duration(0)

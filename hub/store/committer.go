@@ -49,8 +49,8 @@ const (
 	// for lingerLongest. If too few came, or as many come without waiting for
 	// anything, the next few groups do not wait. With many on their way a flush is
 	// little for each, and it is better to tell some while others are committed.
-	lingerFrom    = 8   // turns that somebody waits for
-	lingerMost    = 320 // of them
+	lingerFrom    = 8    // turns that somebody waits for
+	lingerMost    = 1000 // of them
 	lingerLongest = 5 * time.Millisecond
 	lingerRest    = 32 // groups at most that do not wait
 
