@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	mqttclient "github.com/eclipse/paho.mqtt.golang"
 )
@@ -390,6 +391,7 @@ func pahoV5(t *testing.T, server string, trust *tls.Config) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		conn = packets.NewThreadSafeConn(conn) // its first PINGREQ is written while others write
 		c := paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 			func(r paho.PublishReceived) (bool, error) { got <- r.Packet; return true, nil },
 		}})
