@@ -100,9 +100,10 @@ func attackFromHere(name, addr string) {
 		}
 		close(told)
 		cancel()
-		time.Sleep(5 * time.Second) // for those that do not see that it is over, as they write
-		end()
-		os.Exit(0)
+		time.AfterFunc(5*time.Second, func() { // for those that do not see that it is over, as they write
+			end()
+			os.Exit(0)
+		})
 	}()
 	<-told
 	var once sync.Once

@@ -428,7 +428,7 @@ func probeFromHere(addr string, ready func(), told <-chan string) {
 				return
 			}
 			all = append(all, took)
-			time.Sleep(time.Millisecond)
+			pace(context.Background(), time.Millisecond)
 		}
 		slices.Sort(all)
 		n := len(all)
