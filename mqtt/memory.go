@@ -1,6 +1,9 @@
 package mqtt
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // sharedPayload is the size above which a payload is not copied for each
 // client that gets it: their connections write from the one message.
@@ -147,7 +150,20 @@ func (b *Broker) leaveToDisk(t *Turn, s *session) {
 	if b.leaving = append(b.leaving, s); len(b.leaving) > 1 {
 		return // somebody is on the way
 	}
-	t.Later(func() { b.turnNow(b.trimLeaving) })
+	t.Durable(b.trimSoon())
+}
+
+// trimPause is how long what is on disk stays in memory while there is room: to
+// look after each commit would be a good part of what a commit costs.
+const trimPause = 20 * time.Millisecond
+
+// trimSoon returns what has trimLeaving called once there is something to trim.
+func (b *Broker) trimSoon() func() {
+	look := func() { b.jobs.add(func() { b.turnNow(b.trimLeaving) }) }
+	if b.crammed() {
+		return look
+	}
+	return func() { time.AfterFunc(trimPause, look) }
 }
 
 // trimLeaving trims those that leaveToDisk has named, as far as they are on
@@ -167,7 +183,7 @@ func (b *Broker) trimLeaving(t *Turn) {
 		b.trim(s)
 	}
 	if len(b.leaving) > 0 {
-		b.laterThan(t, last, func() { b.turnNow(b.trimLeaving) })
+		b.onDurable(last, b.trimSoon())
 	}
 }
 

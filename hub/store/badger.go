@@ -92,12 +92,11 @@ func reseed(seed int64) {
 	rand.Seed(seed)
 }
 
-// badgerBackend applies groups, each in one transaction, on one goroutine.
+// badgerBackend applies groups, each in one transaction.
 type badgerBackend struct {
 	db      *badger.DB
 	disk    *diskSync       // nil: not synced at each commit
 	wrote   func(bytes int) // is told of each transaction
-	groups  chan applied
 	arena   []byte
 	entries []badger.Entry
 
@@ -107,28 +106,11 @@ type badgerBackend struct {
 	writable func() error
 }
 
-type applied struct {
-	group group
-	done  func(error)
-}
-
 func newBadgerBackend(db *badger.DB, disk *diskSync, wrote func(int)) *badgerBackend {
-	return &badgerBackend{db: db, disk: disk, wrote: wrote, groups: make(chan applied, 1)}
+	return &badgerBackend{db: db, disk: disk, wrote: wrote}
 }
 
-// run commits what Apply was given until close.
-func (b *badgerBackend) run() {
-	for a := range b.groups {
-		a.done(b.commit(a.group))
-	}
-}
-
-// Apply makes g durable. The committer gives one group at a time.
-func (b *badgerBackend) Apply(g group, done func(error)) { b.groups <- applied{g, done} }
-
-// close ends the goroutine; no group may be under way.
-func (b *badgerBackend) close() { close(b.groups) }
-
+// commit makes g durable.
 func (b *badgerBackend) commit(g group) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

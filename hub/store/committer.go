@@ -24,8 +24,9 @@ type group struct {
 }
 
 // A backend makes groups durable, in the order in which they are given. Apply
-// does not block; done is called once, on any goroutine. After an error the
-// same group is given again, and none that comes later before it is done.
+// may block until it is so, or answer later: done is called once, on any
+// goroutine. After an error the same group is given again, and none that comes
+// later before it is done.
 type backend interface {
 	Apply(g group, done func(error))
 }
@@ -81,11 +82,16 @@ type turn struct {
 }
 
 // A committer gathers turns into groups while the group before is being made
-// durable. One goroutine owns the order; nobody who gives work waits for it.
+// durable. One goroutine owns the order; nobody who gives work waits for it. Each
+// hand-over to another goroutine wakes a processor, which for a small group
+// costs as much as the group: it has the backend work here as well, and tells
+// here, unless that would hold up the next group.
 type committer struct {
 	backend backend
 	log     *slog.Logger
 	wake    chan struct{} // of capacity 1: there may be work
+	tells   chan *batch   // for the teller
+	untold  atomic.Int32  // batches that the teller has
 	stopped chan struct{} // closed when run has returned
 	abandon chan struct{} // closed when close has given up
 
@@ -121,6 +127,7 @@ func newCommitter(b backend, log *slog.Logger) *committer {
 		backend: b,
 		log:     log,
 		wake:    make(chan struct{}, 1),
+		tells:   make(chan *batch, 1),
 		stopped: make(chan struct{}),
 		abandon: make(chan struct{}),
 		start:   time.Now(),
@@ -298,10 +305,18 @@ func (c *committer) nudge() {
 func (c *committer) nanos(at time.Time) int64 { return max(1, int64(at.Sub(c.start))) }
 
 // run takes groups and gives them to the backend, one at a time. Whoever waits
-// for a group is told after the next one is on its way, or if that one waits for
-// them, before.
+// for a group is told at once, or if the next one is there already, meanwhile.
 func (c *committer) run() {
 	defer close(c.stopped)
+	var teller sync.WaitGroup
+	teller.Go(func() {
+		for b := range c.tells {
+			c.tell(b)
+			c.untold.Add(-1)
+		}
+	})
+	defer teller.Wait()
+	defer close(c.tells)
 	var (
 		answer = make(chan error, 1)
 		number uint64
@@ -346,16 +361,19 @@ func (c *committer) run() {
 			c.landed(tell)
 		}
 		next, wait, closed := c.next(time.Now())
+		if tell != nil {
+			if next != nil || c.untold.Load() > 0 {
+				c.untold.Add(1)
+				c.tells <- tell
+			} else {
+				c.tell(tell)
+			}
+		}
 		if next != nil {
 			number++
 			next.group.number = number
 			flight = next
 			apply(flight)
-		}
-		if tell != nil {
-			c.tell(tell)
-		}
-		if flight != nil {
 			continue
 		}
 		if closed {

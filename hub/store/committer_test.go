@@ -31,37 +31,35 @@ type fakeDisk struct {
 }
 
 func (d *fakeDisk) Apply(g group, done func(error)) {
-	go func() {
-		d.mu.Lock()
-		hang, takes := d.hang, d.takes
-		d.mu.Unlock()
-		if hang != nil {
-			<-hang
+	d.mu.Lock()
+	hang, takes := d.hang, d.takes
+	d.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	time.Sleep(takes)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fail != nil {
+		d.failed = append(d.failed, g)
+		done(d.fail)
+		return
+	}
+	d.groups = append(d.groups, g)
+	if d.state == nil {
+		d.state = map[string]string{}
+	}
+	for _, w := range g.writes {
+		if w.Value == nil {
+			delete(d.state, string(w.Key))
+		} else {
+			d.state[string(w.Key)] = string(w.Value)
 		}
-		time.Sleep(takes)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.fail != nil {
-			d.failed = append(d.failed, g)
-			done(d.fail)
-			return
-		}
-		d.groups = append(d.groups, g)
-		if d.state == nil {
-			d.state = map[string]string{}
-		}
-		for _, w := range g.writes {
-			if w.Value == nil {
-				delete(d.state, string(w.Key))
-			} else {
-				d.state[string(w.Key)] = string(w.Value)
-			}
-		}
-		if d.after != nil {
-			d.after(d.state)
-		}
-		done(nil)
-	}()
+	}
+	if d.after != nil {
+		d.after(d.state)
+	}
+	done(nil)
 }
 
 // now changes how the disk behaves.
@@ -144,6 +142,45 @@ func TestGroupsGatherDuringACommit(t *testing.T) {
 		}
 		if want := []string{"1 at 10ms", "5 at 20ms"}; !slices.Equal(told, want) {
 			t.Errorf("told %q, want %q", told, want)
+		}
+	})
+}
+
+// TestToldMeanwhile: who waits for a group is told while the next is committed,
+// and in order.
+func TestToldMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T, c *committer, d *fakeDisk) {
+		began := time.Now()
+		var told []string
+		c.durableFn = func(n uint64) { told = append(told, fmt.Sprint(n, " ", time.Since(began))) }
+		c.give(1, true, set("a", "1"))
+		pass(time.Millisecond)
+		c.give(2, true, set("b", "1"))
+		pass(12 * time.Millisecond) // the second is being committed
+		c.give(3, true, set("c", "1"))
+		pass(30 * time.Millisecond)
+		if got, want := strings.Join(told, ", "), "1 10ms, 2 20ms, 3 30ms"; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+		told = nil
+		began = time.Now()
+		tell := c.durableFn
+		c.durableFn = func(n uint64) { // somebody is slow to be told
+			time.Sleep(25 * time.Millisecond)
+			tell(n)
+		}
+		c.give(4, true, set("d", "1"))
+		pass(time.Millisecond)
+		c.give(5, true, set("e", "1"))
+		pass(12 * time.Millisecond)
+		c.give(6, true, set("f", "1"))
+		pass(18 * time.Millisecond)
+		if got, want := d.text(), "1: a=1; 2: b=1; 3: c=1; 4: d=1; 5: e=1; 6: f=1"; got != want {
+			t.Errorf("committed %q, want %q", got, want)
+		}
+		pass(time.Second)
+		if got, want := strings.Join(told, ", "), "4 35ms, 5 60ms, 6 85ms"; got != want {
+			t.Errorf("told %q, want %q", got, want)
 		}
 	})
 }

@@ -334,26 +334,20 @@ type folderBackend struct{ *Store }
 // Apply implements backend: it gives a group to the database, and opens that
 // first if it could not be before.
 func (s folderBackend) Apply(g group, done func(error)) {
-	applied := func(err error) {
-		if errors.Is(err, unix.EROFS) {
-			s.mayWrite(err)
-		}
-		done(err)
-	}
-	if !s.folder.reading.Load() {
-		s.backend.Apply(g, applied)
-		return
-	}
-	go func() {
+	if s.folder.reading.Load() {
 		s.folder.opening.Lock()
-		defer s.folder.opening.Unlock()
 		err := s.becomeWritable()
+		s.folder.opening.Unlock()
 		if err != nil {
 			done(err)
 			return
 		}
-		s.backend.Apply(g, applied)
-	}()
+	}
+	err := s.backend.commit(g)
+	if errors.Is(err, unix.EROFS) {
+		s.mayWrite(err)
+	}
+	done(err)
 }
 
 // becomeWritable opens the database if the folder can be written now.
@@ -398,9 +392,6 @@ func (s *Store) becomeWritable() error {
 	}
 	if next != old {
 		old.close()
-	}
-	if err == nil {
-		go s.backend.run()
 	}
 	f.mu.Lock()
 	f.view = next

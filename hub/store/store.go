@@ -140,7 +140,6 @@ func (s *Store) openFolder() error {
 		}
 		if err == nil {
 			if err = s.openWritable(); err == nil {
-				go s.backend.run()
 				return nil
 			}
 		}
@@ -320,7 +319,6 @@ func (s *Store) close(ctx context.Context) error {
 		return err // the lock stays: the database is still open
 	}
 	s.beside.Wait()
-	s.backend.close()
 	s.disk.close()
 	mark(s.lock, false)
 	done := make(chan error, 1)
