@@ -448,8 +448,7 @@ func (b *Broker) finish(t *Turn) uint64 {
 	t.sends = t.sends[:0]
 	t.copy.m = nil
 	if number != 0 {
-		b.store.Submit(number, t.writes, t.soon)
-		t.writes, t.bytes = nil, 0
+		b.store.Submit(number, t.take(), t.soon)
 	}
 	if len(t.lazies) > 0 {
 		b.store.Lazy(t.lazies)
@@ -503,7 +502,10 @@ func (b *Broker) split(t *Turn) {
 
 // drop forgets what a turn has gathered.
 func (t *Turn) drop() {
-	t.writes, t.lazies, t.bytes = nil, nil, 0
+	if len(t.writes) > 0 {
+		t.writes = nil
+	}
+	t.lazies, t.bytes = nil, 0
 	t.sends = t.sends[:0]
 	t.rewired, t.soon = false, false
 	t.hop = 0
@@ -546,8 +548,31 @@ func (t *Turn) durably(key, value []byte) {
 // alongside writes a record for which nobody waits; it rides along within a
 // second.
 func (t *Turn) alongside(key, value []byte) {
+	if cap(t.writes) == 0 {
+		t.writes = make([]Write, 0, writesAtOnce)
+	}
 	t.writes = append(t.writes, Write{Key: key, Value: value})
 	t.bytes += len(key) + len(value)
+}
+
+// writesAtOnce is for how many writes room is made: most turns have one.
+const writesAtOnce = 32
+
+// take takes the writes out of the turn. The next turn has the room behind
+// them, unless they are large: it keeps them in memory.
+func (t *Turn) take() []Write {
+	n := len(t.writes)
+	writes := t.writes[:n:n]
+	t.writes = t.writes[n:]
+	if t.bytes > slabSize {
+		t.writes = nil
+	}
+	t.bytes = 0
+	return writes
+}
+
+func (t *Turn) queueKey(session uint32, n uint64) []byte {
+	return appendQueueKey(t.slab.room(queueKeySize), session, n)
 }
 
 // forget deletes a record; it rides along within a second.

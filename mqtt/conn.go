@@ -130,6 +130,14 @@ type held struct {
 	since time.Duration // Run time
 }
 
+// helds are those that wait no more: there is one for each acknowledgement.
+var helds = sync.Pool{New: func() any { return new(held) }}
+
+func (h *held) free() {
+	*h = held{}
+	helds.Put(h)
+}
+
 // A store that has not committed for stuckAfter is stuck. Messages that need
 // not wait for it may then pass those that do, up to mostPassed, if they are of
 // other topics: the house goes on while the disk hangs.
@@ -156,7 +164,7 @@ func (c *Conn) clear(topic string) bool {
 	return true
 }
 
-// push sends s, or lets it wait for turn after.
+// push sends s, or lets it wait for turn after. The house's lock is held.
 func (c *Conn) push(s *send, after uint64, t *Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -172,7 +180,8 @@ func (c *Conn) push(s *send, after uint64, t *Batch) {
 		c.touch(t)
 		return
 	}
-	h := &held{send: *s, since: c.b.clock().Run}
+	h := helds.Get().(*held)
+	h.send, h.since = *s, c.b.turn.Now.Run
 	h.after = after
 	if c.acks.len() >= maxHeldAcks {
 		// It goes on without waiting for any answer. It may come again when
@@ -246,6 +255,7 @@ func (c *Conn) release(durable uint64) {
 				c.acks.pop()
 			}
 			c.encode(&h.send)
+			h.free()
 			progress = true
 		}
 		for c.acks.len() > 0 {
@@ -255,6 +265,7 @@ func (c *Conn) release(durable uint64) {
 			}
 			c.acks.pop()
 			c.encode(&h.send)
+			h.free()
 			progress = true
 		}
 	}

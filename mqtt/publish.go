@@ -259,7 +259,7 @@ func (b *Broker) sendPublish(t *Turn, pub *publication, s *send) {
 // queueUp has a message follow those that wait: in a lane nobody overtakes. The
 // connection is listed already. c.mu is held.
 func (c *Conn) queueUp(s *send) {
-	c.msgs.push(&held{send: *s, since: c.b.clock().Run})
+	c.msgs.push(&held{send: *s, since: c.b.turn.Now.Run})
 }
 
 // appendShort appends a PUBLISH, by an alias of its topic where there is one.

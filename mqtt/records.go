@@ -41,11 +41,38 @@ func key32(kind byte, n uint32) []byte {
 }
 
 func queueKey(session uint32, n uint64) []byte {
-	k := make([]byte, 13)
-	k[0] = kindQueue
-	binary.BigEndian.PutUint32(k[1:], session)
-	binary.BigEndian.PutUint64(k[5:], n)
-	return k
+	return appendQueueKey(nil, session, n)
+}
+
+const queueKeySize = 13
+
+func appendQueueKey(k []byte, session uint32, n uint64) []byte {
+	k = append(k, kindQueue)
+	k = binary.BigEndian.AppendUint32(k, session)
+	return binary.BigEndian.AppendUint64(k, n)
+}
+
+// A slab is memory for small records, of which there are many: they stand in it
+// one behind the other, and none is an allocation of its own. It lasts until
+// all of them are on disk.
+type slab []byte
+
+const (
+	slabSize  = 4 << 10
+	slabShare = slabSize / 8 // of a record at most
+)
+
+// room returns a slice of no length that has room for n bytes.
+func (s *slab) room(n int) []byte {
+	if n > slabShare {
+		return make([]byte, 0, n)
+	}
+	from := len(*s)
+	if cap(*s)-from < n {
+		*s, from = make([]byte, 0, slabSize), 0
+	}
+	*s = (*s)[:from+n]
+	return (*s)[from : from : from+n]
 }
 
 func sessionKey(session uint32) []byte { return key32(kindSession, session) }
@@ -163,9 +190,10 @@ func (b *Broker) appendMessage(dst []byte, m *Message, now Now) []byte {
 	return append(dst, m.Payload...)
 }
 
-// messageSize is room enough for appendMessage.
+// messageSize is room enough for appendMessage: beside what it names, flags,
+// expiry and three lengths.
 func messageSize(m *Message) int {
-	return 32 + len(m.Topic) + len(m.ClientID) + len(m.Properties) + len(m.Payload)
+	return 1 + 8 + 2*binary.MaxVarintLen16 + binary.MaxVarintLen32 + len(m.Topic) + len(m.ClientID) + len(m.Properties) + len(m.Payload)
 }
 
 func (r *recordReader) message(now Now) *Message {
@@ -204,11 +232,16 @@ func runOf(wall uint64, now Now) time.Duration {
 
 // appendEntry encodes an entry of a queue, into memory of the turn.
 func (b *Broker) appendEntry(t *Turn, e *entry) []byte {
-	size, kind := 32, byte(entryElsewhere)
+	size, kind := 2+binary.MaxVarintLen32*(1+len(e.subIDs)), byte(entryElsewhere)
 	if e.body == 0 {
-		size, kind = 32+messageSize(e.m), entryHere
+		size, kind = size+messageSize(e.m), entryHere
+	} else {
+		size += 8 + binary.MaxVarintLen32
 	}
-	dst := make([]byte, 0, size)
+	if e.share != nil {
+		size += binary.MaxVarintLen32 + len(e.share.key())
+	}
+	dst := t.slab.room(size)
 	flags := byte(e.qos)
 	if e.retain {
 		flags |= 4

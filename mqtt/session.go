@@ -189,7 +189,7 @@ func (b *Broker) record(t *Turn, s *session, n uint64, pub *publication, e *entr
 	if pub.shared {
 		e.body = b.shareBody(t, pub)
 	}
-	t.durably(queueKey(s.id, n), b.appendEntry(t, e))
+	t.durably(t.queueKey(s.id, n), b.appendEntry(t, e))
 }
 
 // put puts an entry into a queue in memory.
@@ -337,7 +337,7 @@ func (s *session) advance() {
 // done ends the delivery of entry n: it leaves memory and disk.
 func (b *Broker) done(t *Turn, s *session, n uint64, e *entry) {
 	if s.kept() {
-		t.forget(queueKey(s.id, n)) // no promise: nobody waits for it, later acknowledgements neither
+		t.forget(t.queueKey(s.id, n)) // no promise: nobody waits for it, later acknowledgements neither
 		s.forgot = t.Number
 		b.dropBody(t, e.body)
 	}
@@ -412,7 +412,7 @@ func (b *Broker) acknowledged(t *Turn, c *Conn, kind packet.Type, id uint16, rea
 	case kind == packet.PUBREC && e.qos == ExactlyOnce:
 		if e.state == entryWaiting {
 			if s.kept() {
-				t.durably(queueKey(s.id, n), releasedEntry)
+				t.durably(t.queueKey(s.id, n), releasedEntry)
 				s.lastWrite = t.Number
 				b.dropBody(t, e.body)
 				e.turn = t.Number

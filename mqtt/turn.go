@@ -30,7 +30,8 @@ type Turn struct {
 	Now    Now
 
 	writes    []Write
-	bytes     int // of writes, keys and values
+	bytes     int  // of writes, keys and values
+	slab      slab // small records of this turn and those before
 	lazies    []Write
 	published []*Message
 	wakes     []wake
