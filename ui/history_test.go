@@ -73,7 +73,7 @@ func remembering(t testing.TB) *mqtttest.Store {
 	}
 	turn(past.Flush)
 	store.Flush()
-	return store
+	return store.Reopen(true)
 }
 
 // TestHistoryPage: each range of each kind of value has its picture, its table

@@ -93,7 +93,7 @@ func homeOn(t *testing.T, past *mqtttest.Store) (*home, *browser) {
 	if h.history, err = history.New(history.Options{Scan: past.Scan, House: h.model.House, Location: time.UTC}); err != nil {
 		t.Fatal(err)
 	}
-	h.Broker, err = mqtt.New(mqtt.Config{Store: mqtttest.NewStore(), Consumers: []mqtt.Consumer{h.model, h.rules, h.gear, h.history}})
+	h.Broker, err = mqtt.New(mqtt.Config{Store: past, Consumers: []mqtt.Consumer{h.model, h.rules, h.gear, h.history}})
 	if err != nil {
 		t.Fatal(err)
 	}
